@@ -1,0 +1,301 @@
+"""One execution environment, running: the platform, its API, its processes and its directories on one event loop.
+
+``Environment`` is what callers on other threads use: ``start``, ``invoke``, ``shutdown``. Several live side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extension_kit.emulator import layers, namespaces, processes, variables
+from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi
+from extension_kit.emulator.model import Invocation, LaunchError, Party, Profile, Result
+from extension_kit.emulator.platform import Platform
+from extension_kit.emulator.record import Record
+from extension_kit.errors import ConfigError
+from extension_kit.io.loop import Loop
+from extension_kit.io.server import Server, bind
+from extension_kit.protocol import http1
+from extension_kit.protocol import lifecycle as lc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extension_kit.emulator.model import Cancellable
+
+_RUNTIME_API_PORT = 9001  # the port that Lambda and its emulator use; reserved there
+_STREAM_LIMIT = 210 * 1024 * 1024  # bytes; Lambda streams up to 200 MB
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies where: ``function`` (a directory) and ``handler``, or ``bootstrap`` (an executable); layers; extensions."""
+
+    function: Path | None = None
+    bootstrap: Path | None = None
+    layers: tuple[Path, ...] = ()
+    extensions: tuple[Path, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+    invoke_port: int = 0
+    namespaces: bool = True
+
+
+class Environment:
+    """A Lambda execution environment on this machine. Use as a context manager: nothing is left behind."""
+
+    def __init__(
+        self, profile: Profile, layout: Layout, listener: Callable[[dict[str, Any]], object] | None = None
+    ) -> None:
+        self.profile = profile
+        self.layout = layout
+        self.log = Record(listener)
+        self.metadata_token = secrets.token_urlsafe(16)
+        self._loop = Loop()
+        self._processes: dict[Party, processes.Process] = {}
+        self._frozen = False
+        self._sealed = False
+        self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
+        self._place: namespaces.NamespaceThread | None = None
+        self._network = ""
+        self.platform = Platform(self, profile)
+        self._thread = threading.Thread(target=self._loop.run, name="environment", daemon=True)
+        try:
+            self._build()
+        except BaseException:
+            self._take_down()
+            raise
+        self._thread.start()
+
+    # building -----------------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._opt = self._staging / "opt"
+        layers.lay_out(self._opt, list(self.layout.layers), list(self.layout.extensions))
+        self._extension_names = layers.extension_files(self._opt)
+        self._command, self._task = self._runtime_command()
+        self._opt_seen, self._task_seen = self._opt, self._task
+        if self.layout.namespaces:
+            self._enter_namespaces()
+        else:
+            self.log.notes.append("no namespaces: /opt, /var/task and /tmp are this machine's own")
+        api_limits = http1.Limits(max_body=_STREAM_LIMIT)
+        self._api = Server(self._loop, RuntimeApi(self).handle, api_limits)
+        self._endpoint = Server(self._loop, InvokeEndpoint(self).handle, http1.Limits(max_body=_STREAM_LIMIT))
+        if self._place is not None:
+            port = self._api.adopt(self._place.call(lambda: bind("127.0.0.1", _RUNTIME_API_PORT)))
+        else:
+            port = self._api.listen("127.0.0.1")
+        try:
+            self.invoke_port = self._endpoint.listen("127.0.0.1", self.layout.invoke_port)
+        except OSError as error:
+            raise ConfigError(f"the invoke endpoint cannot listen on port {self.layout.invoke_port}: {error}") from error
+        self._runtime_variables = variables.for_runtime(
+            self.profile, f"127.0.0.1:{port}", self.metadata_token, str(self._task_seen), self.layout.variables
+        )
+
+    def _runtime_command(self) -> tuple[list[str], Path]:
+        if self.layout.bootstrap is not None:
+            bootstrap = self.layout.bootstrap.absolute()
+            if not bootstrap.is_file():
+                raise ConfigError(f"bootstrap {bootstrap}: no such file")
+            return [bootstrap.name], bootstrap.parent
+        if self.layout.function is None or not self.layout.function.is_dir():
+            raise ConfigError(f"function {self.layout.function}: no such directory")
+        return [sys.executable, "-m", "awslambdaric", self.profile.handler], self.layout.function.absolute()
+
+    def _enter_namespaces(self) -> None:
+        self._place = namespaces.NamespaceThread()
+        try:
+            self._place.call(
+                lambda: namespaces.furnish(self._staging, self._opt, self._task, 512, self._must_stay_visible())
+            )
+            self._network = self._place.call(lambda: os.readlink("/proc/thread-self/ns/net"))
+        except OSError as error:
+            self._place.close()
+            self._place = None
+            self.log.notes.append(f"no namespaces ({error}): /opt, /var/task and /tmp are this machine's own")
+            return
+        self._opt_seen, self._task_seen = Path("/opt"), Path("/var/task")
+
+    def _must_stay_visible(self) -> list[Path]:
+        """What the environment's Python needs, and would lose with this machine's /tmp."""
+        wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]
+        under = {path for path in (Path(os.path.realpath(path)) for path in wanted) if path.is_relative_to("/tmp")}
+        return sorted(path for path in under if not any(path != other and path.is_relative_to(other) for other in under))
+
+    # for callers on other threads ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Initialise now instead of at the first invoke."""
+        self._loop.call_soon_threadsafe(self.platform.start)
+
+    def invoke(self, payload: bytes, client_context: str = "", trace: str = "") -> Future[Result]:
+        """Queue one invoke; the future holds what its caller gets. Every invoke ends, at the latest by its timeout."""
+        future: Future[Result] = Future()
+        invocation = Invocation(str(uuid.uuid4()), payload, future.set_result, client_context, trace or self.new_trace())
+        self._loop.call_soon_threadsafe(self.platform.invoke, invocation)
+        return future
+
+    def idle(self, timeout: float) -> bool:
+        """Wait until nothing runs (s): the extensions too are done with the last invoke."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.platform.phase in ("ready", "cold", "ended"):
+                return True
+            time.sleep(0.002)
+        return False
+
+    def shutdown(self) -> None:
+        """End the environment as Lambda does, wait for it, and clean up. May be called again."""
+        if self._sealed:
+            return
+        self._sealed = True
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(self.platform.shutdown, done.set)
+        done.wait(10.0)
+        self._take_down()
+
+    def new_trace(self) -> str:
+        """A trace header for an invoke that came without one."""
+        root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
+        return f"Root={root};Parent={secrets.token_hex(8)};Sampled=0"
+
+    def as_json(self) -> str:
+        """The record of this environment, as JSON."""
+        return self.log.as_json({**asdict(self.profile), "extensions": self._extension_names})
+
+    def __enter__(self) -> Environment:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.shutdown()
+
+    def _take_down(self) -> None:
+        """Whatever happened before: no process, socket, thread or file stays."""
+        for process in self._processes.values():
+            process.kill()
+        self._sweep()
+        if self._thread.is_alive():
+            self._loop.stop()
+            self._thread.join()
+        for server in (getattr(self, "_api", None), getattr(self, "_endpoint", None)):
+            if server is not None:
+                server.close()
+        for process in self._processes.values():
+            process.popen.wait()
+            for output in process.outputs:
+                output.drain()
+                output.close()
+        if self._place is not None:
+            self._place.close()
+        self._loop.close()
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Kill what left its process group; a daemon that an extension started, say."""
+        if self._network:
+            marker = processes.marked_by_network(self._network)
+        elif hasattr(self, "_runtime_variables"):
+            marker = processes.marked_by_variable(f"AWS_LAMBDA_RUNTIME_API={self._runtime_variables['AWS_LAMBDA_RUNTIME_API']}")
+        else:
+            return
+        for pid in processes.left_behind(marker):
+            self.log.add("swept", pid=pid)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    # the platform's world (on the loop's thread) ------------------------------------------------------------------------
+
+    def extension_names(self) -> list[str]:
+        return self._extension_names
+
+    def start_process(self, command: list[str], cwd: str, environ: dict[str, str]) -> processes.Process:
+        enter = self._place.call if self._place is not None else (lambda function: function())
+        return processes.Process(processes.launch(command, cwd, environ, enter))
+
+    def start_party(self, party: Party) -> processes.Process:
+        if party.kind == lc.RUNTIME:
+            command = list(self._command)
+            if self.layout.bootstrap is not None:
+                command[0] = str(self._task_seen / command[0])
+            return self.start_process(command, str(self._task_seen), self._runtime_variables)
+        program = str(self._opt_seen / "extensions" / party.name)
+        return self.start_process([program], "/", variables.for_extension(self._runtime_variables))
+
+    def launch(self, party: Party) -> None:
+        process = self.start_party(party)
+        self._processes[party] = process
+        self.record("process_start", party=party.name, pid=process.pid)
+        source = "function" if party.kind == lc.RUNTIME else "extension"
+        for stream in (process.popen.stdout, process.popen.stderr):
+            assert stream is not None
+            on_line = self._line_of(party, source)
+            process.outputs.append(processes.Output(self._loop, os.dup(stream.fileno()), on_line))
+            stream.close()
+        processes.watch(self._loop, process, lambda text: self._exited(party, text))
+
+    def _line_of(self, party: Party, source: str) -> Callable[[str], object]:
+        return lambda line: self.record("log", party=party.name, source=source, text=line)
+
+    def _exited(self, party: Party, text: str) -> None:
+        process = self._processes[party]
+        process.signal(signal.SIGKILL)  # children that it left in its group
+        self.platform.process_exited(party, text, process.killed)
+
+    def terminate(self, party: Party) -> None:
+        self._processes[party].signal(signal.SIGTERM)
+        self.record("signal", party=party.name, signal="SIGTERM")
+
+    def kill(self, party: Party) -> None:
+        if party.alive:
+            self._processes[party].kill()
+            self.record("signal", party=party.name, signal="SIGKILL")
+
+    def freeze(self) -> None:
+        if not self._frozen and self.platform.registry.any_alive():
+            self._frozen = True
+            self._signal_alive(signal.SIGSTOP)
+            self.record("freeze")
+
+    def thaw(self) -> None:
+        if self._frozen:
+            self._frozen = False
+            self._signal_alive(signal.SIGCONT)
+            self.record("thaw")
+
+    def _signal_alive(self, number: int) -> None:
+        for party, process in self._processes.items():
+            if party.alive:
+                process.signal(number)
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Cancellable:
+        return self._loop.call_later(seconds, call)
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def record(self, kind: str, **fields: Any) -> None:
+        self.log.add(kind, **fields)
+
+
+__all__ = ["ConfigError", "Environment", "LaunchError", "Layout"]

@@ -1,0 +1,95 @@
+"""What an extension is told by ``next``: an invoke, the shutdown, or something that is not known yet.
+
+Field names are AWS's, turned to snake_case; what else the platform sends stays in ``raw``. Any field may be absent in local
+tools, so all of them have a neutral default. Source: AWS docs, Extensions API, "Next".
+"""
+
+from __future__ import annotations
+
+from extension_kit.protocol.values import Value, set_field
+
+__all__ = ["Invoke", "Registration", "Shutdown", "UnknownEvent"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Registration(Value):
+    """The platform's answer to ``register``. ``account_id`` is "" where the platform does not tell it (AWS's emulator)."""
+
+    __slots__ = ("account_id", "function_name", "function_version", "handler", "identifier", "raw")
+
+    identifier: str
+    function_name: str
+    function_version: str
+    handler: str
+    account_id: str
+    raw: Mapping[str, Any]
+
+    def __init__(self, identifier: str, raw: Mapping[str, Any]) -> None:
+        set_field(self, "identifier", identifier)
+        set_field(self, "function_name", _text(raw, "functionName"))
+        set_field(self, "function_version", _text(raw, "functionVersion"))
+        set_field(self, "handler", _text(raw, "handler"))
+        set_field(self, "account_id", _text(raw, "accountId"))
+        set_field(self, "raw", raw)
+
+
+class Invoke(Value):
+    """The function is invoked, now. ``deadline_ms``: epoch milliseconds; ``tracing``: the trace header's value or ""."""
+
+    __slots__ = ("deadline_ms", "invoked_function_arn", "raw", "request_id", "tracing")
+
+    request_id: str
+    deadline_ms: int
+    invoked_function_arn: str
+    tracing: str
+    raw: Mapping[str, Any]
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        tracing = raw.get("tracing")
+        set_field(self, "request_id", _text(raw, "requestId"))
+        set_field(self, "deadline_ms", _number(raw, "deadlineMs"))
+        set_field(self, "invoked_function_arn", _text(raw, "invokedFunctionArn"))
+        set_field(self, "tracing", _text(tracing, "value") if isinstance(tracing, dict) else "")
+        set_field(self, "raw", raw)
+
+
+class Shutdown(Value):
+    """The environment ends. ``reason``: lower case; Lambda says spindown, timeout or failure, AWS's emulator also others."""
+
+    __slots__ = ("deadline_ms", "raw", "reason")
+
+    reason: str
+    deadline_ms: int
+    raw: Mapping[str, Any]
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        set_field(self, "reason", _text(raw, "shutdownReason").lower())
+        set_field(self, "deadline_ms", _number(raw, "deadlineMs"))
+        set_field(self, "raw", raw)
+
+
+class UnknownEvent(Value):
+    """An event of a type that this version does not know; it is skipped. ``event_type`` may be ""."""
+
+    __slots__ = ("event_type", "raw")
+
+    event_type: str
+    raw: Mapping[str, Any]
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        set_field(self, "event_type", _text(raw, "eventType"))
+        set_field(self, "raw", raw)
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str:
+    value = raw.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(raw: Mapping[str, Any], name: str) -> int:
+    value = raw.get(name)
+    return int(value) if isinstance(value, (int, float)) and value == value and abs(value) < 1e18 else 0

@@ -1,0 +1,161 @@
+"""Runs plug-ins so that none can harm the function, the other plug-ins or the process.
+
+Each plug-in has a worker thread, started when its first hook is due. The loop hands a hook over and waits for it, but no
+longer than the hook's time budget: a hook that overruns goes on alone, and while it does, the plug-in's next hooks are
+skipped. ``_thread`` is used because importing ``threading`` costs as much as a whole start of the kit.
+"""
+
+from __future__ import annotations
+
+import _thread
+import time
+
+from extension_kit.plugin import HOOKS, overridden
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from extension_kit.plugin import Context, Plugin
+
+__all__ = ["STRIKES", "Hosted"]
+
+#: failures in a row after which a plug-in is put to rest
+STRIKES = 3
+
+
+class Hosted:
+    """One plug-in with its worker thread, its strikes and its figures (``calls``, ``failures``, ``overruns``, ``spent_ns``)."""
+
+    def __init__(self, plugin: Plugin, context: Context, report: Callable[[str], object]) -> None:
+        self.plugin = plugin
+        self.context = context
+        self.resting = False
+        self.calls = 0
+        self.failures = 0
+        self.overruns = 0
+        self.spent_ns = 0
+        self._report = report
+        self._strikes = 0
+        self._busy_with = ""
+        self._work: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+        self._error: BaseException | None = None
+        self._go: _thread.LockType | None = None
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        self._hooks = {hook: getattr(plugin, hook) for hook in HOOKS if overridden(plugin, hook)}
+
+    def has(self, hook: str) -> bool:
+        """Whether the plug-in wants this hook and may have it."""
+        return hook in self._hooks and not self.resting
+
+    def begin(self, hook: str, *arguments: Any) -> bool:
+        """Hand a hook to the worker thread; False where it cannot be, which is a strike."""
+        if self._busy_with and not self._take_late_end():
+            self._strike(f"{hook} skipped: {self._busy_with} is still running")
+            return False
+        self._busy_with = hook
+        self._work = (self._hooks[hook], arguments)
+        self.calls += 1
+        try:
+            self._wake()
+        except RuntimeError as error:  # no thread can be had: the environment is at its limit of 1,024
+            self._busy_with = ""
+            self._strike(f"{hook} could not run: {error}")
+            return False
+        return True
+
+    def finish(self, hook: str, seconds: float) -> bool:
+        """Wait for the hook that `begin` handed over, at most `seconds`; whether it ended well."""
+        began = time.monotonic_ns()
+        in_time = self._done.acquire(timeout=max(0.0, seconds))
+        self.spent_ns += time.monotonic_ns() - began
+        if not in_time:
+            self.overruns += 1
+            self._strike(f"{hook} overran its time budget of {seconds * 1000:.0f} ms and is left to itself")
+            return False
+        return self._ended(hook)
+
+    def budget(self, hook: str) -> float:
+        """Seconds that a hook without a deadline may take."""
+        default = HOOKS[hook][1]
+        return self.plugin.budgets.get(hook, default if default is not None else 2.0)
+
+    # the worker
+
+    def _wake(self) -> None:
+        if self._go is None:
+            go = _thread.allocate_lock()
+            go.acquire()
+            _thread.start_new_thread(self._serve, (go,))
+            self._go = go
+        self._go.release()
+
+    def _serve(self, go: _thread.LockType) -> None:
+        while True:
+            go.acquire()
+            work = self._work
+            assert work is not None
+            call, arguments = work
+            try:
+                call(*arguments)
+                self._error = None
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: a plug-in may not end the process
+                self._error = error
+            del work, call, arguments
+            self._work = None
+            self._done.release()
+
+    def _take_late_end(self) -> bool:
+        """Whether the hook that overran has ended since."""
+        if not self._done.acquire(blocking=False):
+            return False
+        self._busy_with = ""
+        self._error = None
+        return True
+
+    def _ended(self, hook: str) -> bool:
+        self._busy_with = ""
+        error, self._error = self._error, None
+        if error is None:
+            self._strikes = 0
+            return True
+        self.failures += 1
+        self._strike(f"{hook} raised {describe(error)}")
+        return False
+
+    def _strike(self, what: str) -> None:
+        self._strikes += 1
+        rest = ""
+        if self._strikes >= STRIKES:
+            self.resting = True
+            rest = f"; {STRIKES} failures in a row: it is put to rest, the function goes on without it"
+        self._report(f"plug-in {self.plugin.name}: {what}{rest}")
+
+
+def describe(error: BaseException) -> str:
+    """Type, text and place of an error in one line; a long text is cut."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f" at {code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+        trace = trace.tb_next
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a plug-in's own __str__
+        text = "(its text cannot be had)"
+    return f"{type(error).__name__}: {text[:500]}{place}"
+
+
+def call_all(plugins: list[Hosted], hook: str, *arguments: Any, seconds: float | None = None) -> int:
+    """One hook of every plug-in that has it, side by side; each may take its own budget (or `seconds`). Failures counted."""
+    wanted = [hosted for hosted in plugins if hosted.has(hook)]
+    began = time.monotonic()
+    running = [hosted for hosted in wanted if hosted.begin(hook, *arguments)]
+    ended_well = 0
+    for hosted in running:
+        budget = hosted.budget(hook) if seconds is None else seconds
+        ended_well += hosted.finish(hook, began + budget - time.monotonic())
+    return len(wanted) - ended_well

@@ -1,0 +1,1 @@
+"""The only sockets, threads, signals, clocks and environment reads of the kit."""

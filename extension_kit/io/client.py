@@ -1,0 +1,175 @@
+"""The extension's own connection to the Extensions API: one keep-alive socket, no time limit on ``next``, no proxy ever.
+
+The usual answer (a Content-Length, one or two segments) is read right here; anything else is given to the codec, which is
+imported only then.
+"""
+
+from __future__ import annotations
+
+import time
+
+import _socket
+
+from extension_kit.errors import RemoteProtocolError
+from extension_kit.protocol import extensions_api as api
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
+
+__all__ = ["ExtensionsClient", "PlatformGone"]
+
+_REGISTER_TRIES = 4
+_REGISTER_TIMEOUT = 30.0  # seconds
+_IDENTIFIER = b"\nlambda-extension-identifier:"
+_LENGTH = b"\ncontent-length:"
+
+
+class PlatformGone(RemoteProtocolError):
+    """The Runtime API no longer answers, or answers 500: the environment is ending without us."""
+
+
+class ExtensionsClient:
+    """Blocking; one thread. ``address``: ``host:port`` as ``AWS_LAMBDA_RUNTIME_API`` gives it."""
+
+    __slots__ = ("_address", "_host", "_identifier", "_next", "_sock")
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise RemoteProtocolError(f"AWS_LAMBDA_RUNTIME_API={address!r} is not HOST:PORT")
+        self._host = address
+        self._address = (host.strip("[]"), int(port))
+        self._sock: _socket.socket | None = None
+        self._identifier = ""
+        self._next = b""
+
+    def register(self, name: str, events: tuple[str, ...]) -> Registration:
+        """Register; transport errors, 429 and 5xx are tried again a few times, other refusals are a RemoteProtocolError."""
+        request = api.register_request(self._host, name, events)
+        for attempt in range(1, _REGISTER_TRIES + 1):
+            try:
+                status, head, body = self._exchange(request, _REGISTER_TIMEOUT)
+            except OSError as error:
+                self.close()
+                failure = RemoteProtocolError(f"register: {self._host} cannot be reached: {error}")
+            else:
+                if status == 200:
+                    self._identifier = _field(head, _IDENTIFIER).decode("latin-1")
+                    self._next = api.next_request(self._host, self._identifier)
+                    return api.parse_registration(self._identifier, body)
+                failure = api.parse_refusal("register", status, body)
+                if status != 429 and status < 500:
+                    break
+            if attempt < _REGISTER_TRIES:
+                time.sleep(0.05 * 2**attempt)
+        raise failure
+
+    def next(self) -> Invoke | Shutdown | UnknownEvent:
+        """Wait for the next event, without any limit. PlatformGone, or RemoteProtocolError with the refusal's status."""
+        try:
+            status, _head, body = self._exchange(self._next, None)
+        except OSError:
+            # An idle connection that was closed is normal; one fresh try tells whether the platform is still there.
+            self.close()
+            try:
+                status, _head, body = self._exchange(self._next, None)
+            except OSError as error:
+                raise PlatformGone(f"next: {self._host} no longer answers: {error}") from error
+        if status == 200:
+            return api.parse_event(body)
+        if status >= 500:
+            raise PlatformGone(f"next: {status}: the platform reports a container error", status)
+        raise api.parse_refusal("next", status, body)
+
+    def report_error(self, phase: str, error_type: str) -> None:
+        """``init/error`` or ``exit/error``, best effort: the process exits next in any case."""
+        try:
+            self._exchange(api.error_request(self._host, self._identifier, phase, error_type), 1.0)
+        except (OSError, RemoteProtocolError):
+            self.close()
+
+    def close(self) -> None:
+        """Drop the connection; the next request makes a new one."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def _connect(self, timeout: float | None) -> _socket.socket:
+        host, port = self._address
+        family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+        sock = _socket.socket(family, _socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout if timeout is not None else 5.0)
+            sock.connect((host, port))
+            sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        except OSError:
+            sock.close()
+            raise
+        self._sock = sock
+        return sock
+
+    def _exchange(self, request: bytes, timeout: float | None) -> tuple[int, bytes, bytes]:
+        """Send, then read one answer: status, head, body. OSError when the connection fails."""
+        sock = self._sock or self._connect(timeout)
+        sock.settimeout(timeout)
+        sock.sendall(request)
+        data = sock.recv(65_536)
+        while True:
+            if not data:
+                raise ConnectionResetError("the connection was closed before an answer came")
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                break
+            data = self._more(sock, data)
+        head = data[: end + 2]
+        length = _field(head, _LENGTH)
+        if not length.isdigit() or not head.startswith(b"HTTP/1.1 ") or head[9:10] == b"1":
+            return self._unusual(sock, data)
+        end += 4 + int(length)
+        while len(data) < end:
+            data = self._more(sock, data)
+        if b"close" in _field(head, b"\nconnection:").lower():
+            self.close()
+        return int(head[9:12]), head, data[end - int(length) : end]
+
+    def _more(self, sock: _socket.socket, data: bytes) -> bytes:
+        if len(data) > 1_048_576:
+            raise RemoteProtocolError("an answer of the Extensions API is larger than 1 MiB")
+        more = sock.recv(65_536)
+        if not more:
+            raise ConnectionResetError("the connection was closed in the middle of an answer")
+        return data + more
+
+    def _unusual(self, sock: _socket.socket, data: bytes) -> tuple[int, bytes, bytes]:
+        """An answer in chunks, without a length, or after an interim one: the codec knows them all."""
+        from extension_kit.protocol import http1
+
+        reader = http1.MessageReader(http1.CLIENT, http1.Limits(max_body=1_048_576))
+        try:
+            reader.receive(data)
+            while not isinstance(message := reader.next_message(), http1.Message):
+                more = sock.recv(65_536)
+                if more:
+                    reader.receive(more)
+                else:
+                    reader.receive_eof()
+        except RemoteProtocolError:
+            self.close()
+            raise
+        assert isinstance(message.head, http1.ResponseHead)
+        if not message.head.keep_alive:
+            self.close()
+        head = b"".join(b"\n%b:%b\r" % item for item in message.head.headers) + b"\n"
+        return message.head.status, head, message.body
+
+
+def _field(head: bytes, lower_name: bytes) -> bytes:
+    """The value of a field, "" where there is none. `lower_name`: with the line feed before and the colon after."""
+    at = head.find(lower_name)
+    if at < 0:
+        at = head.lower().find(lower_name)
+        if at < 0:
+            return b""
+    at += len(lower_name)
+    return head[at : head.find(b"\r", at)].strip()

@@ -1,0 +1,233 @@
+"""One HTTP/1.1 server on the loop: for the emulator's API, and for whatever an extension offers to its function.
+
+A connection reads one request at a time; what the peer sends meanwhile (pipelining) stays in the reader until the answer is
+out. A handler answers at once or keeps the `Exchange` and answers later from the loop's thread: that is how a long poll
+waits without a thread. Head and body leave in one write, TCP_NODELAY is set: two small writes on a keep-alive connection
+cost 40 ms with Nagle's algorithm and delayed acknowledgement.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from extension_kit.errors import RemoteProtocolError
+from extension_kit.io.loop import READ, WRITE
+from extension_kit.protocol import http1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from extension_kit.io.loop import Loop
+
+__all__ = ["Exchange", "Server"]
+
+_CHUNK = 262_144
+
+
+class Exchange:
+    """One request and the right to answer it, once.
+
+    ``head``: `http1.RequestHead`; ``body``: bytes; ``trailers``: `http1.Headers`. ``closed`` is true when the peer has gone.
+    """
+
+    __slots__ = ("_connection", "answered", "body", "head", "trailers")
+
+    def __init__(self, connection: _Connection, message: http1.Message) -> None:
+        assert isinstance(message.head, http1.RequestHead)
+        self._connection = connection
+        self.head: http1.RequestHead = message.head
+        self.body = message.body
+        self.trailers = message.trailers
+        self.answered = False
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"") -> bool:
+        """Send the answer; False where the peer has gone. A second answer is a programming error (RuntimeError)."""
+        if self.answered:
+            raise RuntimeError("this exchange has been answered already")
+        self.answered = True
+        return self._connection.answer(self, status, headers, body)
+
+
+class _Connection:
+    __slots__ = ("_busy", "_keep_alive", "_out", "_reader", "_server", "_sock", "closed")
+
+    def __init__(self, server: Server, sock: _socket.socket) -> None:
+        self._server = server
+        self._sock = sock
+        self._reader = http1.MessageReader(http1.SERVER, server.limits)
+        self._out = bytearray()
+        self._busy = False  # an exchange is with the handler
+        self._keep_alive = True
+        self.closed = False
+        server.loop.watch(sock.fileno(), READ, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if events & ~WRITE and not self.closed:
+            self._receive()
+
+    def _receive(self) -> None:
+        try:
+            data = self._sock.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._reader.receive(data)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Hand the next whole request to the handler, one at a time."""
+        while not self._busy and not self.closed and not self._out:
+            try:
+                message = self._reader.next_message()
+            except RemoteProtocolError as error:
+                self._refuse(error)
+                return
+            if not isinstance(message, http1.Message):
+                if self._reader.wants_continue:
+                    self._send(http1.CONTINUE)
+                return
+            self._busy = True
+            exchange = Exchange(self, message)
+            self._keep_alive = exchange.head.keep_alive
+            self._server.handler(exchange)
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        self._keep_alive = False
+        body = f"{error}\n".encode()
+        headers = [(b"Content-Type", b"text/plain; charset=utf-8")]
+        self._send(http1.encode_response(error.status_hint, headers, body, keep_alive=False))
+        self._finish()
+
+    def answer(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        if self.closed:
+            return False
+        head_only = exchange.head.method == b"HEAD"
+        data = http1.encode_response(status, headers, body, keep_alive=self._keep_alive, head_only=head_only)
+        self._busy = False
+        self._send(data)
+        self._finish()
+        return not self.closed
+
+    def _finish(self) -> None:
+        """After an answer: close, wait for the socket to take the rest, or go on to a pipelined request."""
+        if self.closed or self._out:
+            return
+        if not self._keep_alive:
+            self.close()
+        elif self._reader.at_message_boundary:
+            return
+        else:
+            # Not from here: an answer given inside the handler would recurse once for each pipelined request.
+            self._server.loop.call_soon_threadsafe(self._advance)
+
+    def _send(self, data: bytes) -> None:
+        if self._out:
+            self._out += data
+            return
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        if sent < len(data):
+            self._out += memoryview(data)[sent:]
+            self._server.loop.change(self._sock.fileno(), WRITE)  # no reading while the peer does not read
+
+    def _flush(self) -> None:
+        try:
+            sent = self._sock.send(self._out)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        del self._out[:sent]
+        if not self._out:
+            self._server.loop.change(self._sock.fileno(), READ)
+            self._finish()
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._server.forget(self)
+        self._server.loop.unwatch(self._sock.fileno())
+        self._sock.close()
+
+
+class Server:
+    """Listening sockets whose requests go to ``handler(exchange)``, on the thread of `loop`."""
+
+    def __init__(
+        self, loop: Loop, handler: Callable[[Exchange], object], limits: http1.Limits = http1.DEFAULT_LIMITS
+    ) -> None:
+        self.loop = loop
+        self.handler = handler
+        self.limits = limits
+        self._listeners: list[_socket.socket] = []
+        self._connections: set[_Connection] = set()
+
+    def listen(self, host: str, port: int = 0) -> int:
+        """Bind `host` (an IPv4 or IPv6 literal) and return the port; OSError where it cannot be had."""
+        return self.adopt(bind(host, port))
+
+    def adopt(self, sock: _socket.socket) -> int:
+        """Serve a socket that listens already; returns its port."""
+        sock.setblocking(False)
+        self._listeners.append(sock)
+        self.loop.watch(sock.fileno(), READ, lambda _events: self._accept(sock))
+        return int(sock.getsockname()[1])
+
+    def close(self) -> None:
+        """Stop listening and drop every connection."""
+        for sock in self._listeners:
+            self.loop.unwatch(sock.fileno())
+            sock.close()
+        self._listeners.clear()
+        for connection in list(self._connections):
+            connection.close()
+
+    def forget(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+
+    def _accept(self, listener: _socket.socket) -> None:
+        while True:
+            try:
+                fd, _peer = listener._accept()
+            except OSError:
+                return  # nothing (more) to accept, or the peer has gone already
+            sock = _socket.socket(fileno=fd)
+            sock.setblocking(False)
+            try:
+                sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            except OSError:
+                sock.close()
+                continue
+            self._connections.add(_Connection(self, sock))
+
+
+def bind(host: str, port: int = 0, backlog: int = 128) -> _socket.socket:
+    """A listening TCP socket on `host` (an IP literal) and `port` (0: any free one)."""
+    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+    sock = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock

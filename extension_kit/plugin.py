@@ -1,0 +1,242 @@
+"""What an author writes: a class with some of these hooks. Everything that is wrong with it is said when it is loaded.
+
+``HOOKS`` is the one table of hooks: argument names and time budgets. The base class documents them; the host calls them.
+"""
+
+from __future__ import annotations
+
+from extension_kit.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from extension_kit.events import Invoke, Registration, Shutdown
+    from extension_kit.io.clock import Clock
+    from extension_kit.protocol.deadline import Deadline
+    from extension_kit.settings import Settings
+
+__all__ = ["HOOKS", "Context", "Log", "Plugin", "load", "overridden", "validate"]
+
+#: hook: (arguments, default budget in seconds; None: the deadline that the hook is given)
+HOOKS: dict[str, tuple[tuple[str, ...], float | None]] = {
+    "before_register": (("context",), 2.0),
+    "start": (("context",), 2.0),
+    "on_invoke": (("event",), 0.05),
+    "on_telemetry": (("records",), 0.05),
+    "on_runtime_done": (("record",), 0.05),
+    "flush": (("reason", "deadline"), None),
+    "on_restore": (("event",), 0.05),
+    "on_shutdown": (("event", "deadline"), None),
+}
+STREAMS = ("platform", "function", "extension")
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_VARIADIC = 0x04  # code flag CO_VARARGS (inspect has it, and costs 20 ms)
+_COROUTINE = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
+
+
+class Plugin:
+    """Base class of plug-ins. Override the hooks that are needed; a hook that is not overridden costs nothing.
+
+    Hooks of one plug-in never run at the same time. One that raises or overruns its budget is reported and counted; after
+    three in a row the plug-in is put to rest, the function and the other plug-ins go on.
+    """
+
+    #: lower case with dashes, e.g. ``log-shipper``
+    name: str = ""
+    #: telemetry streams to subscribe to: some of ``platform``, ``function``, ``extension``
+    telemetry: tuple[str, ...] = ()
+    #: a `Settings` class, parsed before any hook; the result is ``context.settings``
+    settings: type[Settings] | None = None
+    #: hook: seconds, for hooks that need another time budget than the default
+    budgets: Mapping[str, float] = {}  # noqa: RUF012 - read only; ClassVar would cost the import of typing
+
+    def before_register(self, context: Context) -> None:
+        """Rarely needed: runs before ``register`` and so holds back the start of the runtime. Budget 2 s."""
+
+    def start(self, context: Context) -> None:
+        """After ``register``, beside the start of the runtime; what is done here competes with it for CPU. Budget 2 s."""
+
+    def on_invoke(self, event: Invoke) -> None:
+        """The function is being invoked. Budget 50 ms."""
+
+    def on_telemetry(self, records: list[Any]) -> None:
+        """A batch of telemetry has arrived. Budget 50 ms. (Called once telemetry is built; not yet in this version.)"""
+
+    def on_runtime_done(self, record: Any) -> None:
+        """This request's function code has ended. Budget 50 ms. (Not called yet in this version.)"""
+
+    def flush(self, reason: str, deadline: Deadline) -> int | None:
+        """Send what is due by `deadline`; returns how much is still pending. (Not called yet in this version.)"""
+
+    def on_restore(self, event: Any) -> None:
+        """A snapshot was resumed, or time jumped. Budget 50 ms. (Not called yet in this version.)"""
+
+    def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
+        """The environment ends; be done by `deadline`."""
+
+
+class Log:
+    """Lines on stderr, which become extension log lines: ``[name] LEVEL text``. Levels below ``level`` are not written."""
+
+    __slots__ = ("_levels", "_name", "_write", "level")
+
+    LEVELS = ("debug", "info", "warning", "error")
+
+    def __init__(self, name: str, write: Callable[[str], object], level: str = "warning") -> None:
+        self._name = name
+        self._write = write
+        self.level = level
+
+    def debug(self, text: str) -> None:
+        self._line("debug", text)
+
+    def info(self, text: str) -> None:
+        self._line("info", text)
+
+    def warning(self, text: str) -> None:
+        self._line("warning", text)
+
+    def error(self, text: str) -> None:
+        self._line("error", text)
+
+    def _line(self, level: str, text: str) -> None:
+        if self.LEVELS.index(level) >= self.LEVELS.index(self.level):
+            line = text.replace("\n", "\\n").replace("\r", "\\r")
+            self._write(f"[{self._name}] {level.upper()} {line}\n")
+
+
+class Context:
+    """What a plug-in is given: facts about the environment, its settings, a log, counters.
+
+    ``memory_mb``: int or None where unknown; ``init_type``, ``region``: "" where unknown.
+    """
+
+    __slots__ = ("clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings")
+
+    def __init__(
+        self,
+        name: str,
+        environ: Mapping[str, str],
+        log: Log,
+        clock: Clock,
+        settings: Any = None,
+        registration: Registration | None = None,
+    ) -> None:
+        memory = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+        self.name = name
+        self.log = log
+        self.clock = clock
+        self.settings = settings
+        self.registration = registration
+        self.counters: dict[str, int] = {}
+        self.memory_mb = int(memory) if memory.isdigit() else None
+        self.init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
+        self.region = environ.get("AWS_REGION", "")
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to one of the plug-in's own counters."""
+        self.counters[name] = self.counters.get(name, 0) + n
+
+    @property
+    def directory(self) -> str:
+        """A directory of the plug-in's own below /tmp, mode 0700; made at first use. OSError where /tmp is read-only."""
+        import os
+
+        path = f"/tmp/.extension-kit/{self.name}"  # noqa: S108 - Lambda's only writable place, named in the design
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        return path
+
+
+def overridden(plugin: Plugin | type[Plugin], hook: str) -> bool:
+    """Whether the plug-in's class has a hook of its own."""
+    owner = plugin if isinstance(plugin, type) else type(plugin)
+    return getattr(owner, hook) is not getattr(Plugin, hook)
+
+
+def load(spec: object) -> Plugin:
+    """A validated plug-in from an instance, a class or ``module:Class``; ConfigError says what is wrong and the fix."""
+    if isinstance(spec, str):
+        spec = _import(spec)
+    if isinstance(spec, type):
+        validate(spec)
+        try:
+            spec = spec()
+        except Exception as error:
+            raise ConfigError(f"plug-in {spec}: cannot be made without arguments: {error!r}") from error
+    validate(spec)
+    assert isinstance(spec, Plugin)
+    return spec
+
+
+def _import(spec: str) -> object:
+    module_name, _, class_name = spec.partition(":")
+    if not module_name or not class_name:
+        raise ConfigError(f"plug-in {spec!r}: expected MODULE:CLASS")
+    try:
+        module = __import__(module_name, fromlist=[class_name])
+    except Exception as error:  # whatever a module does at import is its own fault, not the function's
+        raise ConfigError(f"plug-in {spec!r}: {module_name} cannot be imported: {error!r}") from error
+    try:
+        found: object = getattr(module, class_name)
+    except AttributeError:
+        raise ConfigError(f"plug-in {spec!r}: {module_name} has no {class_name}") from None
+    return found
+
+
+def validate(plugin: object) -> None:
+    """ConfigError for a class or instance that is no proper plug-in; the text names the fix."""
+    owner = plugin if isinstance(plugin, type) else type(plugin)
+    if not issubclass(owner, Plugin):
+        raise ConfigError(f"{owner.__name__} is no plug-in: derive it from extension_kit.Plugin")
+    name = plugin.name  # type: ignore[attr-defined]
+    if not isinstance(name, str) or not name or not _NAME_CHARACTERS.issuperset(name):
+        raise ConfigError(f"{owner.__name__}.name is {name!r}: letters, digits, '.', '_' and '-' are wanted")
+    streams = plugin.telemetry  # type: ignore[attr-defined]
+    if not isinstance(streams, tuple) or any(stream not in STREAMS for stream in streams):
+        raise ConfigError(f"{owner.__name__}.telemetry is {streams!r}: a tuple of some of {STREAMS} is wanted")
+    for hook in plugin.budgets:  # type: ignore[attr-defined]
+        if hook not in HOOKS:
+            raise ConfigError(f"{owner.__name__}.budgets names {hook!r}; hooks are {', '.join(HOOKS)}")
+    for attribute in dir(owner):
+        _validate_attribute(owner, attribute)
+
+
+def _validate_attribute(owner: type[Plugin], attribute: str) -> None:
+    if attribute in HOOKS:
+        if overridden(owner, attribute):
+            _validate_hook(owner, attribute)
+    elif attribute.startswith("on_") and callable(getattr(owner, attribute)):
+        guess = nearest(attribute, list(HOOKS))
+        raise ConfigError(f"{owner.__name__}.{attribute} is no hook; did you mean {guess}? (others: {', '.join(HOOKS)})")
+
+
+def _validate_hook(owner: type[Plugin], hook: str) -> None:
+    arguments, _budget = HOOKS[hook]
+    code = getattr(getattr(owner, hook), "__code__", None)
+    if code is None:
+        return  # a callable object: its arity shows when it is called
+    wanted = f"def {hook}(self, {', '.join(arguments)})"
+    if code.co_flags & _COROUTINE:
+        raise ConfigError(f"{owner.__name__}.{hook} is async: hooks run on a thread of their own; write {wanted}")
+    defaults = len(getattr(owner, hook).__defaults__ or ())
+    count = len(arguments) + 1
+    if not code.co_argcount - defaults <= count <= code.co_argcount and not code.co_flags & _VARIADIC:
+        raise ConfigError(f"{owner.__name__}.{hook} takes {code.co_argcount} arguments; write {wanted}")
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The known word with the smallest edit distance; "" where none is known."""
+    return min(known, key=lambda candidate: _distance(candidate, word), default="")
+
+
+def _distance(a: str, b: str) -> int:
+    """Edit distance (Levenshtein)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        previous, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (x != y)))
+    return row[-1]

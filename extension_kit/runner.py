@@ -1,0 +1,221 @@
+"""``run``: register, load, start, loop, drain. Read top-down.
+
+The order is the point: the request to register leaves before anything else is imported, since the runtime does not start
+until every extension has registered; and nothing is done between an event and the next request that is not a plug-in's.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from extension_kit.errors import ConfigError, ExtensionKitError, RemoteProtocolError
+from extension_kit.io import environ
+from extension_kit.io.client import ExtensionsClient, PlatformGone
+from extension_kit.protocol.extensions_api import choose_events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from extension_kit.events import Invoke, Registration, Shutdown
+    from extension_kit.host import Hosted
+
+__all__ = ["run"]
+
+_BACK_OFF = (1.0, 30.0)  # seconds: first and longest wait after a refused next
+
+
+def run(*plugins: Any, name: str = "") -> NoReturn:
+    """Run `plugins` (instances, classes or ``"module:Class"``) as one extension until the environment ends.
+
+    ``name`` is what is registered; by default the base name of the program, which must be the name of the file in
+    ``/opt/extensions`` (AWS docs, Extensions API). Strings are imported after ``register``. Never returns: exits 0 after
+    SHUTDOWN, 1 where the platform refuses the registration or is gone, 2 outside an execution environment.
+    """
+    name = name or sys.argv[0].rpartition("/")[2]
+    address = environ.get("AWS_LAMBDA_RUNTIME_API")
+    if not address:
+        _say(name, "AWS_LAMBDA_RUNTIME_API is not set: this is not a Lambda environment. Try it with: "
+                   f"extension-kit run --function DIR --handler M.F --extension {sys.argv[0]}")  # fmt: skip
+        _exit(2)
+    extension = _Extension(name, plugins)
+    try:
+        client = ExtensionsClient(address)
+        extension.before_register()
+        extension.registration = client.register(name, choose_events(environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")))
+    except ExtensionKitError as error:
+        _say(name, f"cannot register: {error}")
+        _exit(1)
+    extension.load()
+    if extension.must_crash:
+        client.report_error("init", "Extension.PluginFailed")
+        _exit(1)
+    extension.start()
+    _exit(_loop(client, extension))
+
+
+def _loop(client: ExtensionsClient, extension: _Extension) -> int:
+    """From one event to the next; returns the exit status."""
+    wait = 0.0
+    reported = False
+    while True:
+        try:
+            event = client.next()
+        except PlatformGone as error:
+            _say(extension.name, f"{error}: shutting down")
+            extension.drain(None)
+            return 1
+        except RemoteProtocolError as error:
+            # Ours to mend, never the function's to suffer: say it once, try again ever more slowly.
+            if not reported:
+                _say(extension.name, f"{error}: trying again, slowly")
+                reported = True
+            wait = min(wait * 2 or _BACK_OFF[0], _BACK_OFF[1])
+            extension.clock.sleep(wait)
+            continue
+        wait = 0.0
+        kind = type(event).__name__
+        if kind == "Invoke":
+            extension.invoke(event)  # type: ignore[arg-type]
+            if extension.must_crash:
+                client.report_error("exit", "Extension.PluginFailed")
+                return 1
+        elif kind == "Shutdown":
+            extension.drain(event)  # type: ignore[arg-type]
+            return 0
+
+
+class _Extension:
+    """The plug-ins of this process, from loading to draining."""
+
+    def __init__(self, name: str, specs: tuple[Any, ...]) -> None:
+        self.name = name
+        self.registration: Registration | None = None
+        self.hosted: list[Hosted] = []
+        self.must_crash = False
+        self._specs = list(specs)
+        self._crash_on_failure = False
+        self._invoke_wanted = False
+        self._clock: Any = None
+
+    @property
+    def clock(self) -> Any:
+        if self._clock is None:
+            from extension_kit.io.clock import Clock
+
+            self._clock = Clock()
+        return self._clock
+
+    def before_register(self) -> None:
+        """Only plug-ins that are here already, and want it, are allowed to hold back the registration."""
+        for index, spec in enumerate(self._specs):
+            if isinstance(spec, str) or not hasattr(spec, "before_register"):
+                continue
+            from extension_kit.plugin import Plugin
+
+            owner = spec if isinstance(spec, type) else type(spec)
+            if owner.before_register is Plugin.before_register:
+                continue
+            hosted = self._load_one(spec)
+            if hosted is not None:
+                from extension_kit.host import call_all
+
+                call_all([hosted], "before_register", hosted.context)
+            self._specs[index] = hosted
+
+    def load(self) -> None:
+        """Import and check the plug-ins; one that is wrong is reported and left out."""
+        from extension_kit.host import Hosted
+
+        settings, warnings = self._kit_settings()
+        for line in warnings:
+            _say(self.name, line)
+        self._crash_on_failure = settings.on_failure == "crash"
+        for spec in self._specs:
+            hosted = spec if isinstance(spec, Hosted) or spec is None else self._load_one(spec)
+            if hosted is None:
+                self.must_crash = self._crash_on_failure
+            else:
+                hosted.context.registration = self.registration
+                hosted.context.log.level = settings.log_level
+                self.hosted.append(hosted)
+
+    def _kit_settings(self) -> Any:
+        from extension_kit.settings import KitSettings
+
+        return KitSettings.parse(environ.mapping())
+
+    def _load_one(self, spec: Any) -> Hosted | None:
+        from extension_kit.host import Hosted, describe
+        from extension_kit.plugin import Context, Log, load
+
+        variables = environ.mapping()
+        try:
+            plugin = load(spec)
+            settings, warnings = plugin.settings.parse(variables) if plugin.settings is not None else (None, [])
+        except ConfigError as error:
+            _say(self.name, f"{error}; it is left out, the function goes on without it")
+            return None
+        except Exception as error:  # noqa: BLE001 - a plug-in's own code
+            _say(self.name, f"plug-in {spec!r}: {describe(error)}; it is left out, the function goes on without it")
+            return None
+        log = Log(plugin.name, _write)
+        for line in warnings:
+            log.warning(line)
+        context = Context(plugin.name, variables, log, self.clock, settings)
+        return Hosted(plugin, context, lambda text: _say(self.name, text))
+
+    def start(self) -> None:
+        """The plug-ins' ``start`` hooks, beside the runtime's own start."""
+        from extension_kit.host import call_all
+
+        failures = 0
+        for hosted in self.hosted:
+            failures += call_all([hosted], "start", hosted.context)
+        self._invoke_wanted = any(hosted.has("on_invoke") for hosted in self.hosted)
+        self.must_crash = self.must_crash or (self._crash_on_failure and failures > 0)
+
+    def invoke(self, event: Invoke) -> None:
+        """The plug-ins' ``on_invoke`` hooks."""
+        if self._invoke_wanted:
+            from extension_kit.host import call_all
+
+            failures = call_all(self.hosted, "on_invoke", event)
+            self.must_crash = self._crash_on_failure and failures > 0
+
+    def drain(self, event: Shutdown | None) -> None:
+        """The plug-ins' ``on_shutdown`` hooks, until the deadline; without an event, a second is what we take."""
+        from extension_kit.events import Shutdown
+        from extension_kit.host import call_all
+        from extension_kit.protocol.deadline import Deadline
+
+        if event is None:
+            raw = {"shutdownReason": "failure", "deadlineMs": self.clock.wall_ms() + 1000}
+            event = Shutdown(raw)
+        deadline = Deadline(event.deadline_ms, self.clock.wall_ms, 100, f"shutdown ({event.reason})")
+        call_all(self.hosted, "on_shutdown", event, deadline, seconds=deadline.remaining_ms() / 1000)
+
+
+def _say(name: str, text: str) -> None:
+    _write(f"[{name}] {text}\n")
+
+
+def _write(line: str) -> None:
+    """To stderr; a stderr that is closed or full is no reason to end."""
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
+
+
+def _exit(status: int) -> NoReturn:
+    """End at once: threads of hooks that never return must not hold the process, nor anything registered with atexit."""
+    import posix
+
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+    posix._exit(status)
