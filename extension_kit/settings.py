@@ -56,8 +56,8 @@ _FALSE = ("false", "0", "no", "off")
 class Setting:
     """One declared setting; made by `text`, `flag`, `integer`, …, and bound to its name by its `Settings` class.
 
-    ``variable`` is the environment variable, ``attribute`` the name in the class, ``aliases`` further variables that are
-    read, in this order, where the first is not set. ``allowed`` says in words what may be written.
+    ``variable`` is the environment variable, ``attribute`` the name in the class, ``aliases`` are further variables,
+    read in this order where the first is not set. ``allowed`` says in words what may be written.
     """
 
     def __init__(self, default: Any, help: str, env: str, aliases: Iterable[str], secret: bool) -> None:
@@ -84,16 +84,20 @@ class Setting:
         """The allowed value that is nearest to `value`, for a setting that clamps."""
         return value
 
-    def check(self, value: Any) -> None:
-        """ConfigError where `value`, given in Python, could not be written in the variable and read back the same."""
-        try:
-            # An empty value is never read from a variable: it is what "not set" stands for.
-            same = not value or type(back := self.read(self.show(value))) is type(value) and back == value
-        except (ValueError, TypeError, AttributeError, _OutOfRange):
-            same = False
+    def check(self, value: Any) -> Any:
+        """`value`, given in Python; ConfigError where it could not be written in the variable and read back the same."""
+        # An empty value is never read from a variable: it is what "not set" stands for.
+        same = value in ("", ())
+        if not same and type(value) is type(self.default):
+            try:
+                same = self.read(self.show(value)) == value
+            except (ValueError, TypeError, _OutOfRange):
+                same = False
         if not same or type(value) is not type(self.default):
-            what = _HIDDEN if self.secret else repr(value)
-            raise ConfigError(f"{self.attribute or self.variable or 'setting'} = {what} is not allowed: use {self.allowed}")
+            what = _HIDDEN if self.secret else _clean(repr(value))
+            name = self.attribute or self.variable or "default"
+            raise ConfigError(f"{name} = {what} is not allowed: use {self.allowed}")
+        return value
 
     def row(self) -> tuple[str, str, str, str]:
         """The setting's row in a table: variable, default (empty: none), what is allowed, what it means."""
@@ -169,25 +173,18 @@ class _Ranged(Setting):
         high = f" {'to' if low else 'up to'} {self.show(maximum)}" if maximum is not None else ""
         self.allowed = f"{self.what}{low}{high}" + (f" ({unit})" if unit else "")
         self.check(default)
-        self._within(default)
 
     def read(self, written: str) -> Any:
         value = self.convert(written)
-        try:
-            return self._within(value)
-        except ConfigError:
-            raise _OutOfRange(value) from None
+        if (self.minimum is not None and value < self.minimum) or (self.maximum is not None and value > self.maximum):
+            raise _OutOfRange(value)
+        return value
 
     def convert(self, written: str) -> Any:
         raise NotImplementedError
 
     def nearest(self, value: Any) -> Any:
         return self.minimum if self.minimum is not None and value < self.minimum else self.maximum
-
-    def _within(self, value: Any) -> Any:
-        if (self.minimum is not None and value < self.minimum) or (self.maximum is not None and value > self.maximum):
-            raise ConfigError(f"{value} is out of range: use {self.allowed}")
-        return value
 
 
 class _Integer(_Ranged):
@@ -207,21 +204,19 @@ class _Number(_Ranged):
         if not written.isascii() or "_" in written:
             raise ValueError
         value = float(written)
-        if value != value:
+        if not -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT:
             raise ValueError
         return value
 
-    def _within(self, value: Any) -> Any:
-        if not -_LARGEST_FLOAT <= value <= _LARGEST_FLOAT:
-            raise ValueError if self.nearest(value) is None else ConfigError("infinite")
-        return super()._within(value)
+    def check(self, value: Any) -> Any:
+        return super().check(float(value) if type(value) is int else value)
 
 
 class _Scaled(_Ranged):
     """A whole number with a unit behind it; `units` maps the written unit to its factor, the largest first."""
 
     units: tuple[tuple[str, int], ...] = ()
-    spellings: dict[str, int] = {}
+    spellings: Mapping[str, int]
 
     def convert(self, written: str) -> int:
         digits = written.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -399,7 +394,7 @@ def comma_list(
     env: str = "",
     aliases: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Declare a list of items between commas, all of them among `choices` where that is given; empty items are dropped."""
+    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped."""
     declared: Any = _CommaList(default, choices, help=help, env=env, aliases=aliases, secret=secret)
     value: tuple[str, ...] = declared
     return value
@@ -432,17 +427,16 @@ class Settings(Value):
         _require_distinct(cls)
 
     def __init__(self, **values: Any) -> None:
-        """All defaults, except for `values` by attribute; ConfigError for an unknown attribute or a value not allowed."""
+        """All defaults, except for `values` by attribute; ConfigError for an unknown attribute or a wrong value."""
         for setting in self._declared:
             value = values.pop(setting.attribute, setting.default)
-            setting.check(value)
-            self.__dict__[setting.attribute] = value
+            self.__dict__[setting.attribute] = setting.check(value)
         if values:
             raise ConfigError(f"{type(self).__name__} has no setting {', '.join(sorted(values))}")
 
     @classmethod
     def parse(cls, environ: Mapping[str, str]) -> tuple[Self, tuple[str, ...]]:
-        """Read the settings from `environ`; never raises. Also one warning line for each wrong value or unknown name."""
+        """The settings that stand in `environ`, and one warning line for each wrong value or unknown name; never raises."""
         settings = cls.__new__(cls)
         warnings = []
         for setting in cls._declared:
@@ -526,7 +520,7 @@ def _require_digits(digits: str) -> None:
 
 
 def _is_one_line(written: str) -> bool:
-    """Whether nothing in `written` is a control character, a line break or half of a character.
+    """Whether nothing in `written` is a control character, a line break or an undecodable byte.
 
     Bytes of the environment that are no UTF-8 arrive as lone surrogates, which raise as soon as they are encoded.
     """
@@ -540,8 +534,8 @@ def _is_control(code: int) -> bool:
 def _clean(written: str) -> str:
     """`written`, fit for one line of a log: control characters escaped, no longer than 200 characters."""
     shown = written[:_LONGEST_SHOWN]
-    if not _is_one_line(shown):
-        shown = "".join(repr(one)[1:-1] if _is_control(ord(one)) else one for one in shown)
+    if not shown.isprintable():
+        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in shown)
     if len(written) <= _LONGEST_SHOWN and len(shown) <= _LONGEST_SHOWN:
         return shown
     return f"{shown[:_LONGEST_SHOWN]}... ({len(written)} characters)"
@@ -552,7 +546,7 @@ def _quoted(written: str) -> str:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """The known name that takes the fewest edits to reach; names are cut at 80 characters, as nobody types longer ones."""
+    """The known name that takes the fewest edits to reach; names count up to 80 characters, to bound the work."""
     return min(known, key=lambda candidate: _edits(name[:80], candidate[:80]))
 
 

@@ -1,0 +1,1 @@
+"""Metrics collector: what the execution environment spent on each invocation."""

@@ -1,0 +1,52 @@
+"""CloudWatch's embedded metric format: one JSON line on stdout becomes metrics (AWS docs, "EMF specification")."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from extensions.metrics_collector.sampling import Sample
+
+__all__ = ["difference", "line"]
+
+_UNITS = {"ms": "Milliseconds", "bytes": "Bytes"}
+#: levels, reported as they are at the end; everything else is a counter, reported as its growth
+_LEVELS = ("memory_used_bytes", "tmp_used_bytes")
+
+
+def difference(start: Sample, end: Sample) -> dict[str, float]:
+    """What was spent between two samples; a counter that went backwards (it was reset) is left out."""
+    spent: dict[str, float] = {}
+    for name, value in end.figures.items():
+        if name in _LEVELS:
+            spent[name] = value
+        elif name in start.figures and value >= start.figures[name]:
+            spent[name] = round(value - start.figures[name], 3)
+    return spent
+
+
+def line(
+    figures: Mapping[str, float], *, namespace: str, dimensions: Mapping[str, str], properties: Mapping[str, str], at_ms: int
+) -> bytes:
+    """One line with `figures` as metrics. ``at_ms``: epoch milliseconds; ``properties`` are not metrics, e.g. a request id."""
+    metrics = [{"Name": _name(name), "Unit": _UNITS[name.rpartition("_")[2]]} for name in figures]
+    content = {
+        "_aws": {
+            "Timestamp": at_ms,
+            "CloudWatchMetrics": [
+                {"Namespace": namespace, "Dimensions": [list(dimensions)], "Metrics": metrics},
+            ],
+        },
+        **dimensions,
+        **properties,
+        **{_name(name): value for name, value in figures.items()},
+    }
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def _name(figure: str) -> str:
+    """``cpu_user_ms`` as CloudWatch users know it: ``CpuUser``; the unit is told apart."""
+    return "".join(part.capitalize() for part in figure.split("_")[:-1])

@@ -1,0 +1,70 @@
+"""The plug-in: a sample at INVOKE, another at the next event, the difference as one EMF line.
+
+The end of an invocation is the next event for now, since an extension sees no other edge without telemetry: work that the
+environment does between two invocations counts for the first of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from extension_kit.plugin import Plugin
+from extensions.metrics_collector.sampling import Sample, Sampler
+from extensions.metrics_collector.settings import CollectorSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extension_kit.events import Invoke, Shutdown
+    from extension_kit.plugin import Context
+    from extension_kit.protocol.deadline import Deadline
+
+__all__ = ["MetricsCollector"]
+
+
+class MetricsCollector(Plugin):
+    """CPU, memory, /tmp and network of each invocation, on stdout in CloudWatch's embedded metric format."""
+
+    name = "metrics-collector"
+    settings = CollectorSettings
+
+    def start(self, context: Context) -> None:
+        self._context = context
+        self._sampler = Sampler(context.clock.monotonic_ns)
+        self._open: tuple[Invoke, Sample] | None = None
+
+    def on_invoke(self, event: Invoke) -> None:
+        self._close()
+        self._open = (event, self._sampler.sample())
+
+    def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """End the open invocation and write its line; that is after its response, so json may be imported here."""
+        if self._open is None:
+            return
+        (event, start), self._open = self._open, None
+        from extensions.metrics_collector import emf
+
+        end = self._sampler.sample()
+        for source in end.missing:
+            self._context.count(f"missing_{source}")
+        registration = self._context.registration
+        figures = emf.difference(start, end)
+        if figures:
+            self._write(
+                emf.line(
+                    figures,
+                    namespace=self._context.settings.namespace,
+                    dimensions={"FunctionName": registration.function_name if registration else ""},
+                    properties={"requestId": event.request_id},
+                    at_ms=self._context.clock.wall_ms(),
+                )
+            )
+
+    def _write(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[os.write(1, line) :]
+        except OSError:
+            self._context.count("lines_lost")
