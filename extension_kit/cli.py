@@ -62,15 +62,21 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     with_.add_argument("--plugin", action="append", default=[], metavar="MODULE:CLASS", help="a plug-in of the kit")
     with_.add_argument("--layer", type=Path, action="append", default=[], metavar="ZIP|DIR", help="contents of /opt")
     how = run.add_argument_group("the run")
-    how.add_argument("--event", action="append", default=[], metavar="FILE|-", help="payload (JSON); repeatable, in turn")
+    how.add_argument(
+        "--event", action="append", default=[], metavar="FILE|-", help="payload (JSON); repeatable, in turn"
+    )
     how.add_argument("--invokes", type=_positive, metavar="N", help="how many (default: one for each --event)")
     how.add_argument("--gap-ms", type=_natural, default=0, metavar="MS", help="pause between invokes (default 0)")
     how.add_argument("--timeout", type=_seconds, default=3.0, metavar="S", help="function timeout (default 3)")
     how.add_argument("--memory", type=_memory, default=128, metavar="MB", help="memory setting (default 128)")
     how.add_argument("--backend", choices=("emulator",), default="emulator")
     how.add_argument("--init-type", choices=_INIT_TYPES, default="on-demand")
-    how.add_argument("--freeze", action=argparse.BooleanOptionalAction, default=True, help="stop processes between invokes")
-    how.add_argument("--namespaces", action=argparse.BooleanOptionalAction, default=True, help="own /opt, /tmp, network")
+    how.add_argument(
+        "--freeze", action=argparse.BooleanOptionalAction, default=True, help="stop processes between invokes"
+    )
+    how.add_argument(
+        "--namespaces", action=argparse.BooleanOptionalAction, default=True, help="own /opt, /tmp, network"
+    )
     how.add_argument("--env", type=_variable, action="append", default=[], metavar="K=V", help="variable (repeatable)")
     how.add_argument("--port", type=_port, default=0, metavar="PORT", help="of the invoke endpoint (default: any free)")
     out = run.add_argument_group("what comes out")
@@ -82,7 +88,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 def _add_check(check: argparse.ArgumentParser) -> None:
     check.set_defaults(do=_check)
     check.add_argument("--plugin", action="append", default=[], metavar="MODULE:CLASS", help="repeatable")
-    check.add_argument("--env", type=_variable, action="append", default=[], metavar="K=V", help="variable (repeatable)")
+    check.add_argument(
+        "--env", type=_variable, action="append", default=[], metavar="K=V", help="variable (repeatable)"
+    )
     check.add_argument("--json", action="store_true", help="findings as JSON")
 
 

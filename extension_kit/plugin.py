@@ -210,7 +210,9 @@ def _validate_attribute(owner: type[Plugin], attribute: str) -> None:
             _validate_hook(owner, attribute)
     elif attribute.startswith("on_") and callable(getattr(owner, attribute)):
         guess = nearest(attribute, list(HOOKS))
-        raise ConfigError(f"{owner.__name__}.{attribute} is no hook; did you mean {guess}? (others: {', '.join(HOOKS)})")
+        raise ConfigError(
+            f"{owner.__name__}.{attribute} is no hook; did you mean {guess}? (others: {', '.join(HOOKS)})"
+        )
 
 
 def _validate_hook(owner: type[Plugin], hook: str) -> None:

@@ -114,7 +114,7 @@ class _Extension:
             from extension_kit.plugin import Plugin
 
             owner = spec if isinstance(spec, type) else type(spec)
-            if owner.before_register is Plugin.before_register:
+            if not issubclass(owner, Plugin) or owner.before_register is Plugin.before_register:
                 continue
             hosted = self._load_one(spec)
             if hosted is not None:

@@ -85,7 +85,7 @@ class Setting:
         return value
 
     def check(self, value: Any) -> Any:
-        """`value`, given in Python; ConfigError where it could not be written in the variable and read back the same."""
+        """`value`, given in Python; ConfigError where it could not be written in the variable and read back."""
         # An empty value is never read from a variable: it is what "not set" stands for.
         same = value in ("", ())
         if not same and type(value) is type(self.default):
@@ -245,7 +245,7 @@ class _ByteSize(_Scaled):
 class _Duration(_Scaled):
     what = "a time such as 250ms, 5s, 2m or 1h"
     units = (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
-    spellings = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+    spellings = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}  # noqa: RUF012 - read only, as the rows above it
 
 
 class _Choice(Setting):
@@ -436,7 +436,7 @@ class Settings(Value):
 
     @classmethod
     def parse(cls, environ: Mapping[str, str]) -> tuple[Self, tuple[str, ...]]:
-        """The settings that stand in `environ`, and one warning line for each wrong value or unknown name; never raises."""
+        """The settings in `environ`, and one warning line for each wrong value or unknown name; never raises."""
         settings = cls.__new__(cls)
         warnings = []
         for setting in cls._declared:

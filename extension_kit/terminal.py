@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extension_kit.backends.plan import Outcome
 
 
@@ -15,12 +17,16 @@ class Progress:
         self._out = out
 
     def __call__(self, event: dict[str, Any]) -> None:
-        text = _LINES.get(event["kind"], lambda _event: "")(event)
+        text = _LINES.get(event["kind"], _nothing)(event)
         if text:
             print(f"{event['t_ms']:>10.1f} ms  {text}", file=self._out, flush=True)
 
 
-_LINES = {
+def _nothing(_event: dict[str, Any]) -> str:
+    return ""
+
+
+_LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "init_start": lambda e: f"init ({e['init_type']}{', inside an invoke' if e['phase'] == 'invoke' else ''})",
     "process_start": lambda e: f"{e['party']} starts, pid {e['pid']}",
     "launch_error": lambda e: f"{e['party']} could not be started: {e['error_type']}: {e['detail']}",
@@ -30,12 +36,14 @@ _LINES = {
     "runtime_init_error": lambda e: f"runtime reports an init error: {e['error_type']}",
     "init_end": lambda e: f"init {e['status']}" + _more(e),
     "invoke_start": lambda e: f"invoke {e['request_id']}",
-    "response": lambda e: f"response after {e['duration_ms']:.1f} ms" + (f": {e['error_type']}" if e["error_type"] else ""),
+    "response": lambda e: (
+        f"response after {e['duration_ms']:.1f} ms" + (f": {e['error_type']}" if e["error_type"] else "")
+    ),
     "invoke_end": lambda e: f"invoke ends: {e['status']}, {e['duration_ms']:.1f} ms with extensions",
     "log": lambda e: f"  {e['party']} | {e['text']}",
     "process_exit": lambda e: f"{e['party']} ended: {e['detail']}",
     "shutdown_start": lambda e: f"shutdown ({e['reason']}), {e['budget_ms']} ms",
-    "reset": lambda e: "environment reset: the next invoke starts everything anew",
+    "reset": lambda _e: "environment reset: the next invoke starts everything anew",
     "swept": lambda e: f"process {e['pid']} was left behind and has been ended",
 }
 

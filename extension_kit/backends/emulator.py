@@ -28,7 +28,9 @@ _PLATFORM_ERRORS = ("Sandbox.", "Extension.", "Runtime.ExitError", "Runtime.Inva
 def run(plan: Plan, listener: Callable[[dict[str, Any]], object] | None = None) -> Outcome:
     """Run `plan`; ConfigError for what cannot be run at all. ``listener`` sees every event of the record as it happens."""
     if plan.bootstrap is None and importlib.util.find_spec("awslambdaric") is None:
-        raise ConfigError("a Python function needs the package awslambdaric: pip install lambda-extension-kit[emulator]")
+        raise ConfigError(
+            "a Python function needs the package awslambdaric: pip install lambda-extension-kit[emulator]"
+        )
     usable = plan.namespaces and not (_single_threaded_root() or namespaces.unavailable())
     with tempfile.TemporaryDirectory(prefix="extension-kit-run-") as folder:
         launchers = _plugin_launchers(plan.plugins, Path(folder))

@@ -12,7 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Result
-from extension_kit.emulator.platform import refused
+from extension_kit.emulator.platform import Platform, refused
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
 from extension_kit.protocol import runtime_api as calls
@@ -46,23 +46,23 @@ class RuntimeApi:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._platform: Platform = environment.platform
         self._handlers = {
-            calls.PING: lambda exchange, _call, reply: reply.send(Answer(200, (), b"pong")),
+            calls.PING: lambda _exchange, _call, reply: reply.send(Answer(200, (), b"pong")),
             calls.EXTENSION_REGISTER: self._register,
             calls.EXTENSION_NEXT: self._extension_next,
             calls.EXTENSION_INIT_ERROR: self._extension_error,
             calls.EXTENSION_EXIT_ERROR: self._extension_error,
             calls.TELEMETRY: self._not_supported,
             calls.LOGS: self._not_supported,
-            calls.RUNTIME_NEXT: lambda exchange, _call, reply: self._platform.runtime_next(reply),
+            calls.RUNTIME_NEXT: lambda _exchange, _call, reply: self._platform.runtime_next(reply),
             calls.RUNTIME_RESPONSE: self._response,
             calls.RUNTIME_ERROR: self._error,
             calls.RUNTIME_INIT_ERROR: self._init_error,
-            calls.RESTORE_NEXT: lambda exchange, _call, reply: reply.send(calls.NOT_FOUND),
-            calls.RESTORE_ERROR: lambda exchange, _call, reply: reply.send(calls.NOT_FOUND),
+            calls.RESTORE_NEXT: lambda _exchange, _call, reply: reply.send(calls.NOT_FOUND),
+            calls.RESTORE_ERROR: lambda _exchange, _call, reply: reply.send(calls.NOT_FOUND),
             calls.METADATA: self._metadata,
         }
-        self._platform = environment.platform
 
     def handle(self, exchange: Exchange) -> None:
         """Route one request. Runs on the loop's thread."""
@@ -79,8 +79,11 @@ class RuntimeApi:
     def _note(self, exchange: Exchange, call: str, party: Party | None) -> None:
         who = party.name if party else ("runtime" if call.startswith("runtime/") else "")
         self._environment.record(
-            "request", call=call, method=exchange.head.method.decode("latin-1"),
-            path=exchange.head.target.decode("latin-1"), party=who,
+            "request",
+            call=call,
+            method=exchange.head.method.decode("latin-1"),
+            path=exchange.head.target.decode("latin-1"),
+            party=who,
         )
 
     # Extensions API

@@ -100,7 +100,9 @@ class Environment:
         try:
             self.invoke_port = self._endpoint.listen("127.0.0.1", self.layout.invoke_port)
         except OSError as error:
-            raise ConfigError(f"the invoke endpoint cannot listen on port {self.layout.invoke_port}: {error}") from error
+            raise ConfigError(
+                f"the invoke endpoint cannot listen on port {self.layout.invoke_port}: {error}"
+            ) from error
         self._runtime_variables = variables.for_runtime(
             self.profile, f"127.0.0.1:{port}", self.metadata_token, str(self._task_seen), self.layout.variables
         )
@@ -133,7 +135,9 @@ class Environment:
         """What the environment's Python needs, and would lose with this machine's /tmp."""
         wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]
         under = {path for path in (Path(os.path.realpath(path)) for path in wanted) if path.is_relative_to("/tmp")}
-        return sorted(path for path in under if not any(path != other and path.is_relative_to(other) for other in under))
+        return sorted(
+            path for path in under if not any(path != other and path.is_relative_to(other) for other in under)
+        )
 
     # for callers on other threads ---------------------------------------------------------------------------------------
 
@@ -144,7 +148,9 @@ class Environment:
     def invoke(self, payload: bytes, client_context: str = "", trace: str = "") -> Future[Result]:
         """Queue one invoke; the future holds what its caller gets. Every invoke ends, at the latest by its timeout."""
         future: Future[Result] = Future()
-        invocation = Invocation(str(uuid.uuid4()), payload, future.set_result, client_context, trace or self.new_trace())
+        invocation = Invocation(
+            str(uuid.uuid4()), payload, future.set_result, client_context, trace or self.new_trace()
+        )
         self._loop.call_soon_threadsafe(self.platform.invoke, invocation)
         return future
 
@@ -208,7 +214,9 @@ class Environment:
         if self._network:
             marker = processes.marked_by_network(self._network)
         elif hasattr(self, "_runtime_variables"):
-            marker = processes.marked_by_variable(f"AWS_LAMBDA_RUNTIME_API={self._runtime_variables['AWS_LAMBDA_RUNTIME_API']}")
+            marker = processes.marked_by_variable(
+                f"AWS_LAMBDA_RUNTIME_API={self._runtime_variables['AWS_LAMBDA_RUNTIME_API']}"
+            )
         else:
             return
         for pid in processes.left_behind(marker):
@@ -223,18 +231,21 @@ class Environment:
     def extension_names(self) -> list[str]:
         return self._extension_names
 
-    def start_process(self, command: list[str], cwd: str, environ: dict[str, str]) -> processes.Process:
+    def start_process(self, command: list[str], cwd: str, environ: dict[str, str], program: Path) -> processes.Process:
         enter = self._place.call if self._place is not None else (lambda function: function())
-        return processes.Process(processes.launch(command, cwd, environ, enter))
+        return processes.Process(processes.launch(command, cwd, environ, enter, program))
 
     def start_party(self, party: Party) -> processes.Process:
         if party.kind == lc.RUNTIME:
             command = list(self._command)
             if self.layout.bootstrap is not None:
                 command[0] = str(self._task_seen / command[0])
-            return self.start_process(command, str(self._task_seen), self._runtime_variables)
+            return self.start_process(
+                command, str(self._task_seen), self._runtime_variables, self._task / self._command[0]
+            )
         program = str(self._opt_seen / "extensions" / party.name)
-        return self.start_process([program], "/", variables.for_extension(self._runtime_variables))
+        real = self._opt / "extensions" / party.name
+        return self.start_process([program], "/", variables.for_extension(self._runtime_variables), real)
 
     def launch(self, party: Party) -> None:
         process = self.start_party(party)

@@ -28,7 +28,9 @@ def lay_out(opt: Path, layers: list[Path], extensions: list[Path]) -> None:
             raise ConfigError(f"layer {layer}: no such file or directory")
     for extension in extensions:
         if not extension.is_file():
-            raise ConfigError(f"extension {extension}: no such file (one executable is wanted; for a folder, use --layer)")
+            raise ConfigError(
+                f"extension {extension}: no such file (one executable is wanted; for a folder, use --layer)"
+            )
         folder = opt / "extensions"
         folder.mkdir(exist_ok=True)
         shutil.copy(extension, folder / extension.name)

@@ -87,7 +87,9 @@ class NamespaceThread:
     """A thread in a mount and network namespace of its own; `call` runs a function there and returns its result."""
 
     def __init__(self) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[tuple[Any, BaseException | None]]] | None]
+        self._work: queue.SimpleQueue[
+            tuple[Callable[[], Any], queue.SimpleQueue[tuple[Any, BaseException | None]]] | None
+        ]
         self._work = queue.SimpleQueue()
         self._failed: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="namespaces", daemon=True)

@@ -143,7 +143,9 @@ class Platform:
         if self.phase == INIT and self.registry.all_ready():
             self._cancel_timer()
             self.world.record(
-                "init_end", phase=self._init_phase, status="success",
+                "init_end",
+                phase=self._init_phase,
+                status="success",
                 duration_ms=(self.world.monotonic() - self._init_started) * 1000,
             )
             self._init_phase = "invoke"
@@ -154,7 +156,9 @@ class Platform:
                 self._pump()
 
     def _init_overran(self) -> None:
-        self._init_failed("timeout", "Sandbox.Timedout", f"init did not end within its limit; {self.registry.waiting_for()}")
+        self._init_failed(
+            "timeout", "Sandbox.Timedout", f"init did not end within its limit; {self.registry.waiting_for()}"
+        )
 
     def _init_failed(self, status: str, error_type: str, message: str, payload: bytes = b"") -> None:
         """The first failed init is tried again inside the first invoke; a failed suppressed init fails its invoke."""
@@ -475,7 +479,10 @@ class Platform:
     def _respond(self, invocation: Invocation, result: Result, reply: Reply) -> None:
         duration = (self.world.monotonic() - invocation.started) * 1000
         self.world.record(
-            "response", request_id=invocation.request_id, error_type=result.error_type, duration_ms=duration,
+            "response",
+            request_id=invocation.request_id,
+            error_type=result.error_type,
+            duration_ms=duration,
             bytes=len(result.payload),
         )
         invocation.answer(result)

@@ -87,29 +87,40 @@ def launch(
     cwd: str,
     variables: dict[str, str],
     enter: Callable[[Callable[[], Any]], Any],
+    program: Path,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` where `enter` runs it (the namespace's thread, or here). LaunchError says why it could not be."""
+    """Start `command` where `enter` runs it (the namespace's thread, or here). LaunchError says why it could not be.
+
+    ``program``: the file as this process sees it, to be looked into when `exec` refuses it.
+    """
     try:
         popen: subprocess.Popen[bytes] = enter(
             lambda: subprocess.Popen(
-                command, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, process_group=0, bufsize=0,
+                command,
+                cwd=cwd,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                process_group=0,
+                bufsize=0,
             )
         )
     except PermissionError as error:
         raise LaunchError("PermissionDenied", f"{command[0]}: not executable (mode 0755 is wanted): {error}") from error
     except FileNotFoundError as error:
-        raise LaunchError("UnknownError", _why_not_found(command[0], error)) from error
+        raise LaunchError("UnknownError", _why_not_found(command[0], program, error)) from error
     except (OSError, ValueError) as error:
         raise LaunchError("UnknownError", f"{command[0]}: {error}") from error
     return popen
 
 
-def _why_not_found(program: str, error: OSError) -> str:
+def _why_not_found(shown: str, program: Path, error: OSError) -> str:
     """`exec` says "no such file" for the interpreter as well: look at the first line to tell which it is."""
     hint = ""
     try:
-        first = Path(program).open("rb").readline(256)
+        with program.open("rb") as file:
+            first = file.readline(256)
     except OSError:
         first = b""
     if first.startswith(b"#!"):
@@ -117,7 +128,7 @@ def _why_not_found(program: str, error: OSError) -> str:
             hint = " (its first line ends in CR LF: save the file with Unix line ends)"
         else:
             hint = f" (its interpreter {first[2:].strip().decode('utf-8', 'replace')!r} does not exist here)"
-    return f"{program}: {error.strerror}{hint}"
+    return f"{shown}: {error.strerror}{hint}"
 
 
 def watch(loop: Loop, process: Process, on_exit: Callable[[str], object]) -> None:

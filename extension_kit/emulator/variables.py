@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from extension_kit.emulator.model import Profile
 
-HIDDEN_FROM_EXTENSIONS = frozenset({
-    "AWS_EXECUTION_ENV",
-    "AWS_LAMBDA_LOG_GROUP_NAME",
-    "AWS_LAMBDA_LOG_STREAM_NAME",
-    "AWS_LAMBDA_MAX_CONCURRENCY",
-    "AWS_XRAY_CONTEXT_MISSING",
-    "AWS_XRAY_DAEMON_ADDRESS",
-    "LAMBDA_RUNTIME_DIR",
-    "LAMBDA_TASK_ROOT",
-})
+HIDDEN_FROM_EXTENSIONS = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_MAX_CONCURRENCY",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    }
+)
 #: Lambda's PATH; the folder of this interpreter stands where /var/lang/bin does there.
 _LAMBDA_PATH = "/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 #: Example credentials, in the form of real ones: a function that signs a request can, and nothing real can leak.
@@ -36,7 +38,7 @@ _CREDENTIALS = {
 
 def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user: dict[str, str]) -> dict[str, str]:
     """The runtime's variables; `user` (from ``--env``) may add, and may override credentials and region only."""
-    variables = {
+    return {
         **_CREDENTIALS,
         "AWS_REGION": profile.region,
         "AWS_DEFAULT_REGION": profile.region,
@@ -58,7 +60,6 @@ def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user
         "LAMBDA_TASK_ROOT": task,
         "_HANDLER": profile.handler,
     }
-    return variables
 
 
 def for_extension(runtime: dict[str, str]) -> dict[str, str]:

@@ -6,9 +6,8 @@ imported only then.
 
 from __future__ import annotations
 
-import time
-
 import _socket
+import time
 
 from extension_kit.errors import RemoteProtocolError
 from extension_kit.protocol import extensions_api as api

@@ -206,7 +206,7 @@ class Server:
     def _accept(self, listener: _socket.socket) -> None:
         while True:
             try:
-                fd, _peer = listener._accept()
+                fd, _peer = listener._accept()  # type: ignore[attr-defined]
             except OSError:
                 return  # nothing (more) to accept, or the peer has gone already
             sock = _socket.socket(fileno=fd)

@@ -40,7 +40,9 @@ def register_request(host: str, name: str, events: tuple[str, ...]) -> bytes:
 
 def next_request(host: str, identifier: str) -> bytes:
     """``GET /event/next``."""
-    return f"GET {_BASE}/event/next HTTP/1.1\r\nHost: {host}\r\nLambda-Extension-Identifier: {identifier}\r\n\r\n".encode()
+    return (
+        f"GET {_BASE}/event/next HTTP/1.1\r\nHost: {host}\r\nLambda-Extension-Identifier: {identifier}\r\n\r\n".encode()
+    )
 
 
 def error_request(host: str, identifier: str, phase: str, error_type: str) -> bytes:

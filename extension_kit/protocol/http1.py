@@ -409,7 +409,11 @@ class Reader:
         line = self._take(end + 2)[:-2]
         digits, _, extension = line.partition(b";")
         digits = digits.rstrip(b" \t")
-        if not 0 < len(digits) <= _LENGTH_DIGITS or digits.strip(_HEX) or extension.translate(None, _FORBIDDEN) != extension:
+        if (
+            not 0 < len(digits) <= _LENGTH_DIGITS
+            or digits.strip(_HEX)
+            or extension.translate(None, _FORBIDDEN) != extension
+        ):
             raise RemoteProtocolError("a chunk size is not a hexadecimal number")
         size = int(digits, 16)
         self._admit(size)
@@ -546,7 +550,13 @@ def _is_visible(text: bytes) -> bool:
 def _parse_version(text: bytes) -> bytes:
     if text in (b"HTTP/1.1", b"HTTP/1.0"):
         return text[5:]
-    if len(text) == 8 and text.startswith(b"HTTP/") and text[5:6].isdigit() and text[6:7] == b"." and text[7:].isdigit():
+    if (
+        len(text) == 8
+        and text.startswith(b"HTTP/")
+        and text[5:6].isdigit()
+        and text[6:7] == b"."
+        and text[7:].isdigit()
+    ):
         raise RemoteProtocolError(f"{text.decode()} is not spoken here, HTTP/1.1 is", 505)
     raise RemoteProtocolError("the HTTP version cannot be read")
 

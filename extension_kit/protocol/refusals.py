@@ -59,8 +59,7 @@ def invalid_state(who: str, state: str, wanted: str) -> Refusal:
     return Refusal(
         403,
         "Extension.InvalidExtensionState",
-        f"State transition from {state} to {wanted} failed for extension {who}. "
-        "Error: State transition is not allowed",
+        f"State transition from {state} to {wanted} failed for extension {who}. Error: State transition is not allowed",
     )
 
 

@@ -16,7 +16,7 @@ set_field = object.__setattr__
 class Value:
     """Frozen, slotted, compared field by field. A subclass lists its fields in ``__slots__`` and sets them with `set_field`."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")

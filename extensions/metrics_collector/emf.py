@@ -29,7 +29,12 @@ def difference(start: Sample, end: Sample) -> dict[str, float]:
 
 
 def line(
-    figures: Mapping[str, float], *, namespace: str, dimensions: Mapping[str, str], properties: Mapping[str, str], at_ms: int
+    figures: Mapping[str, float],
+    *,
+    namespace: str,
+    dimensions: Mapping[str, str],
+    properties: Mapping[str, str],
+    at_ms: int,
 ) -> bytes:
     """One line with `figures` as metrics. ``at_ms``: epoch milliseconds; ``properties`` are not metrics, e.g. a request id."""
     metrics = [{"Name": _name(name), "Unit": _UNITS[name.rpartition("_")[2]]} for name in figures]

@@ -1,0 +1,42 @@
+# Every target sets up what it needs in .venv; nothing is installed system-wide.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+BACKEND ?= emulator
+DEMO_ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: help demo test check lint types soak clean
+
+help: ## this list
+	@awk -F ': .*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
+	@echo "setting up .venv with $(PYTHON) (only the first time; about 20 s)"
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## run a sample function with the metrics collector attached
+	@$(BIN)/extension-kit run --backend $(BACKEND) --function tests/functions/hello --handler app.handler \
+		--plugin extensions.metrics_collector.plugin:MetricsCollector --invokes 3 --gap-ms 50 $(DEMO_ARGS)
+
+test: $(STAMP) ## everything that must pass without Docker
+	@$(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-report=term:skip-covered
+
+lint: $(STAMP) ## ruff: rules and format
+	@$(BIN)/ruff check .
+
+types: $(STAMP) ## mypy, strict
+	@$(BIN)/mypy
+
+# test-docker joins with the issue that builds the image.
+check: lint types test ## what CI runs
+
+soak: $(STAMP) ## every long run
+	@EXTENSION_KIT_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q --timeout 1800 tests/protocol
+
+clean: ## remove what was built here
+	@rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
