@@ -83,7 +83,16 @@ def test_events_come_from_files_and_standard_input_in_turn(tmp_path):
     record = tmp_path / "record.json"
 
     done = extension_kit(
-        "run", *FUNCTION, "--event", str(event), "--event", "-", "--json", str(record), "--quiet", input_='{"spend_ms": 1}'
+        "run",
+        *FUNCTION,
+        "--event",
+        str(event),
+        "--event",
+        "-",
+        "--json",
+        str(record),
+        "--quiet",
+        input_='{"spend_ms": 1}',
     )
 
     content = json.loads(record.read_text())

@@ -52,7 +52,6 @@ _DIGITS = b"0123456789"
 _HEX = b"0123456789abcdefABCDEF"
 _CHUNK_LINE = 4096  # bytes of a chunk-size line, extensions included
 _LENGTH_DIGITS = 18
-_BLANK_LINES = 4  # empty lines tolerated before a request (RFC 9112 2.2)
 
 REASONS = {
     100: b"Continue", 200: b"OK", 202: b"Accepted", 204: b"No Content", 206: b"Partial Content", 304: b"Not Modified",
@@ -235,7 +234,6 @@ class Reader:
         self._expecting = _HEAD
         self._left = 0  # bytes of the body or chunk that are still to come
         self._taken = 0  # bytes of the body so far
-        self._blank_lines = 0
         self._eof = False
         self._no_body = False
         self._error: RemoteProtocolError | None = None
@@ -268,7 +266,6 @@ class Reader:
             raise LocalProtocolError("start_next_message: the present message is not complete")
         self._expecting = _HEAD
         self._taken = 0
-        self._blank_lines = 0
         self._no_body = False
 
     def next_event(self) -> RequestHead | ResponseHead | Data | EndOfMessage | Sentinel:
@@ -323,11 +320,6 @@ class Reader:
     # heads
 
     def _read_head(self) -> RequestHead | ResponseHead | Sentinel | None:
-        while self._server and self._buffer[:2] == b"\r\n":
-            self._blank_lines += 1
-            if self._blank_lines > _BLANK_LINES:
-                raise RemoteProtocolError("empty lines instead of a request")
-            self._take(2)
         self._check_early()
         end = self._find(b"\r\n\r\n", self._limits.max_head, 431, "the head")
         if end < 0:
@@ -338,7 +330,7 @@ class Reader:
 
     def _check_early(self) -> None:
         """Refuse what can never become a head without waiting for its end: a peer that speaks TLS, or a bare line feed."""
-        if self._buffer and (self._buffer[0] < 0x21 or self._buffer[0] > 0x7E) and self._buffer != b"\r":
+        if self._buffer and (self._buffer[0] < 0x21 or self._buffer[0] > 0x7E):
             raise RemoteProtocolError("this is not HTTP/1.1")
 
     def _request(self, line: bytes, headers: Headers) -> RequestHead:
