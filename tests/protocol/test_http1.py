@@ -90,6 +90,7 @@ def test_one_byte_at_a_time_gives_the_same():
         (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/1.12\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTX/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nNo colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nSpace : v\r\n\r\n", 400),
