@@ -24,7 +24,8 @@ demo: $(STAMP) ## run a sample function with the metrics collector attached
 		--plugin extensions.metrics_collector.plugin:MetricsCollector --invokes 3 --gap-ms 50 $(DEMO_ARGS)
 
 test: $(STAMP) ## everything that must pass without Docker
-	@$(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
+		--cov-report=term-missing:skip-covered
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check .
