@@ -245,7 +245,7 @@ class _ByteSize(_Scaled):
 class _Duration(_Scaled):
     what = "a time such as 250ms, 5s, 2m or 1h"
     units = (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
-    spellings: Mapping[str, int] = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+    spellings = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}  # noqa: RUF012 - read only, as the rows above it
 
 
 class _Choice(Setting):

@@ -4,100 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from extension_kit.emulator import namespaces
-from extension_kit.emulator.environment import Environment, Layout
-from extension_kit.emulator.model import Profile
-
-FUNCTION = Path(__file__).parents[1] / "functions" / "hello"
 ROOT = Path(__file__).parents[2]
-ISOLATED = not namespaces.unavailable()
-
-PRELUDE = f"""#!{sys.executable}
-import http.client, json, os, sys, time
-name = os.path.basename(sys.argv[0])
-api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-def call(method, path, body=None, **headers):
-    headers = {{key.replace("_", "-"): value for key, value in headers.items()}}
-    api.request(method, "/2020-01-01/extension/" + path, body, headers)
-    answer = api.getresponse()
-    return answer.status, answer.headers, answer.read()
-def register(events=("INVOKE", "SHUTDOWN"), name=name):
-    global identifier
-    status, headers, body = call("POST", "register", json.dumps({{"events": list(events)}}), Lambda_Extension_Name=name)
-    identifier = headers.get("Lambda-Extension-Identifier", "")
-    return status, json.loads(body)
-def next():
-    status, headers, body = call("GET", "event/next", Lambda_Extension_Identifier=identifier)
-    return status, json.loads(body)
-def fail(phase, kind="Extension.Reason"):
-    return call("POST", phase + "/error", Lambda_Extension_Identifier=identifier, Lambda_Extension_Function_Error_Type=kind)
-def say(*what):
-    print(*what, flush=True)
-def loop():
-    while True:
-        status, event = next()
-        say(event["eventType"])
-        if event["eventType"] == "SHUTDOWN":
-            sys.exit(0)
-"""
-
-
-class Lab:
-    """Makes environments with scripted extensions and tells what happened in them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environments: list[Environment] = []
-
-    def extension(self, name: str, script: str, mode: int = 0o755) -> Path:
-        path = self.folder / name
-        path.write_text(PRELUDE + script)
-        path.chmod(mode)
-        return path
-
-    def function(self, code: str) -> Path:
-        folder = self.folder / "function"
-        folder.mkdir(exist_ok=True)
-        (folder / "app.py").write_text(code)
-        return folder
-
-    def start(self, *extensions: Path, function: Path = FUNCTION, **profile: object) -> Environment:
-        profile = {"handler": "app.handler", "timeout": 5.0, **profile}
-        layout = Layout(function=function, extensions=extensions, namespaces=ISOLATED)
-        environment = Environment(Profile(**profile), layout)  # type: ignore[arg-type]
-        self.environments.append(environment)
-        return environment
-
-
-@pytest.fixture
-def lab(tmp_path):
-    lab = Lab(tmp_path)
-    yield lab
-    for environment in lab.environments:
-        environment.shutdown()
-        pids = [event["pid"] for event in environment.log.of_kind("process_start")]
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "a process was left behind"
-
-
-def invoke(environment: Environment, payload: object = None):
-    return environment.invoke(json.dumps(payload if payload is not None else {"spend_ms": 0}).encode()).result(20)
-
-
-def kinds(environment: Environment) -> list[str]:
-    return [event["kind"] for event in environment.log.events]
-
-
-def lines(environment: Environment, party: str) -> list[str]:
-    return [event["text"] for event in environment.log.of_kind("log") if event["party"] == party]
-
-
-def exits(environment: Environment) -> dict[str, str]:
-    return {event["party"]: event["detail"] for event in environment.log.of_kind("process_exit")}
 
 
 def error_type(result) -> str:
@@ -108,12 +19,12 @@ def test_invokes_reach_function_and_extension_and_shutdown_ends_both(lab):
     """An extension sees each INVOKE and the SHUTDOWN, and the function answers."""
     environment = lab.start(lab.extension("ext", "register(); loop()"))
 
-    results = [invoke(environment) for _ in range(3)]
+    results = [lab.invoke(environment) for _ in range(3)]
     environment.shutdown()
 
     assert [json.loads(result.payload)["tmp_bytes"] for result in results] == [100_000, 200_000, 300_000]
-    assert lines(environment, "ext") == ["INVOKE"] * 3 + ["SHUTDOWN"]
-    assert exits(environment) == {"runtime": "signal: term", "ext": "exit status 0"}
+    assert lab.lines(environment, "ext") == ["INVOKE"] * 3 + ["SHUTDOWN"]
+    assert lab.exits(environment) == {"runtime": "signal: term", "ext": "exit status 0"}
     assert environment.platform.healthy
 
 
@@ -123,7 +34,7 @@ def test_runtime_starts_after_every_extension_has_registered(lab):
         lab.extension("slow", "time.sleep(0.3); register(); loop()"), lab.extension("quick", "register(); loop()")
     )
 
-    invoke(environment)
+    lab.invoke(environment)
 
     order = [(e["kind"], e["party"]) for e in environment.log.of_kind("process_start", "registered")]
     assert order.index(("registered", "slow")) < order.index(("process_start", "runtime"))
@@ -133,18 +44,18 @@ def test_init_waits_until_every_extension_calls_next(lab):
     """The second barrier: the invoke begins only when a slow starter has called next."""
     environment = lab.start(lab.extension("ext", "register(); time.sleep(0.3); say('now'); loop()"))
 
-    invoke(environment)
+    lab.invoke(environment)
 
     events = environment.log.events
     now = next(i for i, e in enumerate(events) if e["kind"] == "log" and e["text"] == "now")
-    assert now < kinds(environment).index("invoke_start")
+    assert now < lab.kinds(environment).index("invoke_start")
 
 
 def test_an_extension_that_never_registers_ends_in_a_timeout(lab):
     """Init runs into its limit, is tried again inside the invoke, and the invoke times out."""
     environment = lab.start(lab.extension("mute", "time.sleep(60)"), timeout=0.5, init_limit=0.3)
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
 
     assert error_type(result) == "Sandbox.Timedout"
     assert [e["phase"] for e in environment.log.of_kind("init_start")] == ["init", "invoke"]
@@ -156,7 +67,7 @@ def test_an_exit_before_register_is_a_crash_whatever_the_code(lab, code):
     """Exit code 0 outside SHUTDOWN is Extension.Crash as well."""
     environment = lab.start(lab.extension("dies", f"sys.exit({code})"))
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
 
     assert error_type(result) == "Extension.Crash"
     assert json.loads(result.payload)["errorMessage"].endswith(f"Error: exit status {code}")
@@ -167,7 +78,7 @@ def test_an_exit_after_register_is_a_crash(lab, code):
     """The same between register and next."""
     environment = lab.start(lab.extension("dies", f"register(); os._exit({code})"))
 
-    assert error_type(invoke(environment)) == "Extension.Crash"
+    assert error_type(lab.invoke(environment)) == "Extension.Crash"
 
 
 def test_an_exit_during_an_invoke_fails_it_and_the_next_one_works(lab):
@@ -183,20 +94,20 @@ loop()
 """
     environment = lab.start(lab.extension("dies", script))
 
-    first = invoke(environment, {"spend_ms": 300})
-    second = invoke(environment)
+    first = lab.invoke(environment, {"spend_ms": 300})
+    second = lab.invoke(environment)
 
     assert (first.function_error, error_type(first)) == ("Unhandled", "Extension.Crash")
     assert second.function_error == ""
-    assert len(set(lines(environment, "dies"))) == 2
-    assert "reset" in kinds(environment)
+    assert len(set(lab.lines(environment, "dies"))) == 2
+    assert "reset" in lab.kinds(environment)
 
 
 def test_a_response_is_not_held_back_by_an_extension(lab):
     """The caller has its answer while the extension still works; the invoke ends later."""
     environment = lab.start(lab.extension("busy", "register()\nwhile True:\n next(); time.sleep(0.4)"))
 
-    invoke(environment)
+    lab.invoke(environment)
     answered_in = environment.platform.phase
     environment.idle(5)
 
@@ -221,19 +132,19 @@ def test_a_function_that_overruns_times_out_and_is_reset_with_its_tmp_kept(lab):
         function=function, timeout=1.0,
     )  # fmt: skip
 
-    first = invoke(environment, {"id": str(os.getpid())})
-    second = invoke(environment, {"id": str(os.getpid())})
+    first = lab.invoke(environment, {"id": str(os.getpid())})
+    second = lab.invoke(environment, {"id": str(os.getpid())})
 
     assert json.loads(first.payload)["errorMessage"].endswith("Task timed out after 1.00 seconds")
     assert json.loads(second.payload) == "kept"
-    assert lines(environment, "ext")[:2] == ["None", "timeout"]
+    assert lab.lines(environment, "ext")[:2] == ["None", "timeout"]
 
 
 def test_a_handler_that_raises_is_the_functions_own_affair(lab):
     """The environment stays healthy; the caller gets the error."""
     environment = lab.start(function=lab.function("def handler(event, context):\n    raise ValueError('bang')\n"))
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
 
     assert (result.function_error, error_type(result)) == ("Unhandled", "ValueError")
     assert environment.platform.healthy
@@ -243,7 +154,7 @@ def test_a_handler_that_cannot_be_imported_fails_the_invoke(lab):
     """Init fails twice, then the caller gets the runtime's own error."""
     environment = lab.start(function=lab.function("import nonsense_module\n"))
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
 
     assert error_type(result) == "Runtime.ImportModuleError"
     assert not environment.platform.healthy
@@ -254,7 +165,7 @@ def test_a_runtime_that_exits_fails_the_invoke(lab):
     function = lab.function("import os\ndef handler(event, context):\n    os._exit(3)\n")
     environment = lab.start(function=function)
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
 
     assert error_type(result) == "Runtime.ExitError"
     assert "Runtime exited with error: exit status 3" in json.loads(result.payload)["errorMessage"]
@@ -264,7 +175,7 @@ def test_a_file_that_is_not_executable_is_a_launch_error(lab):
     """Extension.LaunchError with the reason PermissionDenied."""
     environment = lab.start(lab.extension("plain", "loop()", mode=0o644))
 
-    assert error_type(invoke(environment)) == "Extension.LaunchError"
+    assert error_type(lab.invoke(environment)) == "Extension.LaunchError"
     assert environment.log.of_kind("launch_error")[0]["error_type"] == "PermissionDenied"
 
 
@@ -275,7 +186,7 @@ def test_a_crlf_shebang_is_a_launch_error_that_says_so(lab):
     path.chmod(0o755)
     environment = lab.start(path)
 
-    assert error_type(invoke(environment)) == "Extension.LaunchError"
+    assert error_type(lab.invoke(environment)) == "Extension.LaunchError"
     assert "Unix line ends" in environment.log.of_kind("launch_error")[0]["detail"]
 
 
@@ -285,38 +196,38 @@ def test_ten_extensions_run_and_eleven_do_not(lab, count, expected):
     scripts = [lab.extension(f"ext-{number:02}", "register(); loop()") for number in range(count)]
     environment = lab.start(*scripts, timeout=10.0)
 
-    assert invoke(environment).error_type == expected
+    assert lab.invoke(environment).error_type == expected
 
 
 def test_only_subscribers_to_invoke_hold_an_invoke_open(lab):
     """An extension that registered for SHUTDOWN alone gets no INVOKE and delays nothing."""
     environment = lab.start(lab.extension("ext", "register(['SHUTDOWN']); loop()"))
 
-    invoke(environment)
+    lab.invoke(environment)
     environment.shutdown()
 
-    assert lines(environment, "ext") == ["SHUTDOWN"]
+    assert lab.lines(environment, "ext") == ["SHUTDOWN"]
 
 
 def test_an_extension_without_shutdown_is_killed_without_notice(lab):
     """Not subscribed to SHUTDOWN: SIGKILL, no event."""
     environment = lab.start(lab.extension("ext", "register(['INVOKE']); loop()"))
 
-    invoke(environment)
+    lab.invoke(environment)
     environment.shutdown()
 
-    assert lines(environment, "ext") == ["INVOKE"]
-    assert exits(environment)["ext"] == "signal: kill"
+    assert lab.lines(environment, "ext") == ["INVOKE"]
+    assert lab.exits(environment)["ext"] == "signal: kill"
 
 
 def test_an_extension_that_does_not_end_is_killed_at_the_deadline(lab):
     """SIGKILL when the 2000 ms are over."""
     environment = lab.start(lab.extension("ext", "register()\nwhile True:\n  next(); say('event')"))
 
-    invoke(environment)
+    lab.invoke(environment)
     environment.shutdown()
 
-    assert exits(environment)["ext"] == "signal: kill"
+    assert lab.exits(environment)["ext"] == "signal: kill"
     assert environment.log.of_kind("shutdown_start")[-1]["budget_ms"] == 2000
 
 
@@ -324,41 +235,41 @@ def test_processes_are_frozen_between_invokes(lab):
     """SIGSTOP after an invoke, SIGCONT before the next: a ticking extension is silent in between."""
     environment = lab.start(lab.extension("ext", "register(); loop()"))
 
-    invoke(environment)
+    lab.invoke(environment)
     environment.idle(5)
     pid = next(e["pid"] for e in environment.log.of_kind("process_start") if e["party"] == "ext")
     state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
-    invoke(environment)
+    lab.invoke(environment)
 
     assert state == "T"
-    assert [kind for kind in kinds(environment) if kind in ("freeze", "thaw")][:2] == ["freeze", "thaw"]
+    assert [kind for kind in lab.kinds(environment) if kind in ("freeze", "thaw")][:2] == ["freeze", "thaw"]
 
 
 def test_init_error_and_exit_take_the_reported_type(lab):
     """init/error is recorded, takes effect at the exit, and names the failure."""
     environment = lab.start(lab.extension("ext", "register(); say(fail('init')[0]); sys.exit(1)"))
 
-    assert error_type(invoke(environment)) == "Extension.InitError"
-    assert lines(environment, "ext")[0] == "202"
+    assert error_type(lab.invoke(environment)) == "Extension.InitError"
+    assert lab.lines(environment, "ext")[0] == "202"
 
 
 def test_exit_error_during_an_invoke(lab):
     """exit/error, then exit: Extension.ExitError."""
     environment = lab.start(lab.extension("ext", "register(); next(); fail('exit'); sys.exit(1)"))
 
-    assert error_type(invoke(environment, {"spend_ms": 300})) == "Extension.ExitError"
+    assert error_type(lab.invoke(environment, {"spend_ms": 300})) == "Extension.ExitError"
 
 
 def test_provisioned_concurrency_initialises_before_the_first_invoke(lab):
     """Eager init: everything is ready and frozen before anybody invokes."""
     environment = lab.start(lab.extension("ext", "register(); loop()"), init_type="provisioned-concurrency")
     environment.start()
-    while "init_end" not in kinds(environment):
+    while "init_end" not in lab.kinds(environment):
         pass
 
-    invoke(environment)
+    lab.invoke(environment)
 
-    assert kinds(environment).index("init_end") < kinds(environment).index("invoke_start")
+    assert lab.kinds(environment).index("init_end") < lab.kinds(environment).index("invoke_start")
 
 
 def test_two_environments_live_side_by_side(lab):
@@ -369,7 +280,7 @@ def test_two_environments_live_side_by_side(lab):
     futures = [environment.invoke(b'{"spend_ms": 50}') for environment in (one, two)]
 
     assert [future.result(20).function_error for future in futures] == ["", ""]
-    assert lines(one, "ext")[0] != lines(two, "ext")[0]
+    assert lab.lines(one, "ext")[0] != lab.lines(two, "ext")[0]
 
 
 REFUSALS = [
@@ -399,9 +310,9 @@ def test_refusals_before_registration(lab, request_, status, wanted):
     script = f"global_answer = {request_}\nsay(json.dumps(global_answer)); register(); loop()"
     environment = lab.start(lab.extension("ext", script))
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
 
-    answer = json.loads(lines(environment, "ext")[0])
+    answer = json.loads(lab.lines(environment, "ext")[0])
     assert (answer[0], answer[1]["errorType"]) == (status, wanted)
     assert result.function_error == ""
 
@@ -412,9 +323,9 @@ def test_registering_twice_is_refused(lab):
         lab.extension("ext", "register(); old = identifier; say(json.dumps(register())); identifier = old; loop()")
     )
 
-    invoke(environment)
+    lab.invoke(environment)
 
-    status, body = json.loads(lines(environment, "ext")[0])
+    status, body = json.loads(lab.lines(environment, "ext")[0])
     assert (status, body["errorType"]) == (403, "Extension.InvalidExtensionState")
     assert body["errorMessage"] == (
         "State transition from Registered to Registered failed for extension ext. Error: State transition is not allowed"
@@ -434,10 +345,10 @@ loop()
 """
     environment = lab.start(lab.extension("ext", script))
 
-    invoke(environment)
+    lab.invoke(environment)
     environment.idle(5)
 
-    assert lines(environment, "ext")[:2] == ["403 Extension.MissingHeader", "403 Extension.InvalidExtensionState"]
+    assert lab.lines(environment, "ext")[:2] == ["403 Extension.MissingHeader", "403 Extension.InvalidExtensionState"]
 
 
 def test_a_second_next_is_refused_and_the_first_goes_on_waiting(lab):
@@ -456,11 +367,11 @@ loop()
 """
     environment = lab.start(lab.extension("ext", script), freeze=False)
 
-    invoke(environment, {"spend_ms": 0})
-    invoke(environment, {"spend_ms": 400})
+    lab.invoke(environment, {"spend_ms": 0})
+    lab.invoke(environment, {"spend_ms": 400})
     environment.shutdown()
 
-    seen = lines(environment, "ext")
+    seen = lab.lines(environment, "ext")
     assert sorted(seen) == ["403 Extension.InvalidExtensionState", "INVOKE", "INVOKE", "SHUTDOWN"]
 
 
@@ -475,9 +386,9 @@ loop()
 """
     environment = lab.start(lab.extension("ext", script))
 
-    invoke(environment)
+    lab.invoke(environment)
 
-    assert lines(environment, "ext")[0] == "202 Telemetry.NotSupported"
+    assert lab.lines(environment, "ext")[0] == "202 Telemetry.NotSupported"
 
 
 def test_an_internal_extension_registers_and_sees_invokes(lab):
@@ -493,30 +404,30 @@ def test_an_internal_extension_registers_and_sees_invokes(lab):
     )
     environment = lab.start(function=function, function_name="orders")
 
-    result = invoke(environment)
+    result = lab.invoke(environment)
     environment.shutdown()
 
     assert json.loads(result.payload) == ["orders", True]
     assert environment.log.of_kind("shutdown_start")[-1]["budget_ms"] == 500
-    assert exits(environment) == {"runtime": "signal: term"}
+    assert lab.exits(environment) == {"runtime": "signal: term"}
 
 
 def test_without_extensions_the_runtime_is_killed_at_once(lab):
     """Budget 0: SIGKILL, no SIGTERM."""
     environment = lab.start()
 
-    invoke(environment)
+    lab.invoke(environment)
     environment.shutdown()
 
-    assert exits(environment) == {"runtime": "signal: kill"}
+    assert lab.exits(environment) == {"runtime": "signal: kill"}
 
 
 def test_extensions_do_not_see_what_lambda_hides(lab):
     """The filtered environment of design and documentation."""
     environment = lab.start(lab.extension("ext", "register(); say(json.dumps(dict(os.environ))); loop()"))
 
-    invoke(environment)
+    lab.invoke(environment)
 
-    seen = json.loads(lines(environment, "ext")[0])
+    seen = json.loads(lab.lines(environment, "ext")[0])
     assert not {"LAMBDA_TASK_ROOT", "_HANDLER", "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME"} & set(seen)
     assert {"AWS_LAMBDA_RUNTIME_API", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_LAMBDA_INITIALIZATION_TYPE"} <= set(seen)

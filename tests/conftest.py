@@ -1,0 +1,116 @@
+"""What all tests share: a laboratory that makes environments with scripted extensions and functions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from extension_kit.emulator import namespaces
+from extension_kit.emulator.environment import Environment, Layout
+from extension_kit.emulator.model import Profile, Result
+
+ROOT = Path(__file__).parents[1]
+FUNCTION = ROOT / "tests" / "functions" / "hello"
+ISOLATED = not namespaces.unavailable()
+
+PRELUDE = f"""#!{sys.executable}
+import http.client, json, os, sys, time
+name = os.path.basename(sys.argv[0])
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+def call(method, path, body=None, **headers):
+    headers = {{key.replace("_", "-"): value for key, value in headers.items()}}
+    api.request(method, "/2020-01-01/extension/" + path, body, headers)
+    answer = api.getresponse()
+    return answer.status, answer.headers, answer.read()
+def register(events=("INVOKE", "SHUTDOWN"), name=name):
+    global identifier
+    status, headers, body = call("POST", "register", json.dumps({{"events": list(events)}}), Lambda_Extension_Name=name)
+    identifier = headers.get("Lambda-Extension-Identifier", "")
+    return status, json.loads(body)
+def next():
+    status, headers, body = call("GET", "event/next", Lambda_Extension_Identifier=identifier)
+    return status, json.loads(body)
+def fail(phase, kind="Extension.Reason"):
+    return call("POST", phase + "/error", Lambda_Extension_Identifier=identifier, Lambda_Extension_Function_Error_Type=kind)
+def say(*what):
+    print(*what, flush=True)
+def loop():
+    while True:
+        status, event = next()
+        say(event["eventType"])
+        if event["eventType"] == "SHUTDOWN":
+            sys.exit(0)
+"""
+
+KIT = """from extension_kit import *
+def say(*what):
+    print(*what, flush=True)
+"""
+
+
+class Lab:
+    """Makes environments with scripted extensions and tells what happened in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environments: list[Environment] = []
+
+    def extension(self, name: str, script: str, mode: int = 0o755) -> Path:
+        return self._write(name, PRELUDE + script, mode)
+
+    def plugin(self, name: str, code: str) -> Path:
+        """An extension that runs plug-ins of the kit; `code` defines them and calls `run`."""
+        return self._write(
+            name, f"#!{sys.executable}\nimport sys, time\nsys.path.insert(0, {str(ROOT)!r})\n{KIT}{code}", 0o755
+        )
+
+    def _write(self, name: str, text: str, mode: int) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def function(self, code: str) -> Path:
+        folder = self.folder / "function"
+        folder.mkdir(exist_ok=True)
+        (folder / "app.py").write_text(code)
+        return folder
+
+    def start(
+        self, *extensions: Path, function: Path = FUNCTION, variables: dict[str, str] | None = None, **profile: object
+    ) -> Environment:
+        profile = {"handler": "app.handler", "timeout": 5.0, **profile}
+        layout = Layout(function=function, extensions=extensions, variables=variables or {}, namespaces=ISOLATED)
+        environment = Environment(Profile(**profile), layout)  # type: ignore[arg-type]
+        self.environments.append(environment)
+        return environment
+
+    @staticmethod
+    def invoke(environment: Environment, payload: object = None) -> Result:
+        """One invoke of the sample function, by default one that spends nothing."""
+        return environment.invoke(json.dumps(payload if payload is not None else {"spend_ms": 0}).encode()).result(20)
+
+    @staticmethod
+    def kinds(environment: Environment) -> list[str]:
+        return [event["kind"] for event in environment.log.events]
+
+    @staticmethod
+    def lines(environment: Environment, party: str) -> list[str]:
+        return [event["text"] for event in environment.log.of_kind("log") if event["party"] == party]
+
+    @staticmethod
+    def exits(environment: Environment) -> dict[str, str]:
+        return {event["party"]: event["detail"] for event in environment.log.of_kind("process_exit")}
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path)
+    yield lab
+    for environment in lab.environments:
+        environment.shutdown()
+        pids = [event["pid"] for event in environment.log.of_kind("process_start")]
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "a process was left behind"
