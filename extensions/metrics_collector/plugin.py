@@ -56,7 +56,8 @@ class MetricsCollector(Plugin):
                 emf.line(
                     figures,
                     namespace=self._context.settings.namespace,
-                    dimensions={"FunctionName": registration.function_name if registration else ""},
+                    # CloudWatch drops a metric whose dimension is empty.
+                    dimensions={"FunctionName": (registration.function_name if registration else "") or "unknown"},
                     properties={"requestId": event.request_id},
                     at_ms=self._context.clock.wall_ms(),
                 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Sample", "Sampler", "parse_cpu", "parse_memory", "parse_network"]
 
 Figures = dict[str, float]
+_LARGEST = 65_536  # bytes of a file in /proc that are read
 
 
 def parse_cpu(stat: bytes, ticks_per_second: int) -> Figures:
@@ -52,7 +53,7 @@ def parse_memory(meminfo: bytes) -> Figures:
 def parse_network(dev: bytes) -> Figures:
     """``network_rx_bytes`` and ``network_tx_bytes`` since boot, from /proc/net/dev.
 
-    Lambda's own interface is ``vinternal_1``; elsewhere all but loopback count.
+    Lambda's own interface is ``vinternal_1``; elsewhere all but loopback count, and loopback where there is nothing else.
     """
     received: dict[bytes, tuple[int, int]] = {}
     for line in dev.splitlines():
@@ -64,9 +65,10 @@ def parse_network(dev: bytes) -> Figures:
                 received[name.strip()] = (numbers[0], numbers[1])
     if not received:
         return {}
-    chosen = [received[b"vinternal_1"]] if b"vinternal_1" in received else [
-        counted for name, counted in received.items() if name != b"lo"
-    ]  # fmt: skip
+    if b"vinternal_1" in received:
+        chosen = [received[b"vinternal_1"]]
+    else:
+        chosen = [counted for name, counted in received.items() if name != b"lo"] or list(received.values())
     return {
         "network_rx_bytes": float(sum(counted[0] for counted in chosen)),
         "network_tx_bytes": float(sum(counted[1] for counted in chosen)),
@@ -132,6 +134,11 @@ class Sampler:
             fd = self._open.get(path)
             if fd is None:
                 fd = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(fd, 65_536, 0)
+            data = part = os.pread(fd, _LARGEST, 0)
+            # One read of /proc/net/dev ends at about a page, whatever the size of the buffer: go on until nothing comes.
+            while part and len(data) < _LARGEST:
+                part = os.pread(fd, _LARGEST - len(data), len(data))
+                data += part
+            return data
         except OSError:
             return b""

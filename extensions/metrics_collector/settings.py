@@ -12,4 +12,7 @@ class CollectorSettings(Settings):
 
     prefix = "METRICS_COLLECTOR_"
 
-    namespace = text("LambdaExtensionKit", help="CloudWatch namespace of the metrics")
+    # Source: CloudWatch API reference, PutMetricData, Namespace. A namespace that it refuses would lose every metric silently.
+    namespace = text(
+        "LambdaExtensionKit", maximum_length=255, characters=" .-_/#:", help="CloudWatch namespace of the metrics."
+    )
