@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _BACK_OFF = (1.0, 30.0)  # seconds: first and longest wait after a refused next
+_DRAIN_MS = 1400  # where the platform gives no deadline: the least that is left of Lambda's 2000 ms
+_DRAIN_MARGIN_MS = 100  # kept free before SIGKILL, for flushing stdio and the exit itself
 
 
 def run(*plugins: Any, name: str = "") -> NoReturn:
@@ -184,15 +186,15 @@ class _Extension:
             self.must_crash = self._crash_on_failure and failures > 0
 
     def drain(self, event: Shutdown | None) -> None:
-        """The plug-ins' ``on_shutdown`` hooks, until the deadline; without an event, a second is what we take."""
+        """The plug-ins' ``on_shutdown`` hooks, until the deadline. Without an event the platform is gone: a failure."""
         from extension_kit.events import Shutdown
         from extension_kit.host import call_all
         from extension_kit.protocol.deadline import Deadline
 
         if event is None:
-            raw = {"shutdownReason": "failure", "deadlineMs": self.clock.wall_ms() + 1000}
-            event = Shutdown(raw)
-        deadline = Deadline(event.deadline_ms, self.clock.wall_ms, 100, f"shutdown ({event.reason})")
+            event = Shutdown({"shutdownReason": "failure"})
+        at_ms = event.deadline_ms or self.clock.wall_ms() + _DRAIN_MS
+        deadline = Deadline(at_ms, self.clock.wall_ms, _DRAIN_MARGIN_MS, f"shutdown ({event.reason})")
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=deadline.remaining_ms() / 1000)
 
 

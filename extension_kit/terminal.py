@@ -33,7 +33,8 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "registered": lambda e: f"{e['party']} registers for {', '.join(e['events']) or 'no events'}",
     "refused": lambda e: f"refused: {e['status']} {e['error_type']}: {e['detail']}",
     "extension_error": lambda e: f"{e['party']} reports {e['step']}: {e['error_type']}",
-    "runtime_init_error": lambda e: f"runtime reports an init error: {e['error_type']}",
+    "runtime_error": lambda e: f"runtime reports {e['step']}: {e['error_type']}",
+    "restore_start": lambda _e: "a snapshot is resumed",
     "init_end": lambda e: f"init {e['status']}" + _more(e),
     "invoke_start": lambda e: f"invoke {e['request_id']}",
     "response": lambda e: (

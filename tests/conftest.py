@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from extension_kit.emulator import namespaces
 from extension_kit.emulator.environment import Environment, Layout
 from extension_kit.emulator.model import Profile, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
 FUNCTION = ROOT / "tests" / "functions" / "hello"
@@ -80,10 +85,21 @@ class Lab:
         return folder
 
     def start(
-        self, *extensions: Path, function: Path = FUNCTION, variables: dict[str, str] | None = None, **profile: object
+        self,
+        *extensions: Path,
+        function: Path = FUNCTION,
+        variables: dict[str, str] | None = None,
+        bootstrap: Path | None = None,
+        **profile: object,
     ) -> Environment:
         profile = {"handler": "app.handler", "timeout": 5.0, **profile}
-        layout = Layout(function=function, extensions=extensions, variables=variables or {}, namespaces=ISOLATED)
+        layout = Layout(
+            function=None if bootstrap else function,
+            bootstrap=bootstrap,
+            extensions=extensions,
+            variables=variables or {},
+            namespaces=ISOLATED,
+        )
         environment = Environment(Profile(**profile), layout)  # type: ignore[arg-type]
         self.environments.append(environment)
         return environment
@@ -92,6 +108,14 @@ class Lab:
     def invoke(environment: Environment, payload: object = None) -> Result:
         """One invoke of the sample function, by default one that spends nothing."""
         return environment.invoke(json.dumps(payload if payload is not None else {"spend_ms": 0}).encode()).result(20)
+
+    @staticmethod
+    def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Wait for something that another process does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.01)
 
     @staticmethod
     def kinds(environment: Environment) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from extension_kit.backends.plan import Invoked, Outcome, Plan
 from extension_kit.emulator import namespaces
 from extension_kit.emulator.environment import Environment, Layout
-from extension_kit.emulator.model import PROVISIONED, Profile
+from extension_kit.emulator.model import ON_DEMAND, Profile
 from extension_kit.errors import ConfigError
 from extension_kit.plugin import validate
 
@@ -44,7 +44,7 @@ def run(plan: Plan, listener: Callable[[dict[str, Any]], object] | None = None) 
             namespaces=usable,
         )
         with Environment(_profile(plan), layout, listener) as environment:
-            if plan.init_type == PROVISIONED:
+            if plan.init_type != ON_DEMAND:
                 environment.start()
             invoked = _invoke_all(plan, environment)
             environment.idle(plan.timeout + 3.0)

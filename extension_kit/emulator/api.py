@@ -11,16 +11,19 @@ import json
 import uuid
 from typing import TYPE_CHECKING
 
+from extension_kit.emulator.answers import refused
 from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Result
-from extension_kit.emulator.platform import Platform, refused
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
 from extension_kit.protocol import runtime_api as calls
 from extension_kit.protocol.runtime_api import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extension_kit.emulator.environment import Environment
-    from extension_kit.emulator.model import Party
+    from extension_kit.emulator.model import Party, Reply
+    from extension_kit.emulator.platform import Platform
     from extension_kit.io.server import Exchange
 
 _JSON = ((b"Content-Type", b"application/json"),)
@@ -47,6 +50,7 @@ class RuntimeApi:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._platform: Platform = environment.platform
+        runtime = self._platform.runtime_calls
         self._handlers = {
             calls.PING: lambda _exchange, _call, reply: reply.send(Answer(200, (), b"pong")),
             calls.EXTENSION_REGISTER: self._register,
@@ -55,12 +59,12 @@ class RuntimeApi:
             calls.EXTENSION_EXIT_ERROR: self._extension_error,
             calls.TELEMETRY: self._not_supported,
             calls.LOGS: self._not_supported,
-            calls.RUNTIME_NEXT: lambda _exchange, _call, reply: self._platform.runtime_next(reply),
+            calls.RUNTIME_NEXT: lambda _exchange, _call, reply: runtime.next(reply),
             calls.RUNTIME_RESPONSE: self._response,
             calls.RUNTIME_ERROR: self._error,
-            calls.RUNTIME_INIT_ERROR: self._init_error,
-            calls.RESTORE_NEXT: lambda _exchange, _call, reply: reply.send(calls.NOT_FOUND),
-            calls.RESTORE_ERROR: lambda _exchange, _call, reply: reply.send(calls.NOT_FOUND),
+            calls.RUNTIME_INIT_ERROR: self._report(runtime.init_error),
+            calls.RESTORE_NEXT: lambda _exchange, _call, reply: runtime.restore_next(reply),
+            calls.RESTORE_ERROR: self._report(runtime.restore_error),
             calls.METADATA: self._metadata,
         }
 
@@ -104,7 +108,7 @@ class RuntimeApi:
                 reply.send(refused(refusals.invalid_event(min(unwanted))))
                 return
         features = [part.strip() for part in _text(exchange, b"lambda-extension-accept-feature").split(",")]
-        self._platform.register(name, events, reply, "accountId" in features)
+        self._platform.extension_calls.register(name, events, reply, "accountId" in features)
 
     def _identified(self, exchange: Exchange, reply: ExchangeReply) -> Party | None:
         identifier = _text(exchange, b"lambda-extension-identifier")
@@ -124,7 +128,7 @@ class RuntimeApi:
     def _extension_next(self, exchange: Exchange, _call: calls.Call, reply: ExchangeReply) -> None:
         party = self._identified(exchange, reply)
         if party is not None:
-            self._platform.extension_next(party, reply)
+            self._platform.extension_calls.next(party, reply)
 
     def _extension_error(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
         party = self._identified(exchange, reply)
@@ -135,7 +139,7 @@ class RuntimeApi:
             reply.send(refused(refusals.MISSING_ERROR_TYPE))
             return
         step = lc.REPORT_INIT_ERROR if call.name == calls.EXTENSION_INIT_ERROR else lc.REPORT_EXIT_ERROR
-        self._platform.extension_error(party, step, error_type, reply)
+        self._platform.extension_calls.error(party, step, error_type, reply)
 
     def _not_supported(self, _exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
         api = "Telemetry" if call.name == calls.TELEMETRY else "Logs"
@@ -145,13 +149,16 @@ class RuntimeApi:
     # Runtime API
 
     def _response(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
-        self._platform.runtime_response(call.request_id, exchange.head.headers, exchange.body, exchange.trailers, reply)
+        self._platform.runtime_calls.response(
+            call.request_id, exchange.head.headers, exchange.body, exchange.trailers, reply
+        )
 
     def _error(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
-        self._platform.runtime_error(call.request_id, _error_type(exchange), exchange.body, reply)
+        self._platform.runtime_calls.error(call.request_id, _error_type(exchange), exchange.body, reply)
 
-    def _init_error(self, exchange: Exchange, _call: calls.Call, reply: ExchangeReply) -> None:
-        self._platform.runtime_init_error(_error_type(exchange), exchange.body, reply)
+    @staticmethod
+    def _report(call: Callable[[str, bytes, Reply], None]) -> Callable[[Exchange, calls.Call, ExchangeReply], None]:
+        return lambda exchange, _call, reply: call(_error_type(exchange), exchange.body, reply)
 
     def _metadata(self, exchange: Exchange, _call: calls.Call, reply: ExchangeReply) -> None:
         if _text(exchange, b"authorization") != f"Bearer {self._environment.metadata_token}":

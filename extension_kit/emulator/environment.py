@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from extension_kit.emulator import layers, namespaces, processes, variables
 from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi
-from extension_kit.emulator.model import Invocation, LaunchError, Party, Profile, Result
+from extension_kit.emulator.model import Invocation, LaunchError, Party, Phase, Profile, Result
 from extension_kit.emulator.platform import Platform
 from extension_kit.emulator.record import Record
 from extension_kit.errors import ConfigError
@@ -158,7 +158,7 @@ class Environment:
         """Wait until nothing runs (s): the extensions too are done with the last invoke."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if self.platform.phase in ("ready", "cold", "ended"):
+            if self.platform.phase in (Phase.READY, Phase.COLD, Phase.ENDED):
                 return True
             time.sleep(0.002)
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from extension_kit.protocol.lifecycle import Lifecycle
@@ -17,6 +18,19 @@ PROVISIONED = "provisioned-concurrency"
 SNAP_START = "snap-start"
 MANAGED_INSTANCES = "lambda-managed-instances"
 INIT_TYPES = (ON_DEMAND, PROVISIONED, SNAP_START, MANAGED_INSTANCES)
+MAX_EXTENSIONS = 10  # external and internal together (AWS docs, Lambda quotas)
+
+
+class Phase(StrEnum):
+    """What an environment is doing; see `platform`."""
+
+    COLD = "cold"
+    INIT = "init"
+    READY = "ready"
+    RESTORE = "restore"
+    INVOKE = "invoke"
+    SHUTDOWN = "shutdown"
+    ENDED = "ended"
 
 
 class LaunchError(Exception):
@@ -60,6 +74,12 @@ class Party:
     @property
     def state(self) -> str:
         return self.lifecycle.state
+
+    def give(self, step: str, answer: Answer) -> bool:
+        """Answer the pending next with an event, which is `step`; whether it could be delivered."""
+        self.lifecycle.advance(step)
+        reply, self.waiting = self.waiting, None
+        return reply is not None and reply.send(answer)
 
 
 @dataclass(frozen=True)
@@ -106,6 +126,7 @@ class Profile:
     timeout: float = 3.0
     init_type: str = ON_DEMAND
     init_limit: float = 10.0
+    restore_limit: float = 10.0  # for a function's hooks after a restore (AWS docs, SnapStart runtime hooks)
     runtime_share_ms: int = 300
     freeze: bool = True
 

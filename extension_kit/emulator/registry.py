@@ -9,7 +9,7 @@ from extension_kit.protocol import lifecycle as lc
 if TYPE_CHECKING:
     from extension_kit.emulator.model import Party
 
-_NOT_ENDED_WELL = (lc.CRASHED, lc.INIT_ERROR, lc.EXIT_ERROR, lc.KILLED)
+_NOT_ENDED_WELL = (lc.CRASHED, lc.INIT_ERROR, lc.EXIT_ERROR, lc.RESTORE_ERROR, lc.KILLED)
 
 
 class Registry:
@@ -55,7 +55,8 @@ class Registry:
         return self.runtime is not None and self.runtime.state == lc.READY
 
     def all_ready(self) -> bool:
-        return self.runtime_ready() and all(party.state == lc.READY for party in self.extensions())
+        loaded = self.runtime is not None and self.runtime.state in (lc.READY, lc.RESTORE_READY)
+        return loaded and all(party.state == lc.READY for party in self.extensions())
 
     def all_done_with_invoke(self) -> bool:
         waiting = (party for party in self.extensions() if lc.INVOKE in party.events)

@@ -11,6 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extension_kit.emulator.model import SNAP_START
+
 if TYPE_CHECKING:
     from extension_kit.emulator.model import Profile
 
@@ -38,6 +40,10 @@ _CREDENTIALS = {
 
 def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user: dict[str, str]) -> dict[str, str]:
     """The runtime's variables; `user` (from ``--env``) may add, and may override credentials and region only."""
+    log = {
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{profile.function_name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"emulator/[{profile.function_version}]",
+    }
     return {
         **_CREDENTIALS,
         "AWS_REGION": profile.region,
@@ -51,8 +57,7 @@ def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user
         "AWS_LAMBDA_FUNCTION_VERSION": profile.function_version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(profile.memory_mb),
         "AWS_LAMBDA_INITIALIZATION_TYPE": profile.init_type,
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{profile.function_name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": f"emulator/[{profile.function_version}]",
+        **({} if profile.init_type == SNAP_START else log),  # a snapshot does not know its log stream
         "AWS_LAMBDA_METADATA_API": api,
         "AWS_LAMBDA_METADATA_TOKEN": metadata_token,
         "AWS_LAMBDA_RUNTIME_API": api,

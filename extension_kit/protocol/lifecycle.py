@@ -51,6 +51,8 @@ EXITED = "Exited"
 KILLED = "Killed"
 SHUTDOWN_FAILED = "ShutdownFailed"
 RESTORE_READY = "RestoreReady"
+RESTORING = "Restoring"
+RESTORE_ERROR = "RestoreError"
 
 # steps: requests of the party
 REGISTER = "register"
@@ -64,6 +66,7 @@ REPORT_RESTORE_ERROR = "restore/error"
 # steps: what the platform does
 INVOKE = "INVOKE"
 SHUTDOWN = "SHUTDOWN"
+RESTORE = "RESTORE"  # a snapshot is resumed: the runtime's restore/next is answered
 # steps: what happens to the process
 LAUNCH_FAILED = "launch failed"
 PROCESS_EXITED = "exited"
@@ -148,9 +151,10 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
             PROCESS_EXITED: CRASHED,
             PROCESS_KILLED: KILLED,
         },
-        RESTORE_READY: {
+        RESTORE_READY: {RESTORE: RESTORING, PROCESS_EXITED: CRASHED, PROCESS_KILLED: KILLED},
+        RESTORING: {
             NEXT: READY,
-            REPORT_RESTORE_ERROR: INIT_ERROR,
+            REPORT_RESTORE_ERROR: RESTORE_ERROR,
             PROCESS_EXITED: CRASHED,
             PROCESS_KILLED: KILLED,
         },
@@ -168,6 +172,7 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
         },
         RESPONSE_SENT: {NEXT: READY, PROCESS_EXITED: CRASHED, PROCESS_KILLED: KILLED},
         INIT_ERROR: {PROCESS_EXITED: INIT_ERROR, PROCESS_KILLED: INIT_ERROR},
+        RESTORE_ERROR: {PROCESS_EXITED: RESTORE_ERROR, PROCESS_KILLED: RESTORE_ERROR},
         LAUNCH_ERROR: {},
         CRASHED: {},
         KILLED: {},
@@ -185,6 +190,7 @@ FATAL: dict[str, dict[str, str]] = {
     INTERNAL: {INIT_ERROR: "Extension.InitError", EXIT_ERROR: "Extension.ExitError", CRASHED: "Extension.Crash"},
     RUNTIME: {
         INIT_ERROR: "Runtime.InitError",
+        RESTORE_ERROR: "Runtime.RestoreError",
         CRASHED: "Runtime.ExitError",
         LAUNCH_ERROR: "Runtime.InvalidEntrypoint",
     },

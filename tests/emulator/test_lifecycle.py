@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -431,3 +432,190 @@ def test_extensions_do_not_see_what_lambda_hides(lab):
     seen = json.loads(lab.lines(environment, "ext")[0])
     assert not {"LAMBDA_TASK_ROOT", "_HANDLER", "AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME"} & set(seen)
     assert {"AWS_LAMBDA_RUNTIME_API", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_LAMBDA_INITIALIZATION_TYPE"} <= set(seen)
+
+
+def test_registration_by_internal_extensions_closes_with_init(lab):
+    """A name that is no file, INVOKE only, after the runtime is ready: RegistrationClosed."""
+    script = "register(); next(); say(json.dumps(register(['INVOKE'], name='late'))); sys.exit(0)"
+    environment = lab.start(lab.extension("ext", script))
+
+    lab.invoke(environment, {"spend_ms": 300})
+
+    assert json.loads(lab.lines(environment, "ext")[0])[1]["errorType"] == "Extension.RegistrationClosed"
+
+
+def test_a_wrong_name_registers_as_internal_and_init_waits_for_the_file(lab):
+    """The trap of a name mismatch: 200 for the wrong name, and the file's own registration is awaited in vain."""
+    script = "say(register(['INVOKE'], name='Ext')[0]); next()"
+    environment = lab.start(lab.extension("ext", script), init_limit=0.5, timeout=0.5)
+
+    result = lab.invoke(environment)
+
+    assert error_type(result) == "Sandbox.Timedout"
+    assert lab.lines(environment, "ext")[0] == "200"
+    assert "ext (Started)" in environment.log.of_kind("init_end")[0]["detail"]
+
+
+def test_an_internal_name_is_taken_once_and_ten_are_the_limit(lab):
+    """External and internal extensions count together."""
+    script = """
+answers = [register(['INVOKE'], name='in-%d' % n)[1].get('errorType') for n in (1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)]
+say(json.dumps(answers)); sys.exit(0)
+"""
+    environment = lab.start(lab.extension("ext", script))
+
+    lab.invoke(environment)
+
+    wanted = [None, "Extension.InvalidExtensionState", *[None] * 8, "Extension.TooManyExtensions"]
+    assert json.loads(lab.lines(environment, "ext")[0]) == wanted
+
+
+def test_an_identifier_does_not_outlive_a_reset(lab):
+    """UnknownExtensionIdentifier for one that was kept."""
+    script = """
+path = "/tmp/old-id-%d" % os.getuid()
+register()
+if os.path.exists(path):
+    answer = call("GET", "event/next", Lambda_Extension_Identifier=open(path).read())
+    say(json.loads(answer[2])["errorType"]); os.unlink(path); loop()
+open(path, "w").write(identifier); next(); os._exit(1)
+"""
+    environment = lab.start(lab.extension("ext", script))
+
+    lab.invoke(environment, {"spend_ms": 300})
+    lab.invoke(environment)
+
+    assert lab.lines(environment, "ext")[0] == "Extension.UnknownExtensionIdentifier"
+
+
+def test_an_extension_that_dies_between_invokes_fails_the_next_one_only(lab):
+    """Noticed at the next invoke, as by AWS's emulator; the one after recovers."""
+    script = """
+path = "/tmp/died-%d" % os.getuid()
+register()
+if os.path.exists(path): os.unlink(path); loop()
+import threading
+threading.Timer(0.3, lambda: (open(path, "w").close(), os._exit(5))).start()
+loop()
+"""
+    environment = lab.start(lab.extension("ext", script), freeze=False)
+
+    first = lab.invoke(environment)
+    while "process_exit" not in lab.kinds(environment):
+        time.sleep(0.01)
+    second, third = lab.invoke(environment), lab.invoke(environment)
+
+    assert [one.error_type for one in (first, second, third)] == ["", "Extension.Crash", ""]
+
+
+def test_after_init_error_nothing_but_the_end_is_possible(lab):
+    """next and register answer 403; a repeated error answers 202 and the first one counts."""
+    script = """
+register()
+say(fail("init", "Extension.First")[0], fail("init", "Extension.Second")[0], next()[0])
+sys.exit(1)
+"""
+    environment = lab.start(lab.extension("ext", script))
+
+    lab.invoke(environment)
+
+    assert lab.lines(environment, "ext")[0] == "202 202 403"
+
+
+def test_a_runtime_that_ignores_sigterm_is_killed_after_its_share(lab):
+    """300 ms of the 2000, then SIGKILL; the extension still has its time."""
+    function = lab.function(
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ndef handler(event, context): return 1\n"
+    )
+    script = """
+register()
+while True:
+    status, event = next()
+    if event["eventType"] == "SHUTDOWN":
+        say(event["deadlineMs"] - time.time() * 1000 > 1000)
+        sys.exit(0)
+"""
+    environment = lab.start(lab.extension("ext", script), function=function)
+
+    lab.invoke(environment)
+    environment.shutdown()
+
+    assert lab.exits(environment) == {"runtime": "signal: kill", "ext": "exit status 0"}
+    assert lab.lines(environment, "ext") == ["True"]
+
+
+@pytest.mark.parametrize(("events", "status"), [(["INVOKE", "SHUTDOWN"], 403), (["SHUTDOWN"], 200), ([], 200)])
+def test_managed_instances_refuse_invoke(lab, events, status):
+    """Their registration rules; internal ones may have no event at all."""
+    script = f"say(register({events})[0], register(['INVOKE'], name='inside')[0], register([], name='inside')[0]); sys.exit(0)"
+    environment = lab.start(lab.extension("ext", script), init_type="lambda-managed-instances")
+
+    environment.start()
+    while not lab.lines(environment, "ext"):
+        time.sleep(0.01)
+
+    assert lab.lines(environment, "ext")[0] == f"{status} 403 200"
+
+
+def test_a_daemon_that_leaves_its_group_is_ended_with_the_environment(lab):
+    """What an extension starts in a session of its own is found and ended."""
+    script = """
+import subprocess
+register()
+say(subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)
+loop()
+"""
+    environment = lab.start(lab.extension("ext", script))
+
+    lab.invoke(environment)
+    pid = lab.lines(environment, "ext")[0]
+    environment.shutdown()
+
+    assert "swept" in lab.kinds(environment)
+    state = Path(f"/proc/{pid}/stat")
+    assert not state.exists() or state.read_text().rsplit(") ", 1)[1][0] in "ZX"
+
+
+def test_the_responses_of_a_runtime_are_checked(lab):
+    """A wrong request id, a second response, a bad response mode: refused; the right one goes through."""
+    bootstrap = lab.folder / "bootstrap"
+    bootstrap.write_text(
+        "#!/usr/bin/env python3\n"
+        "import http.client, json, os, time\n"
+        "api = http.client.HTTPConnection(os.environ['AWS_LAMBDA_RUNTIME_API'])\n"
+        "def call(method, path, body=None, headers={}):\n"
+        "    api.request(method, '/2018-06-01/runtime/' + path, body, headers)\n"
+        "    answer = api.getresponse(); return answer.status, answer.headers, answer.read()\n"
+        "def kind(answer): return answer[0], json.loads(answer[2]).get('errorType', '')\n"
+        "while True:\n"
+        "    request = call('GET', 'invocation/next')[1]['Lambda-Runtime-Aws-Request-Id']\n"
+        "    mode = {'Lambda-Runtime-Function-Response-Mode': 'buffered'}\n"
+        "    print(kind(call('POST', 'invocation/other/response', '1')),\n"
+        "          kind(call('POST', 'invocation/%s/response' % request, '1', mode)),\n"
+        "          kind(call('POST', 'invocation/%s/response' % request, '[1]')),\n"
+        "          kind(call('POST', 'invocation/%s/response' % request, '2')),\n"
+        "          kind(call('POST', 'init/error', '{}')), flush=True)\n"
+    )
+    bootstrap.chmod(0o755)
+    environment = lab.start(bootstrap=bootstrap)
+
+    result = lab.invoke(environment)
+    environment.idle(5)
+
+    assert result.payload == b"[1]"
+    assert lab.lines(environment, "runtime")[0] == (
+        "(400, 'InvalidRequestID') (400, 'InvalidFunctionResponseMode') (202, '') "
+        "(403, 'InvalidStateTransition') (403, 'InvalidStateTransition')"
+    )
+
+
+@pytest.mark.parametrize(("size", "error"), [(6_291_554, ""), (6_291_555, "Function.ResponseSizeTooLarge")])
+def test_responses_up_to_six_mebibytes_pass(lab, size, error):
+    """6 MiB and 100 bytes, quotes included; one byte more is an error of the function."""
+    function = lab.function(f"def handler(event, context):\n    return 'x' * {size}\n")
+    environment = lab.start(function=function)
+
+    result = lab.invoke(environment)
+
+    assert result.error_type == error
+    assert error or len(result.payload) == size + 2

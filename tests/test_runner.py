@@ -1,0 +1,176 @@
+"""The extension's side of the wire, against a server that answers strangely."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from socket import create_server
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REGISTERED = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: abc\r\nContent-Length: 2\r\n\r\n{}"
+INVOKE = b'{"eventType":"INVOKE"}'
+SHUTDOWN = b'{"eventType":"SHUTDOWN"}'
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from extension_kit import Plugin, run
+class Seen(Plugin):
+    name = "seen"
+    def on_invoke(self, event): print("invoke", flush=True)
+    def on_shutdown(self, event, deadline): print("shutdown", event.reason, flush=True)
+run(Seen(), name="ext")
+"""
+CLOSE = b""  # in an answer's place: hang up
+
+
+def answer(body: bytes, status: bytes = b"200 OK", headers: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, headers, len(body), body)
+
+
+class Server(threading.Thread):
+    """Gives the requests, in order and over however many connections, the answers that it holds; then refuses."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._listener = create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._answers = answers
+        self.requests: list[bytes] = []
+        self.connections = 0
+
+    def run(self) -> None:
+        with self._listener:
+            while self._answers:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                with connection:
+                    self._serve(connection)
+
+    def _serve(self, connection) -> None:
+        while self._answers:
+            request = connection.recv(65536)
+            if not request:
+                return
+            self.requests.append(request)
+            reply = self._answers.pop(0)
+            if reply == CLOSE:
+                return
+            for piece in reply.split(b"<pause>"):
+                connection.sendall(piece)
+
+
+def run(*answers: bytes, **environ: str) -> tuple[subprocess.CompletedProcess[str], Server]:
+    """Run the script against a server with these answers."""
+    server = Server(list(answers))
+    server.start()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRIPT, str(ROOT)],
+        env={"AWS_LAMBDA_RUNTIME_API": server.address, **environ}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return done, server
+
+
+def test_one_connection_serves_register_and_every_next():
+    """Keep-alive, no proxy, the identifier in every request."""
+    done, server = run(REGISTERED, answer(INVOKE), answer(INVOKE), answer(SHUTDOWN), HTTP_PROXY="http://127.0.0.1:1")
+
+    assert done.returncode == 0
+    assert done.stdout.split() == ["invoke", "invoke", "shutdown"]
+    assert server.connections == 1
+    assert all(b"Lambda-Extension-Identifier: abc\r\n" in request for request in server.requests[1:])
+
+
+def test_managed_instances_get_a_registration_for_shutdown_only():
+    """INVOKE would be refused there."""
+    _done, server = run(REGISTERED, answer(SHUTDOWN), AWS_LAMBDA_INITIALIZATION_TYPE="lambda-managed-instances")
+
+    assert server.requests[0].endswith(b'{"events":["SHUTDOWN"]}')
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n16\r\n" + INVOKE + b"<pause>\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(INVOKE),
+        b"HTTP/1.1 200 OK\r\nCONTENT-LENGTH:22\r\n\r\n" + INVOKE,
+        answer(INVOKE)[:30] + b"<pause>" + answer(INVOKE)[30:],
+        answer(INVOKE, headers=b"Connection: close\r\n"),
+        answer(b'{"eventType":"SOMETHING","more":1}') + b"",
+    ],
+)
+def test_unusual_answers_are_understood(strange):
+    """Chunks, interim answers, pieces, other spellings, a connection that ends, an unknown event."""
+    done, _server = run(REGISTERED, strange, answer(SHUTDOWN))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "shutdown"
+    assert done.stderr == ""
+
+
+def test_an_idle_connection_that_was_closed_is_made_anew():
+    """One fresh try, and no word about it."""
+    done, server = run(REGISTERED, CLOSE, answer(SHUTDOWN))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert server.connections == 2
+
+
+def test_a_refused_next_is_said_once_and_tried_again_slowly():
+    """403 is our bug: no hot loop, no exit."""
+    refusal = answer(b'{"errorType":"Extension.X","errorMessage":"why"}', b"403 Forbidden")
+    done, _server = run(REGISTERED, refusal, refusal, answer(SHUTDOWN))
+
+    assert done.returncode == 0
+    assert done.stderr == "[ext] next: 403 Extension.X: why: trying again, slowly\n"
+
+
+def test_a_container_error_drains_and_exits():
+    """500 on next: the environment is going away."""
+    done, _server = run(REGISTERED, answer(b"", b"500 Internal Server Error"))
+
+    assert done.returncode == 1
+    assert done.stdout.split() == ["shutdown", "failure"]
+
+
+def test_a_platform_that_is_gone_drains_and_exits():
+    """The port no longer accepts."""
+    done, _server = run(REGISTERED, CLOSE)
+
+    assert done.returncode == 1
+    assert done.stdout.split() == ["shutdown", "failure"]
+    assert "no longer answers" in done.stderr
+
+
+def test_a_refused_registration_is_one_line():
+    """With AWS's own words; other 4xx are not tried again."""
+    body = b'{"errorType":"Extension.InvalidEventType","errorMessage":"no"}'
+    done, server = run(answer(body, b"403 Forbidden"))
+
+    assert done.returncode == 1
+    assert done.stderr == "[ext] cannot register: register: 403 Extension.InvalidEventType: no\n"
+    assert len(server.requests) == 1
+
+
+def test_a_registration_is_tried_again_after_a_server_error():
+    """5xx and transport errors pass."""
+    done, server = run(answer(b"", b"503 Busy"), CLOSE, REGISTERED, answer(SHUTDOWN))
+
+    assert done.returncode == 0
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "127.0.0.1:", "127.0.0.1:1"])
+def test_outside_an_environment_it_says_so(address):
+    """One line; with what to do where nothing is set."""
+    environ = {"AWS_LAMBDA_RUNTIME_API": address} if address else {}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRIPT, str(ROOT)], env=environ, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == (1 if address else 2)
+    assert len(done.stderr.splitlines()) == 1
+    assert "extension-kit run" in done.stderr or "cannot register" in done.stderr
