@@ -36,7 +36,7 @@ def register_internal(
     if not address:
         raise LocalProtocolError("AWS_LAMBDA_RUNTIME_API is not set: this is not a Lambda environment")
     client = ExtensionsClient(address)
-    registration = client.register(name, events)
+    registration = client.register(name, events, internal=True)
     _thread.start_new_thread(_serve, (client, name, on_invoke))
     return registration
 

@@ -20,7 +20,8 @@ BEFORE_REGISTER = {
 }  # fmt: skip
 BEFORE_NEXT = BEFORE_REGISTER | {
     "_json", "extension_kit.events", "extension_kit.host", "extension_kit.io.clock", "extension_kit.plugin",
-    "extension_kit.protocol.jsontext", "extension_kit.protocol.values", "extension_kit.settings",
+    "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
+    "extension_kit.settings",
     "extensions", "extensions.metrics_collector", "extensions.metrics_collector.plugin",
     "extensions.metrics_collector.sampling", "extensions.metrics_collector.settings",
     # the collector's own: statvfs and sysconf live there

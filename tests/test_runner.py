@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from socket import create_server
 
 import pytest
 
+from tests.scripted_api import CLOSE, INVOKE, REGISTERED, SHUTDOWN, Server, answer
+
 ROOT = Path(__file__).parents[1]
-REGISTERED = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: abc\r\nContent-Length: 2\r\n\r\n{}"
-INVOKE = b'{"eventType":"INVOKE"}'
-SHUTDOWN = b'{"eventType":"SHUTDOWN"}'
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -24,43 +21,6 @@ class Seen(Plugin):
     def on_shutdown(self, event, deadline): print("shutdown", event.reason, flush=True)
 run(Seen(), name="ext")
 """
-CLOSE = b""  # in an answer's place: hang up
-
-
-def answer(body: bytes, status: bytes = b"200 OK", headers: bytes = b"") -> bytes:
-    return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (status, headers, len(body), body)
-
-
-class Server(threading.Thread):
-    """Gives the requests, in order and over however many connections, the answers that it holds; then refuses."""
-
-    def __init__(self, answers: list[bytes]) -> None:
-        super().__init__(daemon=True)
-        self._listener = create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._answers = answers
-        self.requests: list[bytes] = []
-        self.connections = 0
-
-    def run(self) -> None:
-        with self._listener:
-            while self._answers:
-                connection, _ = self._listener.accept()
-                self.connections += 1
-                with connection:
-                    self._serve(connection)
-
-    def _serve(self, connection) -> None:
-        while self._answers:
-            request = connection.recv(65536)
-            if not request:
-                return
-            self.requests.append(request)
-            reply = self._answers.pop(0)
-            if reply == CLOSE:
-                return
-            for piece in reply.split(b"<pause>"):
-                connection.sendall(piece)
 
 
 def run(*answers: bytes, **environ: str) -> tuple[subprocess.CompletedProcess[str], Server]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import _socket
 import time
 
-from extension_kit.errors import RemoteProtocolError
+from extension_kit.errors import LocalProtocolError, RemoteProtocolError
 from extension_kit.protocol import extensions_api as api
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
+    from extension_kit.protocol.lifecycle import Lifecycle
 
 __all__ = ["ExtensionsClient", "PlatformGone"]
 
@@ -29,9 +30,12 @@ class PlatformGone(RemoteProtocolError):
 
 
 class ExtensionsClient:
-    """Blocking; one thread. ``address``: ``host:port`` as ``AWS_LAMBDA_RUNTIME_API`` gives it."""
+    """Blocking; one thread. ``address``: ``host:port`` as ``AWS_LAMBDA_RUNTIME_API`` gives it.
 
-    __slots__ = ("_address", "_host", "_identifier", "_next", "_sock")
+    Every call but `close` raises LocalProtocolError, and sends nothing, where the lifecycle table does not list it.
+    """
+
+    __slots__ = ("_address", "_host", "_identifier", "_lifecycle", "_next", "_sock")
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -41,10 +45,13 @@ class ExtensionsClient:
         self._address = (host.strip("[]"), int(port))
         self._sock: _socket.socket | None = None
         self._identifier = ""
+        self._lifecycle: Lifecycle | None = None  # before `register` there is but one step: the table is not imported yet
         self._next = b""
 
-    def register(self, name: str, events: tuple[str, ...]) -> Registration:
+    def register(self, name: str, events: tuple[str, ...], *, internal: bool = False) -> Registration:
         """Register; transport errors, 429 and 5xx are tried again a few times, other refusals are a RemoteProtocolError."""
+        if self._lifecycle is not None:
+            self._lifecycle.advance("register")
         request = api.register_request(self._host, name, events)
         for attempt in range(1, _REGISTER_TRIES + 1):
             try:
@@ -56,6 +63,7 @@ class ExtensionsClient:
                 if status == 200:
                     self._identifier = _field(head, _IDENTIFIER).decode("latin-1")
                     self._next = api.next_request(self._host, self._identifier)
+                    self._lifecycle = _first_step(internal)
                     return api.parse_registration(self._identifier, body)
                 failure = api.parse_refusal("register", status, body)
                 if status != 429 and status < 500:
@@ -66,6 +74,22 @@ class ExtensionsClient:
 
     def next(self) -> Invoke | Shutdown | UnknownEvent:
         """Wait for the next event, without any limit. PlatformGone, or RemoteProtocolError with the refusal's status."""
+        lifecycle = self._registered()
+        before = lifecycle.state
+        lifecycle.advance("next")
+        try:
+            event = self._wait()
+        except BaseException:
+            lifecycle.state = before  # nothing has come of it: it may be tried again
+            raise
+        # Whatever is no SHUTDOWN is to be answered with the next `next`, as INVOKE is.
+        try:
+            lifecycle.advance("SHUTDOWN" if type(event).__name__ == "Shutdown" else "INVOKE")
+        except LocalProtocolError as error:
+            raise RemoteProtocolError(f"next: the platform sent what it may not send: {error}") from error
+        return event
+
+    def _wait(self) -> Invoke | Shutdown | UnknownEvent:
         try:
             status, _head, body = self._exchange(self._next, None)
         except OSError:
@@ -83,10 +107,16 @@ class ExtensionsClient:
 
     def report_error(self, phase: str, error_type: str) -> None:
         """``init/error`` or ``exit/error``, best effort: the process exits next in any case."""
+        self._registered().advance(f"{phase}/error")
         try:
             self._exchange(api.error_request(self._host, self._identifier, phase, error_type), 1.0)
         except (OSError, RemoteProtocolError):
             self.close()
+
+    def _registered(self) -> Lifecycle:
+        if self._lifecycle is None:
+            raise LocalProtocolError("nothing but register is allowed before register")
+        return self._lifecycle
 
     def close(self) -> None:
         """Drop the connection; the next request makes a new one."""
@@ -161,6 +191,14 @@ class ExtensionsClient:
             self.close()
         head = b"".join(b"\n%b:%b\r" % item for item in message.head.headers) + b"\n"
         return message.head.status, head, message.body
+
+
+def _first_step(internal: bool) -> Lifecycle:
+    from extension_kit.protocol import lifecycle as lc
+
+    lifecycle = lc.Lifecycle(lc.INTERNAL if internal else lc.EXTERNAL)
+    lifecycle.advance(lc.REGISTER)
+    return lifecycle
 
 
 def _field(head: bytes, lower_name: bytes) -> bytes:
