@@ -28,7 +28,7 @@ test: $(STAMP) ## everything that must pass without Docker
 		--cov-report=term-missing:skip-covered
 
 lint: $(STAMP) ## ruff: rules and format
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy

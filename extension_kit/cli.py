@@ -145,12 +145,14 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _run(options: argparse.Namespace) -> int:
     from extension_kit.backends import emulator
-    from extension_kit.terminal import Progress, summary
+    from extension_kit.terminal import Progress, costs, summary
 
     plan = _plan(options)
     outcome = emulator.run(plan, None if options.quiet else Progress(sys.stdout))
     if options.json is not None:
         _write(options.json, outcome.record)
+    if not options.quiet:
+        print(costs(outcome.events), end="")
     print(summary(outcome))
     return _status(outcome, options.strict)
 

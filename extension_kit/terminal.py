@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from extension_kit.backends.plan import Outcome
 
@@ -41,7 +43,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"response after {e['duration_ms']:.1f} ms" + (f": {e['error_type']}" if e["error_type"] else "")
     ),
     "invoke_end": lambda e: f"invoke ends: {e['status']}, {e['duration_ms']:.1f} ms with extensions",
-    "log": lambda e: f"  {e['party']} | {e['text']}",
+    "log": lambda e: f"  {e['party']} | {_readable(e['text'])}",
     "process_exit": lambda e: f"{e['party']} ended: {e['detail']}",
     "shutdown_start": lambda e: f"shutdown ({e['reason']}), {e['budget_ms']} ms",
     "reset": lambda _e: "environment reset: the next invoke starts everything anew",
@@ -55,15 +57,63 @@ def _more(event: dict[str, Any]) -> str:
     return f": {event['error_type']}: {event['detail']}"
 
 
+def _readable(text: str) -> str:
+    """A line of EMF as its figures; any other line as it is (the record holds all of them as they were)."""
+    if not text.startswith('{"_aws":'):
+        return text
+    try:
+        content = json.loads(text)
+        metrics = [metric for block in content["_aws"]["CloudWatchMetrics"] for metric in block["Metrics"]]
+        figures = ", ".join(
+            f"{metric['Name']} {_quantity(content[metric['Name']], metric['Unit'])}" for metric in metrics
+        )
+    except (ValueError, KeyError, TypeError):
+        return text
+    return f"metrics: {figures}"
+
+
+def _quantity(value: float, unit: str) -> str:
+    if unit == "Milliseconds":
+        return f"{value:.1f} ms"
+    if unit == "Bytes":
+        return f"{value / 1_000_000:.1f} MB" if value >= 100_000 else f"{value:.0f} bytes"
+    return f"{value:g} {unit}"
+
+
+def costs(events: Sequence[dict[str, Any]]) -> str:
+    """A table of what each process cost: time to register, CPU and peak memory, over all that were started."""
+    rows: dict[str, list[Any]] = {}
+    started: dict[str, float] = {}
+    for event in events:
+        row = rows.setdefault(event["party"], ["-", 0.0, 0]) if event["kind"] in _COST_KINDS else []
+        if event["kind"] == "process_start":
+            started[event["party"]] = event["t_ms"]
+        elif event["kind"] == "registered" and event["party"] in started:
+            row[0] = f"{event['t_ms'] - started[event['party']]:.1f} ms"
+        elif event["kind"] == "process_usage":
+            row[1] += event["cpu_ms"]
+            row[2] = max(row[2], event["peak_bytes"])
+    lines = [f"{'what each process cost':<28} {'to register':>12} {'CPU':>10} {'peak memory':>12}"]
+    for party, (register, cpu, peak) in rows.items():
+        memory = f"{peak / 1_000_000:.1f} MB" if peak else "-"
+        lines.append(f"  {party:<26} {register:>12} {cpu:>7.1f} ms {memory:>12}")
+    return "\n".join(lines) + "\n"
+
+
+_COST_KINDS = ("process_start", "registered", "process_usage")
+
+
 def summary(outcome: Outcome) -> str:
     """The last line: what came of the run."""
     failed = sum(1 for one in outcome.invoked if one.function_error)
-    latencies = sorted(one.latency_ms for one in outcome.invoked)
-    median = latencies[len(latencies) // 2] if latencies else 0.0
+    responses = [event["duration_ms"] for event in outcome.events if event["kind"] == "response"]
+    inits = [event["duration_ms"] for event in outcome.events if event["kind"] == "init_end" and "duration_ms" in event]
     extensions = {event["party"] for event in outcome.events if event["kind"] == "registered"}
     health = "healthy" if outcome.healthy else "NOT healthy"
     notes = "".join(f"note: {note}\n" for note in outcome.notes)
+    times = f", init {inits[0]:.1f} ms" if inits else ""
+    times += f", median response {statistics.median(responses):.1f} ms" if responses else ""
     return (
         f"{notes}{health}: {len(outcome.invoked)} invoke(s), {failed} with an error, "
-        f"{len(extensions)} extension(s), median response {median:.1f} ms"
+        f"{len(extensions)} extension(s){times}"
     )

@@ -200,7 +200,7 @@ class Environment:
             if server is not None:
                 server.close()
         for process in self._processes.values():
-            process.popen.wait()
+            process.join()
             for output in process.outputs:
                 output.drain()
                 output.close()
@@ -265,6 +265,7 @@ class Environment:
     def _exited(self, party: Party, text: str) -> None:
         process = self._processes[party]
         process.signal(signal.SIGKILL)  # children that it left in its group
+        self.record("process_usage", party=party.name, cpu_ms=process.cpu_ms, peak_bytes=process.peak_bytes)
         self.platform.process_exited(party, text, process.killed)
 
     def terminate(self, party: Party) -> None:
@@ -307,6 +308,10 @@ class Environment:
 
     def record(self, kind: str, **fields: Any) -> None:
         self.log.add(kind, **fields)
+        if kind in ("invoke_end", "shutdown_start"):
+            for party, process in self._processes.items():
+                if party.alive:
+                    process.look()
 
 
 __all__ = ["ConfigError", "Environment", "LaunchError", "Layout"]

@@ -69,6 +69,9 @@ class Process:
         self.pid = popen.pid
         self.killed = False
         self.outputs: list[Output] = []
+        self.cpu_ms = 0.0  # user and system, children that it waited for included; known when it has ended
+        self.peak_bytes = 0  # resident memory, as far as `look` has seen it
+        self._ended = threading.Event()
 
     def signal(self, number: int) -> None:
         """Signal the whole group; a group that has gone is no error."""
@@ -80,6 +83,28 @@ class Process:
     def kill(self) -> None:
         self.killed = True
         self.signal(signal.SIGKILL)
+
+    def look(self) -> None:
+        """Note the peak of the resident memory so far. (What `wait4` tells counts the memory of whoever started it too.)"""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_bytes()
+        except OSError:
+            return
+        _, found, rest = status.partition(b"\nVmHWM:")
+        if found:
+            self.peak_bytes = int(rest.split(maxsplit=1)[0]) * 1024
+
+    def reap(self) -> int:
+        """Wait for the end of the process and note what it used; its return code, as `subprocess` gives it."""
+        _pid, status, usage = os.wait4(self.pid, 0)
+        self.cpu_ms = (usage.ru_utime + usage.ru_stime) * 1000
+        self.popen.returncode = os.waitstatus_to_exitcode(status)
+        self._ended.set()
+        return self.popen.returncode
+
+    def join(self) -> None:
+        """Wait until `reap`, on whatever thread, is through."""
+        self._ended.wait()
 
 
 def launch(
@@ -135,7 +160,7 @@ def watch(loop: Loop, process: Process, on_exit: Callable[[str], object]) -> Non
     """Tell the loop when the process has ended: ``exit status N`` or ``signal: killed``, in the words of AWS's emulator."""
 
     def wait() -> None:
-        code = process.popen.wait()
+        code = process.reap()
         loop.call_soon_threadsafe(finish, code)
 
     def finish(code: int) -> None:

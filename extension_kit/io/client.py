@@ -45,7 +45,9 @@ class ExtensionsClient:
         self._address = (host.strip("[]"), int(port))
         self._sock: _socket.socket | None = None
         self._identifier = ""
-        self._lifecycle: Lifecycle | None = None  # before `register` there is but one step: the table is not imported yet
+        self._lifecycle: Lifecycle | None = (
+            None  # before `register` there is but one step: the table is not imported yet
+        )
         self._next = b""
 
     def register(self, name: str, events: tuple[str, ...], *, internal: bool = False) -> Registration:

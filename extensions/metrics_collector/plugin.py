@@ -30,20 +30,20 @@ class MetricsCollector(Plugin):
     def start(self, context: Context) -> None:
         self._context = context
         self._sampler = Sampler(context.clock.monotonic_ns)
-        self._open: tuple[Invoke, Sample] | None = None
+        self._open: tuple[Invoke, Sample, int] | None = None
 
     def on_invoke(self, event: Invoke) -> None:
         self._close()
-        self._open = (event, self._sampler.sample())
+        self._open = (event, self._sampler.sample(), self._context.clock.wall_ms())
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
         self._close()
 
     def _close(self) -> None:
-        """End the open invocation and write its line; that is after its response, so json may be imported here."""
+        """End the open invocation and write its line, dated to when the invocation began."""
         if self._open is None:
             return
-        (event, start), self._open = self._open, None
+        (event, start, began_ms), self._open = self._open, None
         from extensions.metrics_collector import emf
 
         end = self._sampler.sample()
@@ -59,7 +59,7 @@ class MetricsCollector(Plugin):
                     # CloudWatch drops a metric whose dimension is empty.
                     dimensions={"FunctionName": (registration.function_name if registration else "") or "unknown"},
                     properties={"requestId": event.request_id},
-                    at_ms=self._context.clock.wall_ms(),
+                    at_ms=began_ms,
                 )
             )
 
