@@ -5,10 +5,10 @@ DEMO_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help demo test check lint types soak clean
+.PHONY: help demo test test-pythons check lint types soak clean
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 $(STAMP): pyproject.toml .ci/constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
@@ -33,11 +33,14 @@ lint: $(STAMP) ## ruff: rules and format
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
+test-pythons: $(STAMP) ## the same tests under every other Python that is here
+	@$(BIN)/python -m tests.interpreters
+
 # test-docker joins with the issue that builds the image.
-check: lint types test ## what CI runs
+check: lint types test-pythons test ## what CI runs
 
 soak: $(STAMP) ## every long run
 	@EXTENSION_KIT_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q --timeout 1800 tests/protocol
 
 clean: ## remove what was built here
-	@rm -rf .venv build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-3.* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

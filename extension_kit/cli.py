@@ -1,6 +1,6 @@
 """``extension-kit``: run a function with extensions on this machine, and check settings.
 
-Exit status: 0 the environment stayed healthy, 1 it did not, 2 the command line or its files are wrong.
+Exit status: 0 the environment stayed healthy, 1 it did not or was interrupted, 2 the command line or its files are wrong.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -148,6 +149,8 @@ def _run(options: argparse.Namespace) -> int:
     from extension_kit.terminal import Progress, costs, summary
 
     plan = _plan(options)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
     outcome = emulator.run(plan, None if options.quiet else Progress(sys.stdout))
     if options.json is not None:
         _write(options.json, outcome.record)
@@ -155,6 +158,11 @@ def _run(options: argparse.Namespace) -> int:
         print(costs(outcome.events), end="")
     print(summary(outcome))
     return _status(outcome, options.strict)
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does: nothing is left behind."""
+    raise KeyboardInterrupt
 
 
 def _status(outcome: Outcome, strict: bool) -> int:

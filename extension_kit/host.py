@@ -66,11 +66,11 @@ class Hosted:
             return False
         return True
 
-    def finish(self, hook: str, seconds: float) -> bool:
-        """Wait for the hook that `begin` handed over, at most `seconds`; whether it ended well."""
-        began = time.monotonic_ns()
-        in_time = self._done.acquire(timeout=max(0.0, seconds))
-        self.spent_ns += time.monotonic_ns() - began
+    def finish(self, hook: str, began: float, seconds: float) -> bool:
+        """Wait for the hook that `begin` handed over, until `seconds` after `began` (monotonic); whether it ended well."""
+        waited = time.monotonic()
+        in_time = self._done.acquire(timeout=max(0.0, began + seconds - waited))
+        self.spent_ns += int((time.monotonic() - waited) * 1e9)
         if not in_time:
             self.overruns += 1
             self._strike(f"{hook} overran its time budget of {seconds * 1000:.0f} ms and is left to itself")
@@ -157,5 +157,5 @@ def call_all(plugins: list[Hosted], hook: str, *arguments: Any, seconds: float |
     ended_well = 0
     for hosted in running:
         budget = hosted.budget(hook) if seconds is None else seconds
-        ended_well += hosted.finish(hook, began + budget - time.monotonic())
+        ended_well += hosted.finish(hook, began, budget)
     return len(wanted) - ended_well

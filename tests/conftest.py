@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FUNCTION = ROOT / "tests" / "functions" / "hello"
+ALLOWED_SKIPS = "EXTENSION_KIT_ALLOWED_SKIPS"  # names the list that CI goes by
 ISOLATED = not namespaces.unavailable()
 
 PRELUDE = f"""#!{sys.executable}
@@ -138,3 +140,30 @@ def lab(tmp_path):
         environment.shutdown()
         pids = [event["pid"] for event in environment.log.of_kind("process_start")]
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "a process was left behind"
+
+
+# In CI a skip must have been decided by somebody: .ci/run names the list of those that were.
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that would have passed, where a test was skipped that is not on the list."""
+    surprises = _surprises(session.config)
+    if surprises and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which ones."""
+    for surprise in _surprises(config):
+        terminalreporter.write_line(f"skipped, and not listed in {os.environ[ALLOWED_SKIPS]}: {surprise}", red=True)
+
+
+def _surprises(config: pytest.Config) -> list[str]:
+    name = os.environ.get(ALLOWED_SKIPS)
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not name or reporter is None:
+        return []
+    allowed = set((ROOT / name).read_text().splitlines())
+    skipped = [report for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    told = {f"{report.nodeid.partition('[')[0]}: {report.longrepr[2].removeprefix('Skipped: ')}" for report in skipped}
+    return sorted(told - allowed)

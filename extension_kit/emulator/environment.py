@@ -170,8 +170,10 @@ class Environment:
         self._sealed = True
         done = threading.Event()
         self._loop.call_soon_threadsafe(self.platform.shutdown, done.set)
-        done.wait(10.0)
-        self._take_down()
+        try:
+            done.wait(10.0)
+        finally:  # an impatient second Ctrl-C too ends everything
+            self._take_down()
 
     def new_trace(self) -> str:
         """A trace header for an invoke that came without one."""

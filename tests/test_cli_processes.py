@@ -1,0 +1,74 @@
+"""`extension-kit run` and the machine that it runs on: signals, no namespaces, no root. Nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RUN = [sys.executable, "-m", "extension_kit.cli", "run", "--handler", "app.handler"]
+COLLECTOR = ["--plugin", "extensions.metrics_collector.plugin:MetricsCollector"]
+IN_A_USER_NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+
+
+def processes(output: str) -> list[int]:
+    """Every process that the run has started."""
+    return [int(pid) for pid in re.findall(r"starts, pid (\d+)$", output, re.MULTILINE)]
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_interrupted_ends_everything_it_started(number, lab):
+    """In the middle of an invoke: one line, exit 1, no process, no directory."""
+    function = lab.function("import time\ndef handler(event, context): print('in', flush=True); time.sleep(60)\n")
+    scratch = lab.folder / "scratch"
+    scratch.mkdir()
+    run = subprocess.Popen(
+        [*RUN, "--function", str(function), "--timeout", "60", *COLLECTOR],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with run:
+        assert run.stdout is not None
+        seen = ""
+        while "| in" not in seen:
+            line = run.stdout.readline()
+            assert line, seen
+            seen += line
+        started = alive(processes(seen))
+        run.send_signal(number)
+        _out, err = run.communicate(timeout=30)
+
+    assert len(started) == 2
+    assert (run.returncode, err) == (1, "extension-kit: interrupted\n")
+    assert alive(started) == []
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [([], ["--no-namespaces"]), (IN_A_USER_NAMESPACE, []), (IN_A_USER_NAMESPACE, ["--no-namespaces"])],
+    ids=["no namespaces", "not root", "neither"],
+)
+def test_without_root_or_namespaces_a_run_works_and_says_what_is_missing(before, after):
+    """The same extension beside the same function; one line tells that directories are the machine's own."""
+    if before and subprocess.run([*before, "true"], capture_output=True, check=False, timeout=10).returncode != 0:
+        pytest.skip("user namespaces are refused here")
+    done = subprocess.run(
+        [*before, *RUN, "--function", "tests/functions/hello", *COLLECTOR, *after],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "healthy: 1 invoke(s), 0 with an error, 1 extension(s)" in done.stdout.splitlines()[-1]
+    assert done.stdout.count("note: no namespaces") == len(after)
+    assert alive(processes(done.stdout)) == []
