@@ -209,6 +209,8 @@ def _validate_attribute(owner: type[Plugin], attribute: str) -> None:
         if overridden(owner, attribute):
             _validate_hook(owner, attribute)
     elif attribute.startswith("on_") and callable(getattr(owner, attribute)):
+        from extension_kit.nearest import nearest
+
         guess = nearest(attribute, list(HOOKS))
         raise ConfigError(
             f"{owner.__name__}.{attribute} is no hook; did you mean {guess}? (others: {', '.join(HOOKS)})"
@@ -227,18 +229,3 @@ def _validate_hook(owner: type[Plugin], hook: str) -> None:
     count = len(arguments) + 1
     if not code.co_argcount - defaults <= count <= code.co_argcount and not code.co_flags & _VARIADIC:
         raise ConfigError(f"{owner.__name__}.{hook} takes {code.co_argcount} arguments; write {wanted}")
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """The known word with the smallest edit distance; "" where none is known."""
-    return min(known, key=lambda candidate: _distance(candidate, word), default="")
-
-
-def _distance(a: str, b: str) -> int:
-    """Edit distance (Levenshtein)."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        previous, row = row, [i]
-        for j, y in enumerate(b, 1):
-            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (x != y)))
-    return row[-1]

@@ -19,7 +19,8 @@ BEFORE_REGISTER = {
     "extension_kit.io.environ", "extension_kit.protocol", "extension_kit.protocol.extensions_api", "extension_kit.runner",
 }  # fmt: skip
 BEFORE_NEXT = BEFORE_REGISTER | {
-    "_json", "extension_kit.events", "extension_kit.host", "extension_kit.io.clock", "extension_kit.plugin",
+    "_json", "extension_kit.declarations", "extension_kit.events", "extension_kit.host", "extension_kit.io.clock",
+    "extension_kit.plugin",
     "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
     "extension_kit.settings",
     "extensions", "extensions.metrics_collector", "extensions.metrics_collector.plugin",

@@ -7,11 +7,15 @@ on the Runtime API's port the metadata endpoint, which managed runtimes of 2026 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
+import secrets
+import time
 import uuid
 from typing import TYPE_CHECKING
 
 from extension_kit.emulator.answers import refused
+from extension_kit.emulator.calls import ExtensionCalls, RuntimeCalls
 from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Result
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
@@ -21,8 +25,7 @@ from extension_kit.protocol.runtime_api import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from extension_kit.emulator.environment import Environment
-    from extension_kit.emulator.model import Party, Reply
+    from extension_kit.emulator.model import Party, Reply, World
     from extension_kit.emulator.platform import Platform
     from extension_kit.io.server import Exchange
 
@@ -33,24 +36,26 @@ _EVENTS = frozenset({lc.INVOKE, lc.SHUTDOWN})
 class ExchangeReply:
     """A `Reply` that is an HTTP exchange; notes the answer in the record."""
 
-    def __init__(self, environment: Environment, exchange: Exchange, call: str) -> None:
-        self._environment = environment
+    def __init__(self, world: World, exchange: Exchange, call: str) -> None:
+        self._world = world
         self._exchange = exchange
         self._call = call
 
     def send(self, answer: Answer) -> bool:
         delivered = self._exchange.respond(answer.status, answer.headers, answer.body)
-        self._environment.record("answer", call=self._call, status=answer.status, delivered=delivered)
+        self._world.record("answer", call=self._call, status=answer.status, delivered=delivered)
         return delivered
 
 
 class RuntimeApi:
     """The Runtime, Extensions and Telemetry APIs of one environment."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self._platform: Platform = environment.platform
-        runtime = self._platform.runtime_calls
+    def __init__(self, platform: Platform, metadata_token: str) -> None:
+        self._platform = platform
+        self._world = platform.world
+        self._metadata_token = metadata_token
+        self._extensions = ExtensionCalls(platform)
+        self._runtime = runtime = RuntimeCalls(platform)
         self._handlers = {
             calls.PING: lambda _exchange, _call, reply: reply.send(Answer(200, (), b"pong")),
             calls.EXTENSION_REGISTER: self._register,
@@ -72,17 +77,17 @@ class RuntimeApi:
         """Route one request. Runs on the loop's thread."""
         found = calls.route(exchange.head.method, exchange.head.target)
         if isinstance(found, Answer):
-            reply = ExchangeReply(self._environment, exchange, "unknown")
+            reply = ExchangeReply(self._world, exchange, "unknown")
             self._note(exchange, "unknown", None)
             reply.send(found)
             return
         party = self._platform.registry.identified(_text(exchange, b"lambda-extension-identifier"))
         self._note(exchange, found.name, party)
-        self._handlers[found.name](exchange, found, ExchangeReply(self._environment, exchange, found.name))
+        self._handlers[found.name](exchange, found, ExchangeReply(self._world, exchange, found.name))
 
     def _note(self, exchange: Exchange, call: str, party: Party | None) -> None:
         who = party.name if party else ("runtime" if call.startswith("runtime/") else "")
-        self._environment.record(
+        self._world.record(
             "request",
             call=call,
             method=exchange.head.method.decode("latin-1"),
@@ -101,14 +106,14 @@ class RuntimeApi:
         if isinstance(events, refusals.Refusal):
             reply.send(refused(events))
             return
-        if self._environment.profile.init_type == MANAGED_INSTANCES:
+        if self._platform.profile.init_type == MANAGED_INSTANCES:
             external = self._platform.registry.external(name) is not None
             unwanted = events - {lc.SHUTDOWN} if external else events
             if unwanted:
                 reply.send(refused(refusals.invalid_event(min(unwanted))))
                 return
         features = [part.strip() for part in _text(exchange, b"lambda-extension-accept-feature").split(",")]
-        self._platform.extension_calls.register(name, events, reply, "accountId" in features)
+        self._extensions.register(name, events, reply, "accountId" in features)
 
     def _identified(self, exchange: Exchange, reply: ExchangeReply) -> Party | None:
         identifier = _text(exchange, b"lambda-extension-identifier")
@@ -128,7 +133,7 @@ class RuntimeApi:
     def _extension_next(self, exchange: Exchange, _call: calls.Call, reply: ExchangeReply) -> None:
         party = self._identified(exchange, reply)
         if party is not None:
-            self._platform.extension_calls.next(party, reply)
+            self._extensions.next(party, reply)
 
     def _extension_error(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
         party = self._identified(exchange, reply)
@@ -139,7 +144,7 @@ class RuntimeApi:
             reply.send(refused(refusals.MISSING_ERROR_TYPE))
             return
         step = lc.REPORT_INIT_ERROR if call.name == calls.EXTENSION_INIT_ERROR else lc.REPORT_EXIT_ERROR
-        self._platform.extension_calls.error(party, step, error_type, reply)
+        self._extensions.error(party, step, error_type, reply)
 
     def _not_supported(self, _exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
         api = "Telemetry" if call.name == calls.TELEMETRY else "Logs"
@@ -149,19 +154,17 @@ class RuntimeApi:
     # Runtime API
 
     def _response(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
-        self._platform.runtime_calls.response(
-            call.request_id, exchange.head.headers, exchange.body, exchange.trailers, reply
-        )
+        self._runtime.response(call.request_id, exchange.head.headers, exchange.body, exchange.trailers, reply)
 
     def _error(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
-        self._platform.runtime_calls.error(call.request_id, _error_type(exchange), exchange.body, reply)
+        self._runtime.error(call.request_id, _error_type(exchange), exchange.body, reply)
 
     @staticmethod
     def _report(call: Callable[[str, bytes, Reply], None]) -> Callable[[Exchange, calls.Call, ExchangeReply], None]:
         return lambda exchange, _call, reply: call(_error_type(exchange), exchange.body, reply)
 
     def _metadata(self, exchange: Exchange, _call: calls.Call, reply: ExchangeReply) -> None:
-        if _text(exchange, b"authorization") != f"Bearer {self._environment.metadata_token}":
+        if not hmac.compare_digest(_text(exchange, b"authorization"), f"Bearer {self._metadata_token}"):
             reply.send(Answer(401))
             return
         reply.send(Answer(200, _JSON, b'{"AvailabilityZoneID":"use1-az1"}'))
@@ -170,8 +173,8 @@ class RuntimeApi:
 class InvokeEndpoint:
     """``POST /2015-03-31/functions/NAME/invocations``, as the Lambda service and AWS's emulator offer it to callers."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
 
     def handle(self, exchange: Exchange) -> None:
         """Queue one invoke; the answer follows when the function has responded. Runs on the loop's thread."""
@@ -196,11 +199,17 @@ class InvokeEndpoint:
             payload=exchange.body,
             on_result=lambda result: None if kind == "Event" else _answer_caller(exchange, result),
             client_context=_client_context(exchange),
-            trace=_text(exchange, b"x-amzn-trace-id") or self._environment.new_trace(),
+            trace=_text(exchange, b"x-amzn-trace-id") or new_trace(),
         )
         if kind == "Event":
             exchange.respond(202)
-        self._environment.platform.invoke(invocation)
+        self._platform.invoke(invocation)
+
+
+def new_trace() -> str:
+    """A trace header for an invoke that came without one."""
+    root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
+    return f"Root={root};Parent={secrets.token_hex(8)};Sampled=0"
 
 
 def _answer_caller(exchange: Exchange, result: Result) -> None:

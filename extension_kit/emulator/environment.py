@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.emulator import layers, namespaces, processes, variables
-from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi
+from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi, new_trace
 from extension_kit.emulator.model import Invocation, LaunchError, Party, Phase, Profile, Result
 from extension_kit.emulator.platform import Platform
 from extension_kit.emulator.record import Record
@@ -61,7 +61,6 @@ class Environment:
         self.profile = profile
         self.layout = layout
         self.log = Record(listener)
-        self.metadata_token = secrets.token_urlsafe(16)
         self._loop = Loop()
         self._processes: dict[Party, processes.Process] = {}
         self._frozen = False
@@ -90,9 +89,10 @@ class Environment:
             self._enter_namespaces()
         else:
             self.log.notes.append("no namespaces: /opt, /var/task and /tmp are this machine's own")
+        token = secrets.token_urlsafe(16)
         api_limits = http1.Limits(max_body=_STREAM_LIMIT)
-        self._api = Server(self._loop, RuntimeApi(self).handle, api_limits)
-        self._endpoint = Server(self._loop, InvokeEndpoint(self).handle, http1.Limits(max_body=_STREAM_LIMIT))
+        self._api = Server(self._loop, RuntimeApi(self.platform, token).handle, api_limits)
+        self._endpoint = Server(self._loop, InvokeEndpoint(self.platform).handle, http1.Limits(max_body=_STREAM_LIMIT))
         if self._place is not None:
             port = self._api.adopt(self._place.call(lambda: bind("127.0.0.1", _RUNTIME_API_PORT)))
         else:
@@ -104,7 +104,7 @@ class Environment:
                 f"the invoke endpoint cannot listen on port {self.layout.invoke_port}: {error}"
             ) from error
         self._runtime_variables = variables.for_runtime(
-            self.profile, f"127.0.0.1:{port}", self.metadata_token, str(self._task_seen), self.layout.variables
+            self.profile, f"127.0.0.1:{port}", token, str(self._task_seen), self.layout.variables
         )
 
     def _runtime_command(self) -> tuple[list[str], Path]:
@@ -148,9 +148,7 @@ class Environment:
     def invoke(self, payload: bytes, client_context: str = "", trace: str = "") -> Future[Result]:
         """Queue one invoke; the future holds what its caller gets. Every invoke ends, at the latest by its timeout."""
         future: Future[Result] = Future()
-        invocation = Invocation(
-            str(uuid.uuid4()), payload, future.set_result, client_context, trace or self.new_trace()
-        )
+        invocation = Invocation(str(uuid.uuid4()), payload, future.set_result, client_context, trace or new_trace())
         self._loop.call_soon_threadsafe(self.platform.invoke, invocation)
         return future
 
@@ -174,11 +172,6 @@ class Environment:
             done.wait(10.0)
         finally:  # an impatient second Ctrl-C too ends everything
             self._take_down()
-
-    def new_trace(self) -> str:
-        """A trace header for an invoke that came without one."""
-        root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
-        return f"Root={root};Parent={secrets.token_hex(8)};Sampled=0"
 
     def as_json(self) -> str:
         """The record of this environment, as JSON."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from extension_kit.emulator import answers
-from extension_kit.emulator.calls import ExtensionCalls, RuntimeCalls
 from extension_kit.emulator.model import MAX_EXTENSIONS, Invocation, LaunchError, Party, Phase, Profile, World
 from extension_kit.emulator.registry import Registry
 from extension_kit.emulator.shutdown import Shutdown
@@ -35,8 +34,6 @@ class Platform:
         self.profile = profile
         self.phase = Phase.COLD
         self.registry = Registry()
-        self.extension_calls = ExtensionCalls(self)
-        self.runtime_calls = RuntimeCalls(self)
         self.current: Invocation | None = None
         self.healthy = True
         self._queue: list[Invocation] = []
