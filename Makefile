@@ -40,7 +40,7 @@ test-pythons: $(STAMP) ## the same tests under every other Python that is here
 check: lint types test-pythons test ## what CI runs
 
 soak: $(STAMP) ## every long run
-	@EXTENSION_KIT_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q --timeout 1800 tests/protocol
+	@KIT_TESTS_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q --timeout 1800 tests/protocol
 
 clean: ## remove what was built here
 	@rm -rf .venv .venv-3.* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

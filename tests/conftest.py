@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FUNCTION = ROOT / "tests" / "functions" / "hello"
-ALLOWED_SKIPS = "EXTENSION_KIT_ALLOWED_SKIPS"  # names the list that CI goes by
+ALLOWED_SKIPS = "KIT_TESTS_ALLOWED_SKIPS"  # names the list that CI goes by
 ISOLATED = not namespaces.unavailable()
 
 PRELUDE = f"""#!{sys.executable}

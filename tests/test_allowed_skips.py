@@ -25,7 +25,7 @@ def test_a_skip_that_is_not_listed_fails_the_run(listed, status, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", name],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "EXTENSION_KIT_ALLOWED_SKIPS": str(allowed), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "KIT_TESTS_ALLOWED_SKIPS": str(allowed), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
     assert done.returncode == status, done.stdout + done.stderr

@@ -4,11 +4,15 @@ A connection reads one request at a time; what the peer sends meanwhile (pipelin
 out. A handler answers at once or keeps the `Exchange` and answers later from the loop's thread: that is how a long poll
 waits without a thread. Head and body leave in one write, TCP_NODELAY is set: two small writes on a keep-alive connection
 cost 40 ms with Nagle's algorithm and delayed acknowledgement.
+
+Nothing that a peer does makes a server grow: requests that come before their turn are left in the socket, answers that are not
+read hold back the next request, connections and file descriptors that run out cost idle connections or a short wait.
 """
 
 from __future__ import annotations
 
 import _socket
+import errno
 
 from extension_kit.errors import RemoteProtocolError
 from extension_kit.io.loop import READ, WRITE
@@ -23,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "Server"]
 
 _CHUNK = 262_144
+_AHEAD = 65_536  # bytes of requests that may wait for their turn; the rest waits in the socket
+_LINGER = 1.0  # seconds in which a peer that is refused may go on sending, so that it reads why
+_PAUSE = 0.1  # seconds without new connections when no descriptor is left for them
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MAX_CONNECTIONS = 256  # of one server; Lambda allows 1,024 descriptors for a whole process
 
 
 class Exchange:
@@ -54,23 +63,34 @@ class Exchange:
 
 
 class _Connection:
-    __slots__ = ("_busy", "_keep_alive", "_out", "_reader", "_server", "_sock", "closed")
+    __slots__ = ("_events", "_keep_alive", "_out", "_reader", "_refused", "_server", "_sock", "busy", "closed")
 
     def __init__(self, server: Server, sock: _socket.socket) -> None:
         self._server = server
         self._sock = sock
         self._reader = http1.MessageReader(http1.SERVER, server.limits)
         self._out = bytearray()
-        self._busy = False  # an exchange is with the handler
+        self.busy = False  # an exchange is with the handler
         self._keep_alive = True
+        self._refused = False  # answered and over; what still comes is thrown away
         self.closed = False
+        self._events = READ
         server.loop.watch(sock.fileno(), READ, self._ready)
+
+    def _watch(self) -> None:
+        """Wait for what is due: room for the answer, else input, unless enough of it waits already."""
+        ahead = self.busy and self._reader.buffered > _AHEAD
+        events = WRITE if self._out else 0 if ahead else READ
+        if events != self._events and not self.closed:
+            self._events = events
+            self._server.loop.change(self._sock.fileno(), events)
 
     def _ready(self, events: int) -> None:
         if events & WRITE:
             self._flush()
         if events & ~WRITE and not self.closed:
             self._receive()
+        self._watch()
 
     def _receive(self) -> None:
         try:
@@ -82,12 +102,13 @@ class _Connection:
         if not data:
             self.close()
             return
-        self._reader.receive(data)
-        self._advance()
+        if not self._refused:
+            self._reader.receive(data)
+            self._advance()
 
     def _advance(self) -> None:
         """Hand the next whole request to the handler, one at a time."""
-        while not self._busy and not self.closed and not self._out:
+        while not (self.busy or self.closed or self._refused or self._out):
             try:
                 message = self._reader.next_message()
             except RemoteProtocolError as error:
@@ -97,16 +118,23 @@ class _Connection:
                 if self._reader.wants_continue:
                     self._send(http1.CONTINUE)
                 return
-            self._busy = True
+            self.busy = True
             exchange = Exchange(self, message)
             self._keep_alive = exchange.head.keep_alive
-            self._server.handler(exchange)
+            try:
+                self._server.handler(exchange)
+            except Exception:
+                if not exchange.answered:
+                    exchange.respond(500)
+                raise
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         self._keep_alive = False
         body = f"{error}\n".encode()
         headers = [(b"Content-Type", b"text/plain; charset=utf-8")]
         self._send(http1.encode_response(error.status_hint, headers, body, keep_alive=False))
+        self._refused = True
+        self._server.loop.call_later(_LINGER, self.close)
         self._finish()
 
     def answer(self, exchange: Exchange, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
@@ -114,16 +142,20 @@ class _Connection:
             return False
         head_only = exchange.head.method == b"HEAD"
         data = http1.encode_response(status, headers, body, keep_alive=self._keep_alive, head_only=head_only)
-        self._busy = False
+        self.busy = False
         self._send(data)
         self._finish()
+        self._watch()
         return not self.closed
 
     def _finish(self) -> None:
         """After an answer: close, wait for the socket to take the rest, or go on to a pipelined request."""
         if self.closed or self._out:
             return
-        if not self._keep_alive:
+        if self._refused:
+            # Closing now, with input unread, would make the kernel reset the connection and the answer with it.
+            self._sock.shutdown(_socket.SHUT_WR)
+        elif not self._keep_alive:
             self.close()
         elif self._reader.at_message_boundary:
             return
@@ -144,7 +176,6 @@ class _Connection:
             return
         if sent < len(data):
             self._out += memoryview(data)[sent:]
-            self._server.loop.change(self._sock.fileno(), WRITE)  # no reading while the peer does not read
 
     def _flush(self) -> None:
         try:
@@ -156,7 +187,6 @@ class _Connection:
             return
         del self._out[:sent]
         if not self._out:
-            self._server.loop.change(self._sock.fileno(), READ)
             self._finish()
 
     def close(self) -> None:
@@ -178,7 +208,7 @@ class Server:
         self.handler = handler
         self.limits = limits
         self._listeners: list[_socket.socket] = []
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # in the order in which they came
 
     def listen(self, host: str, port: int = 0) -> int:
         """Bind `host` (an IPv4 or IPv6 literal) and return the port; OSError where it cannot be had."""
@@ -201,13 +231,15 @@ class Server:
             connection.close()
 
     def forget(self, connection: _Connection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     def _accept(self, listener: _socket.socket) -> None:
         while True:
             try:
                 fd, _peer = listener._accept()  # type: ignore[attr-defined]
-            except OSError:
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(listener)
                 return  # nothing (more) to accept, or the peer has gone already
             sock = _socket.socket(fileno=fd)
             sock.setblocking(False)
@@ -216,7 +248,26 @@ class Server:
             except OSError:
                 sock.close()
                 continue
-            self._connections.add(_Connection(self, sock))
+            if len(self._connections) >= MAX_CONNECTIONS and not self._drop_idle():
+                sock.close()
+                continue
+            self._connections[_Connection(self, sock)] = None
+
+    def _drop_idle(self) -> bool:
+        """Close the oldest connection that waits for a request; False where all are being answered."""
+        idle = next((connection for connection in self._connections if not connection.busy), None)
+        if idle is not None:
+            idle.close()
+        return idle is not None
+
+    def _pause(self, listener: _socket.socket) -> None:
+        """No descriptor is left: wait a little instead of asking again and again; callers wait in the backlog."""
+        self.loop.change(listener.fileno(), 0)
+        self.loop.call_later(_PAUSE, self._resume, listener)
+
+    def _resume(self, listener: _socket.socket) -> None:
+        if listener in self._listeners:
+            self.loop.change(listener.fileno(), READ)
 
 
 def bind(host: str, port: int = 0, backlog: int = 128) -> _socket.socket:

@@ -474,6 +474,11 @@ class MessageReader:
         return self._head is None and self._reader.at_message_boundary
 
     @property
+    def buffered(self) -> int:
+        """Bytes that have been received and not been looked at yet."""
+        return self._reader.buffered
+
+    @property
     def wants_continue(self) -> bool:
         """Once for each request with ``Expect: 100-continue`` whose body has not begun: send `CONTINUE` now."""
         head = self._head

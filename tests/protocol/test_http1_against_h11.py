@@ -1,6 +1,6 @@
 """The codec beside h11, the judge: equal on what is valid, no more lenient on what is not.
 
-``EXTENSION_KIT_FUZZ_EXAMPLES`` sets the number of examples (300; `make soak` takes 10,000).
+``KIT_TESTS_FUZZ_EXAMPLES`` sets the number of examples (300; `make soak` takes 10,000).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from extension_kit.errors import RemoteProtocolError
 from extension_kit.protocol import http1
 
-fuzz = settings(max_examples=int(os.environ.get("EXTENSION_KIT_FUZZ_EXAMPLES", "300")), deadline=None)
+fuzz = settings(max_examples=int(os.environ.get("KIT_TESTS_FUZZ_EXAMPLES", "300")), deadline=None)
 
 TOKEN = st.text("abcXYZ019-_!~", min_size=1, max_size=8).map(str.encode)
 VALUE = st.text("abc XYZ,;=/\t019\u00e9", max_size=12).map(lambda text: text.encode("latin-1").strip(b" \t"))
