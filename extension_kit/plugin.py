@@ -33,6 +33,7 @@ HOOKS: dict[str, tuple[tuple[str, ...], float | None]] = {
 STREAMS = ("platform", "function", "extension")
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_LONGEST_BUDGET = 900  # seconds: a function's longest timeout
 _VARIADIC = 0x04  # code flag CO_VARARGS (inspect has it, and costs 20 ms)
 _COROUTINE = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 
@@ -132,7 +133,7 @@ class Context:
         self.settings = settings
         self.registration = registration
         self.counters: dict[str, int] = {}
-        self.memory_mb = int(memory) if memory.isdigit() else None
+        self.memory_mb = int(memory) if memory.isascii() and memory.isdigit() else None
         self.init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
         self.region = environ.get("AWS_REGION", "")
 
@@ -192,16 +193,39 @@ def validate(plugin: object) -> None:
     if not issubclass(owner, Plugin):
         raise ConfigError(f"{owner.__name__} is no plug-in: derive it from extension_kit.Plugin")
     name = plugin.name  # type: ignore[attr-defined]
-    if not isinstance(name, str) or not name or not _NAME_CHARACTERS.issuperset(name):
-        raise ConfigError(f"{owner.__name__}.name is {name!r}: letters, digits, '.', '_' and '-' are wanted")
+    if not isinstance(name, str) or not name or not _NAME_CHARACTERS.issuperset(name) or name[0] in ".-":
+        raise ConfigError(
+            f"{owner.__name__}.name is {name!r}: letters, digits, '.', '_' and '-' are wanted, a letter or digit first"
+        )
     streams = plugin.telemetry  # type: ignore[attr-defined]
     if not isinstance(streams, tuple) or any(stream not in STREAMS for stream in streams):
         raise ConfigError(f"{owner.__name__}.telemetry is {streams!r}: a tuple of some of {STREAMS} is wanted")
-    for hook in plugin.budgets:  # type: ignore[attr-defined]
-        if hook not in HOOKS:
-            raise ConfigError(f"{owner.__name__}.budgets names {hook!r}; hooks are {', '.join(HOOKS)}")
+    _validate_budgets(owner, plugin.budgets)  # type: ignore[attr-defined]
+    _validate_settings(owner, plugin.settings)  # type: ignore[attr-defined]
     for attribute in dir(owner):
         _validate_attribute(owner, attribute)
+
+
+def _validate_budgets(owner: type[Plugin], budgets: object) -> None:
+    if not isinstance(budgets, dict):
+        raise ConfigError(f"{owner.__name__}.budgets is {budgets!r}: a dictionary of hook: seconds is wanted")
+    for hook, seconds in budgets.items():
+        if hook not in HOOKS:
+            raise ConfigError(f"{owner.__name__}.budgets names {hook!r}; hooks are {', '.join(HOOKS)}")
+        if not isinstance(seconds, (int, float)) or not 0 < seconds <= _LONGEST_BUDGET:
+            raise ConfigError(
+                f"{owner.__name__}.budgets[{hook!r}] is {seconds!r}: seconds above 0 and up to {_LONGEST_BUDGET} are wanted"
+            )
+
+
+def _validate_settings(owner: type[Plugin], settings: object) -> None:
+    if settings is not None:
+        from extension_kit.settings import Settings
+
+        if not isinstance(settings, type) or not issubclass(settings, Settings):
+            raise ConfigError(
+                f"{owner.__name__}.settings is {settings!r}: a subclass of extension_kit.Settings is wanted"
+            )
 
 
 def _validate_attribute(owner: type[Plugin], attribute: str) -> None:
@@ -225,7 +249,9 @@ def _validate_hook(owner: type[Plugin], hook: str) -> None:
     wanted = f"def {hook}(self, {', '.join(arguments)})"
     if code.co_flags & _COROUTINE:
         raise ConfigError(f"{owner.__name__}.{hook} is async: hooks run on a thread of their own; write {wanted}")
-    defaults = len(getattr(owner, hook).__defaults__ or ())
+    function = getattr(owner, hook)
     count = len(arguments) + 1
-    if not code.co_argcount - defaults <= count <= code.co_argcount and not code.co_flags & _VARIADIC:
+    least = code.co_argcount - len(function.__defaults__ or ())
+    most = count if code.co_flags & _VARIADIC else code.co_argcount
+    if not least <= count <= most or code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
         raise ConfigError(f"{owner.__name__}.{hook} takes {code.co_argcount} arguments; write {wanted}")
