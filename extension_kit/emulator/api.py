@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from extension_kit.emulator.answers import refused
 from extension_kit.emulator.calls import ExtensionCalls, RuntimeCalls
-from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Result
+from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Phase, Result
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
 from extension_kit.protocol import runtime_api as calls
@@ -83,7 +83,11 @@ class RuntimeApi:
             return
         party = self._platform.registry.identified(_text(exchange, b"lambda-extension-identifier"))
         self._note(exchange, found.name, party)
-        self._handlers[found.name](exchange, found, ExchangeReply(self._world, exchange, found.name))
+        reply = ExchangeReply(self._world, exchange, found.name)
+        if found.name.startswith("extension/") and self._platform.phase in (Phase.COLD, Phase.ENDED):
+            reply.send(refused(refusals.CONTAINER_ERROR))  # a process that has outlived its environment
+        else:
+            self._handlers[found.name](exchange, found, reply)
 
     def _note(self, exchange: Exchange, call: str, party: Party | None) -> None:
         who = party.name if party else ("runtime" if call.startswith("runtime/") else "")

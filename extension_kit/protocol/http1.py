@@ -432,6 +432,8 @@ class Reader:
         if end < 0:
             return self._need_more("the trailers")
         trailers = _parse_fields(self._take(end + 4)[:-4].split(b"\r\n"), self._limits.max_headers)
+        if b"transfer-encoding" in trailers or b"content-length" in trailers:
+            raise RemoteProtocolError("a trailer may not say how the message is framed", 400)
         self._expecting = _DONE
         return EndOfMessage(trailers)
 

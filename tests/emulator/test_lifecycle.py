@@ -215,6 +215,7 @@ def test_an_extension_without_shutdown_is_killed_without_notice(lab):
     environment = lab.start(lab.extension("ext", "register(['INVOKE']); loop()"))
 
     lab.invoke(environment)
+    assert environment.idle(5)
     environment.shutdown()
 
     assert lab.lines(environment, "ext") == ["INVOKE"]
@@ -555,6 +556,32 @@ def test_managed_instances_refuse_invoke(lab, events, status):
         time.sleep(0.01)
 
     assert lab.lines(environment, "ext")[0] == f"{status} 403 200"
+
+
+def test_a_process_that_outlives_its_environment_is_told_of_a_container_error(lab):
+    """500, the one answer after which an extension should exit: here by a child that asks after the reset."""
+    script = """
+register()
+if os.fork() == 0:
+    os.setsid()
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    api.close()
+    next()
+else:
+    loop()
+"""
+    function = lab.function("import time\ndef handler(event, context): time.sleep(60)\n")
+    environment = lab.start(lab.extension("ext", script), function=function, timeout=0.3)
+    lab.invoke(environment)
+
+    def last_answer() -> int:
+        return environment.log.of_kind("answer")[-1]["status"]
+
+    lab.until(lambda: last_answer() == 500)
+    assert environment.log.of_kind("answer")[-1]["call"] == "extension/event/next"
 
 
 def ended(pid: str) -> bool:

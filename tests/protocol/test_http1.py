@@ -117,6 +117,8 @@ def test_one_byte_at_a_time_gives_the_same():
         (CHUNKED + b"9" * 40 + b"\r\n", 400),
         (CHUNKED + b"0" * 5000, 400),
         (CHUNKED + b"0\r\nbad trailer\r\n\r\n", 400),
+        (CHUNKED + b"0\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (CHUNKED + b"0\r\nContent-Length: 3\r\n\r\n", 400),
         (b"G" * 70_000, 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 300 + b"\r\n", 431),
         (CHUNKED + b"0\r\n" + b"A: " + b"b" * 70_000, 431),
@@ -313,3 +315,12 @@ def test_what_would_break_out_of_its_line_is_not_written(write):
     """A LocalProtocolError, and nothing is sent."""
     with pytest.raises(LocalProtocolError):
         write()
+
+
+def test_what_waits_to_be_looked_at_is_counted():
+    """A server stops reading when too much of it waits."""
+    reader = h.MessageReader(h.SERVER)
+    reader.receive(GET + b"GET")
+    assert reader.buffered == len(GET) + 3
+    reader.next_message()
+    assert (reader.buffered, reader.at_message_boundary) == (3, False)
