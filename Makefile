@@ -2,10 +2,11 @@
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 BACKEND ?= emulator
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help demo test test-pythons check lint types soak clean
+.PHONY: help demo test test-pythons check lint types bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -38,6 +39,9 @@ test-pythons: $(STAMP) ## the same tests under every other Python that is here
 
 # test-docker joins with the issue that builds the image.
 check: lint types test-pythons test ## what CI runs
+
+bench: $(STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
+	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q --timeout 1800 tests/protocol

@@ -1,0 +1,231 @@
+"""``make bench``: the kit beside its peers, in one run. README.md in this folder says what is measured and how to read it.
+
+Exit status: 0 every budget is met, 1 one is missed in every round, 2 nothing could be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import contenders, first_response, measure, report
+from tests.benchmarks.platform_stub import BenchError, Session
+from tests.benchmarks.quota import NoQuota, Quota
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.benchmarks.contenders import Contender
+    from tests.benchmarks.report import Budget, Figures
+
+#: per contender, the figures of one round; the round's value is their median
+Samples = dict[str, list[float]]
+#: what is started beside a real function: each takes most of a second there, several under the quota
+_BESIDE_A_FUNCTION = ("kit", "metrics-collector", "python-requests")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured in one round."""
+
+    starts: int = 15
+    slices: int = 20
+    events: int = 100  # in a slice, back to back
+    gap_events: int = 10  # in a slice, with 2 ms between two events
+    memory_events: int = 1000
+    idle_s: float = 0.3
+    environments: int = 3
+    quota_environments: int = 1
+
+
+QUICK = Effort(starts=3, slices=3, events=50, gap_events=5, memory_events=100, idle_s=0.05, environments=1)
+
+
+class Bench:
+    """The measurements; each is one round of one section, all contenders interleaved."""
+
+    def __init__(self, made: dict[str, Contender], placement: measure.Placement, effort: Effort) -> None:
+        self._made = made
+        self._placement = placement
+        self._effort = effort
+
+    def start(self) -> Figures:
+        """Start, register, first next, SHUTDOWN, one after the other. The first turn warms the page cache."""
+        register: Samples = {name: [] for name in self._made}
+        first_next: Samples = {name: [] for name in self._made}
+        for turn in range(self._effort.starts + 1):
+            for contender in _rotated(list(self._made.values()), turn):
+                with Session(contender.program, self._placement) as session:
+                    session.end()
+                if turn:
+                    register[contender.name].append(session.register_ns / 1e6)
+                    first_next[contender.name].append(session.next_ns / 1e6)
+        return _medians(register_ms=register, next_ms=first_next)
+
+    def loop(self) -> Figures:
+        """All are alive, one is served at a time, in slices: whatever disturbs the machine disturbs all of them alike."""
+        back_to_back: Samples = {name: [] for name in self._made}
+        with_gaps: Samples = {name: [] for name in self._made}
+        with contextlib.ExitStack() as stack:
+            sessions = [
+                stack.enter_context(Session(contender.program, self._placement)) for contender in self._made.values()
+            ]
+            for session in sessions:
+                session.events(self._effort.events)
+            for turn in range(self._effort.slices):
+                for session in _rotated(sessions, turn):
+                    count = self._effort.events
+                    back_to_back[session.name].append(session.events(count) / count / 1e3)
+            for turn in range(self._effort.slices):
+                for session in _rotated(sessions, turn):
+                    count = self._effort.gap_events
+                    with_gaps[session.name].append(session.events(count, 0.002) / count / 1e3)
+            for session in sessions:
+                session.end()
+        return _medians(event_us=back_to_back, gap_event_us=with_gaps)
+
+    def memory(self) -> Figures:
+        """One alone at a time: pages that several processes share would count for each of them only in part."""
+        pss: Samples = {}
+        for contender in self._made.values():
+            with Session(contender.program, self._placement) as session:
+                session.events(self._effort.memory_events)
+                pss[contender.name] = [session.idle_pss_mb(self._effort.idle_s)]
+                session.end()
+        return _medians(pss_mb=pss)
+
+    def first_response(self) -> Figures:
+        """Beside a real function, on a whole core."""
+        return _medians(response_cpu_ms=self._beside_a_function(self._effort.environments, None))
+
+    def first_response_quota(self) -> Figures:
+        """Beside a real function, with a small share of a core for both. NoQuota where that cannot be had."""
+        with Quota() as quota:
+            return _medians(quota_response_cpu_ms=self._beside_a_function(self._effort.quota_environments, quota))
+
+    def _beside_a_function(self, times: int, quota: Quota | None) -> Samples:
+        chosen = [self._made[name] for name in _BESIDE_A_FUNCTION if name in self._made]
+        samples: Samples = {contender.name: [] for contender in chosen}
+        for turn in range(times):
+            for contender in _rotated(chosen, turn):
+                samples[contender.name].append(first_response.cpu_ms(contender, self._placement, quota))
+        return samples
+
+
+SECTIONS: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
+    "start": (Bench.start, ("register_ms", "next_ms")),
+    "loop": (Bench.loop, ("event_us", "gap_event_us")),
+    "memory": (Bench.memory, ("pss_mb",)),
+    "first-response": (Bench.first_response, ("response_cpu_ms",)),
+    "first-response-quota": (Bench.first_response_quota, ("quota_response_cpu_ms",)),
+}
+
+
+def run(
+    names: Sequence[str], sections: Sequence[str], rounds: int, effort: Effort, python: str, say: Callable[[str], object]
+) -> tuple[list[Figures], dict[str, str], dict[str, object]]:
+    """The figures of every round; what is absent, and why; what they were measured with."""
+    absent = dict.fromkeys(set(contenders.NAMES) - set(names), "left out") | {"launcher": "joins with the launcher"}
+    with tempfile.TemporaryDirectory(prefix="extension-kit-bench-") as folder, _placed() as placement:
+        workshop = contenders.Workshop(Path(folder), contenders.cache_folder(), python)
+        made: dict[str, Contender] = {}
+        say("making the extensions (the first time, compiling those in C and Go takes a minute)")
+        for name in names:
+            try:
+                made[name] = workshop.make(name)
+            except contenders.Absent as error:
+                absent[name] = str(error)
+        bench = Bench(made, placement, effort)
+        measured: list[Figures] = []
+        for number in range(1, rounds + 1):
+            figures: Figures = {}
+            for section in sections:
+                say(f"round {number} of {rounds}: {section}")
+                measure_section, metrics = SECTIONS[section]
+                try:
+                    figures |= measure_section(bench)
+                except NoQuota as error:
+                    absent |= dict.fromkeys(metrics, str(error))
+            measured.append(figures)
+        about = {
+            "kernel": platform.release(), "machine": platform.machine(), "placement": placement.text, "python": python,
+            "made_by": {name: contender.made_by for name, contender in made.items()}, "absent": absent,
+        }  # fmt: skip
+    return measured, absent, about
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    budgets: Sequence[Budget] = report.BUDGETS,
+    names: Sequence[str] = contenders.NAMES,
+    effort: Effort | None = None,
+) -> int:
+    """The command. Tests hand in other budgets, fewer contenders, less effort."""
+    options = _parser().parse_args(arguments)
+    if not sys.platform.startswith("linux"):
+        print("bench: needs Linux (CPU clocks of other processes, smaps_rollup, pinning)", file=sys.stderr)
+        return 2
+    sections = options.only or list(SECTIONS)
+    effort = effort or (QUICK if options.quick else Effort())
+    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731 - one line, used once
+    try:
+        rounds, absent, about = run(names, sections, options.rounds, effort, options.python, say)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    wanted = {metric for section in sections for metric in SECTIONS[section][1]}
+    rows = [report.judge(budget, rounds, absent) for budget in budgets if budget.metric in wanted]
+    print(f"{about['placement']}; Python: {options.python}; medians of {options.rounds} interleaved rounds\n")
+    print(report.table(rows))
+    for name, made_by in about["made_by"].items():
+        print(f"{name}: {made_by}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(report.as_json(rows, rounds, about), indent=1) + "\n")
+    return int(any(row.verdict == report.MISSED for row in rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured as JSON")
+    parser.add_argument("--rounds", type=int, default=3, help="a budget is missed when it is missed in every round (3)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that all of it runs")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="one section; may be repeated")
+    parser.add_argument("--python", default=contenders.find_python(), help="the interpreter of the Python extensions")
+    return parser
+
+
+@contextlib.contextmanager
+def _placed() -> Iterator[measure.Placement]:
+    """Pinned, and without the garbage collector, which would stop the platform in the middle of an event."""
+    gc.disable()
+    try:
+        with measure.Placement() as placement:
+            yield placement
+    finally:
+        gc.enable()
+
+
+def _rotated(things: list, by: int) -> list:
+    """Everybody is first, and after everybody else, equally often."""
+    by %= max(1, len(things))
+    return things[by:] + things[:by]
+
+
+def _medians(**metrics: Samples) -> Figures:
+    return {
+        metric: {name: statistics.median(values) for name, values in samples.items()}
+        for metric, samples in metrics.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

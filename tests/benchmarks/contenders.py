@@ -1,0 +1,203 @@
+"""What is measured: our extensions and their peers, each laid out as a layer would bring it.
+
+A layer has ``extensions/NAME``, the program that Lambda starts, and ``NAME/`` with what the program needs. Python code comes
+compiled for the interpreter that runs it, ours as well as the peers': /opt is read-only in Lambda, so a layer without
+byte-code would be compiled anew at every cold start.
+
+Compiled peers are kept below the user's cache folder under a hash of all that they are made of. What cannot be made here
+(no compiler, no package) is `Absent` with the reason, and the rows that need it say so.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PEERS = HERE / "peers"
+
+#: what a layer never contains
+_NOT_IN_A_LAYER = ("__pycache__", "emulator", "backends", "cli.py", "terminal.py", "testing.py", "pytest_plugin.py")
+#: `requests` and all that it imports; mypyc's helper module of charset-normalizer is left out, its Python does as well
+_REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
+_KIT_ENTRY = """#!{python} -IS
+import sys
+sys.path.insert(0, __file__.rpartition("/")[0] + "/../{name}")
+from extension_kit.runner import run
+run("{plugin}")
+"""
+_PLUGINS = {
+    "kit": "plugins:Empty",
+    "kit-hook": "plugins:Hook",
+    "metrics-collector": "extensions.metrics_collector.plugin:MetricsCollector",
+}
+OURS = tuple(_PLUGINS)
+NAMES = (*OURS, "python-socket", "python-requests", "c", "go", "go-quiet")
+
+
+class Absent(Exception):
+    """This contender cannot be made here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One extension, ready to start. ``layer``: its folder; ``made_by``: what compiled or runs it."""
+
+    name: str
+    layer: Path
+    made_by: str
+
+    @property
+    def program(self) -> Path:
+        return self.layer / "extensions" / self.name
+
+
+def cache_folder() -> Path:
+    """Where compiled peers are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "extension-kit" / "benchmarks"
+
+
+def find_python() -> str:
+    """Debian's Python 3.11 where it is, since the budgets were set with it; else the one that runs this."""
+    debian = "/usr/bin/python3.11"
+    return debian if os.access(debian, os.X_OK) else os.path.realpath(sys.executable)
+
+
+class Workshop:
+    """Makes contenders in `folder`, which the caller removes."""
+
+    def __init__(self, folder: Path, cache: Path, python: str) -> None:
+        self.folder = folder
+        self.cache = cache
+        self.python = python
+
+    def make(self, name: str) -> Contender:
+        """The contender `name`; Absent where it cannot be had."""
+        layer = self.folder / name
+        (layer / "extensions").mkdir(parents=True)
+        makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
+        makers |= {"go": self._go, "go-quiet": self._go}
+        made_by = makers.get(name, self._kit)(layer)
+        (layer / "extensions" / name).chmod(0o755)
+        return Contender(name, layer, made_by)
+
+    # in Python
+
+    def _kit(self, layer: Path) -> str:
+        name = layer.name
+        lib = layer / name
+        leave_out = shutil.ignore_patterns(*_NOT_IN_A_LAYER)
+        shutil.copytree(ROOT / "extension_kit", lib / "extension_kit", ignore=leave_out)
+        shutil.copytree(ROOT / "extensions", lib / "extensions", ignore=leave_out)
+        shutil.copy(HERE / "plugins.py", lib)
+        entry = _KIT_ENTRY.format(python=self.python, name=name, plugin=_PLUGINS[name])
+        (layer / "extensions" / name).write_text(entry)
+        return self._compile(lib)
+
+    def _socket(self, layer: Path) -> str:
+        source = (PEERS / "python_socket.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
+        return self._describe_python()
+
+    def _requests(self, layer: Path) -> str:
+        lib = layer / layer.name
+        for package in _REQUESTS:
+            spec = importlib.util.find_spec(package)
+            if spec is None or not spec.submodule_search_locations:
+                raise Absent(f"the package {package} is not installed")
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(spec.submodule_search_locations[0], lib / package, ignore=ignore)
+        source = (PEERS / "python_requests.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python}\n{source}")
+        return f"{self._compile(lib)}, requests {importlib.metadata.version('requests')}"
+
+    def _compile(self, lib: Path) -> str:
+        command = [self.python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(lib)]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        return self._describe_python()
+
+    def _describe_python(self) -> str:
+        return f"Python {_output(self.python, '-c', 'import platform; print(platform.python_version())')}"
+
+    # compiled
+
+    def _c(self, layer: Path) -> str:
+        command, described, variables = self._c_compiler()
+        source = PEERS / "c_static.c"
+        content = [source.read_bytes(), *command, described]
+
+        def build(target: Path) -> None:
+            _run([*command, "-O2", "-static", "-s", "-o", str(target), str(source)], PEERS, variables)
+
+        shutil.copy(self._cached("c", content, build), layer / "extensions" / layer.name)
+        return described
+
+    def _c_compiler(self) -> tuple[list[str], str, dict[str, str]]:
+        """zig's musl where the package ``ziglang`` is; else this machine's compiler, whose libc starts a little slower."""
+        if importlib.util.find_spec("ziglang") is not None:
+            zig_cache = str(self.cache / "zig")
+            command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{platform.machine()}-linux-musl"]
+            variables = {"ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": zig_cache}
+            return command, f"zig {importlib.metadata.version('ziglang')}, musl", variables
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise Absent("neither the package ziglang nor a C compiler is installed")
+        return [compiler], f"{_output(compiler, '--version').splitlines()[0]}, this machine's libc", {}
+
+    def _go(self, layer: Path) -> str:
+        compiler = shutil.which("go")
+        if compiler is None:
+            raise Absent("Go is not installed (Debian: golang-go)")
+        described = " ".join(_output(compiler, "version").split()[2:])
+        folder = PEERS / "go_net_http"
+        flags = "-s -w" + (" -X main.quiet=yes" if layer.name == "go-quiet" else "")
+        content = [*(path.read_bytes() for path in sorted(folder.iterdir())), flags, described]
+        variables = {"CGO_ENABLED": "0", "GOCACHE": str(self.cache / "go"), "GOPROXY": "off", "GOTOOLCHAIN": "local"}
+
+        def build(target: Path) -> None:
+            _run([compiler, "build", "-trimpath", "-ldflags", flags, "-o", str(target), "."], folder, variables)
+
+        shutil.copy(self._cached(layer.name, content, build), layer / "extensions" / layer.name)
+        return described
+
+    def _cached(self, name: str, content: list[str | bytes], build: Callable[[Path], None]) -> Path:
+        """The program made of `content`; built where the cache has none."""
+        digest = hashlib.sha256()
+        for part in content:
+            data = part.encode() if isinstance(part, str) else part
+            digest.update(b"%d:%b" % (len(data), data))
+        kept = self.cache / f"{name}-{digest.hexdigest()[:16]}"
+        if not kept.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            fresh = kept.with_suffix(f".{os.getpid()}")  # renamed when whole: another run may look at the same moment
+            build(fresh)
+            fresh.rename(kept)
+        return kept
+
+
+def _run(command: list[str], folder: Path, variables: dict[str, str]) -> None:
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=300
+    )
+    if done.returncode:
+        raise Absent(f"{Path(command[0]).name} failed: {done.stderr.strip()[-300:]}")
+
+
+@functools.cache
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,193 @@
+"""A platform that does nothing but answer at once, and a watch on the extension that it started.
+
+The emulator is no measure: it keeps lifecycles, writes records, and would be most of what is measured. This one knows two
+requests, takes them from blocking sockets with answers made beforehand, and stamps them on the monotonic clock. It is not
+made of the kit's own server either, so that a change there does not move the figures of every peer.
+
+`Session` is one extension from its start to its end. Several may be alive at once; each has a port of its own, and one that
+is not being served sleeps in its ``next``.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import measure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PATIENCE = 20.0  # seconds for any single step of an extension
+_IDENTIFIER = b"6f1c1c52-5f0c-4b3e-9d0a-3f7c53a1f0de"
+_REGISTERED = b'{"functionName":"bench","functionVersion":"$LATEST","handler":"app.handler","accountId":"012345678912"}'
+_INVOKE = (
+    b'{"eventType":"INVOKE","deadlineMs":4102444800000,"requestId":"9a3b1ad4-58b6-4d0c-8d27-5a7b1f3c2e10",'
+    b'"invokedFunctionArn":"arn:aws:lambda:us-east-1:012345678912:function:bench","tracing":{"type":"X-Amzn-Trace-Id",'
+    b'"value":"Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1"}}'
+)
+_SHUTDOWN = b'{"eventType":"SHUTDOWN","shutdownReason":"spindown","deadlineMs":4102444800000}'
+
+
+def _answer(body: bytes, field: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%b: %b\r\nDate: Mon, 23 Nov 2026 09:00:00 GMT\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (field, _IDENTIFIER, len(body), body)
+    )
+
+
+REGISTERED = _answer(_REGISTERED, b"Lambda-Extension-Identifier")
+INVOKE = _answer(_INVOKE, b"Lambda-Extension-Event-Identifier")
+SHUTDOWN = _answer(_SHUTDOWN, b"Lambda-Extension-Event-Identifier")
+
+
+class BenchError(Exception):
+    """An extension did not do what every extension must; the figures would mean nothing."""
+
+
+class Session:
+    """One extension, from its start to its end. A context manager: the process does not outlive it."""
+
+    def __init__(self, program: Path, placement: measure.Placement) -> None:
+        self.name = program.name
+        self.register_ns = 0
+        self.next_ns = 0
+        self._connections: dict[int, _socket.socket] = {}
+        self._asking: _socket.socket | None = None  # the connection on which the latest request came
+        self._poll = select.poll()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
+        self._listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(16)
+        self._poll.register(self._listener, select.POLLIN)
+        self.pid = 0
+        self._ended = -1  # a descriptor that becomes readable when the process has ended
+        try:
+            self._start(program, placement)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _start(self, program: Path, placement: measure.Placement) -> None:
+        variables = {
+            "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % self._listener.getsockname()[1],
+            "AWS_LAMBDA_FUNCTION_NAME": "bench", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_REGION": "us-east-1",
+            "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "en_US.UTF-8",
+        }  # fmt: skip
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, self._said.fileno(), 2),
+        ]
+        with placement.as_extension():  # a child inherits the core of the thread that starts it
+            began = time.monotonic_ns()
+            self.pid = os.posix_spawn(program, [str(program)], variables, file_actions=files)
+        self._ended = os.pidfd_open(self.pid)
+        self._poll.register(self._ended, select.POLLIN)
+        self._take()
+        self.register_ns = time.monotonic_ns() - began
+        self._send(REGISTERED)
+        self._take()
+        self.next_ns = time.monotonic_ns() - began
+
+    def events(self, count: int, gap_s: float = 0.0) -> int:
+        """Have `count` events served; returns the CPU (ns) that the extension used for them."""
+        before = self._cpu_ns()
+        for _ in range(count):
+            if gap_s:
+                time.sleep(gap_s)
+            self._send(INVOKE)
+            self._take()
+        return self._cpu_ns() - before
+
+    def _cpu_ns(self) -> int:
+        """The extension's CPU clock once it sleeps in its ``next``: the kernel adds what a process uses when it stops running."""
+        time.sleep(0.0005)
+        return measure.cpu_ns(self.pid)
+
+    def idle_pss_mb(self, seconds: float) -> float:
+        """Memory (MB) of the extension after it has had nothing to do for some seconds."""
+        time.sleep(seconds)
+        return measure.pss_mb(self.pid)
+
+    def end(self) -> None:
+        """SHUTDOWN; BenchError where the extension does not exit with 0."""
+        self._send(SHUTDOWN)
+        if not select.select([self._ended], [], [], _PATIENCE)[0]:
+            raise self._error("does not end after SHUTDOWN")
+        pid, self.pid = self.pid, 0
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status:
+            raise self._error(f"ends with status {status}")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.pid:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+        if self._ended >= 0:
+            os.close(self._ended)
+            self._ended = -1
+        for connection in (*self._connections.values(), self._listener, self._said):
+            connection.close()
+
+    def _send(self, data: bytes) -> None:
+        assert self._asking is not None
+        self._asking.sendall(data)
+
+    def _take(self) -> None:
+        """Wait for one whole request, on whichever connection it comes."""
+        data = b""
+        while not _whole(data):
+            ready = self._poll.poll(_PATIENCE * 1000)
+            if not ready:
+                raise self._error(f"has not asked for anything for {_PATIENCE:.0f} s")
+            for fd, _events in ready:
+                connection = self._connections.get(fd)
+                if fd == self._ended:
+                    raise self._error("has ended before SHUTDOWN")
+                if connection is None:
+                    self._accept()
+                elif more := _received(connection):
+                    self._asking = connection
+                    data += more
+                else:
+                    self._drop(fd)
+
+    def _accept(self) -> None:
+        fd, _peer = self._listener._accept()
+        connection = self._connections[fd] = _socket.socket(fileno=fd)
+        connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self._poll.register(fd, select.POLLIN)
+
+    def _drop(self, fd: int) -> None:
+        self._poll.unregister(fd)
+        self._connections.pop(fd).close()
+
+    def _error(self, what: str) -> BenchError:
+        self._said.seek(0)
+        said = self._said.read().decode("utf-8", "replace").strip()[-1000:]
+        return BenchError(f"{self.name} {what}" + (f"; it said: {said}" if said else ""))
+
+
+def _received(connection: _socket.socket) -> bytes:
+    try:
+        return connection.recv(65_536)
+    except ConnectionResetError:
+        return b""
+
+
+def _whole(data: bytes) -> bool:
+    head, found, body = data.partition(b"\r\n\r\n")
+    if not found:
+        return False
+    at = head.lower().find(b"\r\ncontent-length:")
+    return at < 0 or len(body) >= int(head[at + 17 :].partition(b"\r")[0])

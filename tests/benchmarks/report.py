@@ -1,0 +1,159 @@
+"""The rows: what is compared with what, what is allowed, and what came out."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: one round's figures: metric, contender, value
+Figures = dict[str, dict[str, float]]
+
+MISSED = "MISSED"
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One row. ``limit`` bounds ours / peer, or ours itself (``absolute``); None: shown, not judged."""
+
+    what: str
+    metric: str
+    ours: str
+    peer: str
+    limit: float | None = None
+    absolute: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a metric's values are written."""
+
+    name: str
+    digits: int
+
+
+UNITS = {
+    "register_ms": Unit("ms", 2),
+    "next_ms": Unit("ms", 2),
+    "event_us": Unit("us", 1),
+    "gap_event_us": Unit("us", 1),
+    "pss_mb": Unit("MB", 2),
+    "response_cpu_ms": Unit("ms", 1),
+    "quota_response_cpu_ms": Unit("ms", 1),
+}
+
+#: The project's budgets (ratios within one run); rows without a limit say what the judged ones do not.
+BUDGETS = (
+    Budget("spawn -> register, Python entry", "register_ms", "kit", "python-socket", 1.5),
+    Budget("spawn -> register, Python entry", "register_ms", "kit", "python-requests", 1 / 8),
+    Budget("spawn -> register, Python entry", "register_ms", "kit", "go"),
+    Budget("spawn -> first next, Python entry", "next_ms", "kit", "python-socket"),
+    Budget("spawn -> first next, Python entry", "next_ms", "metrics-collector", "python-socket"),
+    Budget("spawn -> register, native launcher", "register_ms", "launcher", "c", 2.0),
+    Budget("spawn -> register, native launcher", "register_ms", "launcher", "go", 1 / 3),
+    Budget("CPU per event, back to back", "event_us", "kit", "c", 2.0),
+    Budget("CPU per event, back to back", "event_us", "kit", "go", 1 / 2),
+    Budget("CPU per event, back to back", "event_us", "kit", "go-quiet"),
+    Budget("CPU per event, back to back", "event_us", "kit", "python-requests"),
+    Budget("CPU per event, back to back", "event_us", "kit-hook", "go"),
+    Budget("CPU per event, back to back", "event_us", "metrics-collector", "go"),
+    Budget("CPU per event, 2 ms gaps", "gap_event_us", "kit", "c", 2.0),
+    Budget("CPU per event, 2 ms gaps", "gap_event_us", "kit", "go", 1 / 2),
+    Budget("CPU per event, 2 ms gaps", "gap_event_us", "kit", "python-requests"),
+    Budget("CPU per event, 2 ms gaps", "gap_event_us", "kit-hook", "go"),
+    Budget("CPU per event, 2 ms gaps", "gap_event_us", "metrics-collector", "go"),
+    Budget("PSS, idle after 1,000 events", "pss_mb", "kit", "go", 1.0),
+    Budget("PSS, idle after 1,000 events", "pss_mb", "metrics-collector", "go", 25.0, absolute=True),
+    Budget("CPU before the first response", "response_cpu_ms", "kit", "python-requests", 40.0, absolute=True),
+    Budget("CPU before the first response", "response_cpu_ms", "metrics-collector", "python-requests", 40.0, absolute=True),
+    Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "kit", "python-requests"),
+    Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "metrics-collector", "python-requests"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came out: medians of the rounds; ``missed`` of ``rounds`` were above the budget."""
+
+    what: str
+    ours_name: str
+    peer_name: str
+    unit: str
+    ours: float | None
+    peer: float | None
+    ratio: float | None
+    budget: str
+    missed: int
+    rounds: int
+    verdict: str
+
+
+def judge(budget: Budget, rounds: list[Figures], absent: dict[str, str]) -> Row:
+    """One row. A budget is missed when it is missed in every round: a noisy machine misses one now and then."""
+    unit = UNITS[budget.metric].name
+    for name in (budget.metric, budget.ours, budget.peer):
+        if name in absent:
+            verdict = f"{ABSENT}: {absent[name]}"
+            return Row(
+                budget.what, budget.ours, budget.peer, unit, None, None, None, _written(budget), 0, len(rounds), verdict
+            )
+    ours = [figures[budget.metric][budget.ours] for figures in rounds]
+    peer = [figures[budget.metric][budget.peer] for figures in rounds]
+    ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
+    limit = budget.limit
+    missed = 0 if limit is None else sum(value > limit for value in (ours if budget.absolute else ratios))
+    verdict = "shown" if limit is None else MISSED if missed == len(rounds) else "ok"
+    middle = [statistics.median(values) for values in (ours, peer, ratios)]
+    return Row(
+        budget.what, budget.ours, budget.peer, unit, *middle, _written(budget), missed, len(rounds), verdict
+    )  # fmt: skip
+
+
+def _written(budget: Budget) -> str:
+    if budget.limit is None:
+        return "-"
+    if budget.absolute:
+        return f"<= {budget.limit:g} {UNITS[budget.metric].name}"
+    return f"<= {budget.limit:g} x" if budget.limit >= 1 else f"<= 1/{1 / budget.limit:g}"
+
+
+def table(rows: list[Row]) -> str:
+    """The rows for people."""
+    lines = [("what", "ours", "", "peer", "", "ratio", "budget", "verdict")]
+    for row in rows:
+        verdict = row.verdict
+        if row.missed and row.verdict != MISSED:
+            verdict = f"{row.verdict} (missed in {row.missed} of {row.rounds} rounds)"
+        lines.append(
+            (
+                row.what, row.ours_name, _figure(row.ours, row.unit), row.peer_name, _figure(row.peer, row.unit),
+                "" if row.ratio is None else f"{row.ratio:.2f}", row.budget, verdict,
+            )
+        )  # fmt: skip
+    widths = [max(len(line[column]) for line in lines) for column in range(7)]
+    right = {2, 4, 5}
+    return "\n".join(
+        "  ".join(
+            cell if column == 7 else cell.rjust(widths[column]) if column in right else cell.ljust(widths[column])
+            for column, cell in enumerate(line)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    digits = next(known.digits for known in UNITS.values() if known.name == unit)
+    return f"{value:.{digits}f} {unit}"
+
+
+def as_json(rows: list[Row], rounds: list[Figures], about: dict[str, Any]) -> dict[str, Any]:
+    """Everything, for machines; ``rounds`` holds each round's medians."""
+    return {
+        "format": "extension-kit-bench/1",
+        **about,
+        "rows": [asdict(row) for row in rows],
+        "rounds": rounds,
+    }
