@@ -106,7 +106,7 @@ class Session:
         return self._cpu_ns() - before
 
     def _cpu_ns(self) -> int:
-        """The extension's CPU clock once it sleeps in its ``next``: the kernel adds what a process uses when it stops running."""
+        """The extension's CPU clock, once it sleeps in its ``next``: a process is charged when it stops running."""
         time.sleep(0.0005)
         return measure.cpu_ns(self.pid)
 

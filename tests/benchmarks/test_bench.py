@@ -15,8 +15,9 @@ from tests.benchmarks import bench, contenders, measure, platform_stub, quota, r
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmark needs Linux")
 
 TINY = bench.Effort(
-    starts=1, slices=1, events=5, gap_events=1, memory_events=5, idle_s=0.01, environments=1, quota_environments=1
-)
+    starts=1, batches=1, slices=1, events=5, gap_slices=1, gap_events=1, warm_events=1, memory_events=5, idle_s=0.01,
+    environments=1,
+)  # fmt: skip
 #: what can be made within seconds on every machine: C as well, but not with zig or Go, whose first build takes a minute
 QUICKLY_MADE = ("kit", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c")
 
@@ -32,7 +33,7 @@ def no_zig(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def workshop(no_zig, tmp_path):
+def workshop(no_zig, tmp_path):  # noqa: ARG001 - what it changes is what is wanted
     return contenders.Workshop(tmp_path / "made", contenders.cache_folder(), contenders.find_python())
 
 
@@ -50,8 +51,9 @@ def write_extension(folder: Path, code: str) -> Path:
     return program
 
 
+@pytest.mark.usefixtures("no_zig")
 class TestTheCommand:
-    def test_measures_every_row_or_says_why_not(self, no_zig, tmp_path, capsys):
+    def test_measures_every_row_or_says_why_not(self, tmp_path, capsys):
         """Each row has figures above zero, or is absent with a reason."""
         file = tmp_path / "bench.json"
 
@@ -70,7 +72,7 @@ class TestTheCommand:
         assert "joins with the launcher" in printed
         assert all(row["what"] in printed for row in record["rows"])
 
-    def test_a_budget_missed_in_every_round_makes_it_fail(self, no_zig, capsys):
+    def test_a_budget_missed_in_every_round_makes_it_fail(self, capsys):
         """Exit status 1, and the row says so."""
         arguments = ["--rounds", "2", "--only", "start"]
 
@@ -79,7 +81,7 @@ class TestTheCommand:
         assert status == 1
         assert "MISSED" in capsys.readouterr().out
 
-    def test_an_extension_that_fails_is_no_result(self, monkeypatch, no_zig, capsys):
+    def test_an_extension_that_fails_is_no_result(self, monkeypatch, capsys):
         """Exit status 2, with what the extension said."""
         monkeypatch.setattr(contenders, "_KIT_ENTRY", "#!{python} -IS\nraise SystemExit('broken {name} {plugin}')\n")
 
@@ -131,7 +133,7 @@ class TestContenders:
             with pytest.raises(contenders.Absent, match=reason):
                 workshop.make(name)
 
-    def test_what_was_compiled_is_kept(self, workshop, no_zig, tmp_path, monkeypatch):
+    def test_what_was_compiled_is_kept(self, workshop, tmp_path, monkeypatch):
         """The same source and compiler are not compiled again; a build that fails is Absent and leaves nothing."""
         first = workshop.make("c")
         monkeypatch.setattr(contenders, "_run", lambda *_arguments: pytest.fail("compiled again"))
