@@ -38,23 +38,37 @@ class Registration(Value):
 
 
 class Invoke(Value):
-    """The function is invoked, now. ``deadline_ms``: epoch milliseconds; ``tracing``: the trace header's value or ""."""
+    """The function is invoked, now.
 
-    __slots__ = ("deadline_ms", "invoked_function_arn", "raw", "request_id", "tracing")
+    Only ``raw`` is stored, the fields are read when they are asked for: there is one of these for every invoke, and the work
+    between two events is what an extension costs its function.
+    """
 
-    request_id: str
-    deadline_ms: int
-    invoked_function_arn: str
-    tracing: str
+    __slots__ = ("raw",)
+
     raw: Mapping[str, Any]
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
-        tracing = raw.get("tracing")
-        set_field(self, "request_id", _text(raw, "requestId"))
-        set_field(self, "deadline_ms", _number(raw, "deadlineMs"))
-        set_field(self, "invoked_function_arn", _text(raw, "invokedFunctionArn"))
-        set_field(self, "tracing", _text(tracing, "value") if isinstance(tracing, dict) else "")
         set_field(self, "raw", raw)
+
+    @property
+    def request_id(self) -> str:
+        return _text(self.raw, "requestId")
+
+    @property
+    def deadline_ms(self) -> int:
+        """Epoch milliseconds; 0 where the platform does not tell."""
+        return _number(self.raw, "deadlineMs")
+
+    @property
+    def invoked_function_arn(self) -> str:
+        return _text(self.raw, "invokedFunctionArn")
+
+    @property
+    def tracing(self) -> str:
+        """The trace header's value or ""."""
+        tracing = self.raw.get("tracing")
+        return _text(tracing, "value") if isinstance(tracing, dict) else ""
 
 
 class Shutdown(Value):

@@ -23,6 +23,7 @@ _REGISTER_TRIES = 4
 _REGISTER_TIMEOUT = 30.0  # seconds
 _IDENTIFIER = b"\nlambda-extension-identifier:"
 _LENGTH = b"\ncontent-length:"
+_CONNECTION = b"\nconnection:"
 
 
 class PlatformGone(RemoteProtocolError):
@@ -35,7 +36,7 @@ class ExtensionsClient:
     Every call but `close` raises LocalProtocolError, and sends nothing, where the lifecycle table does not list it.
     """
 
-    __slots__ = ("_address", "_host", "_identifier", "_lifecycle", "_next", "_sock")
+    __slots__ = ("_address", "_host", "_identifier", "_lifecycle", "_next", "_sock", "_timeout")
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -44,6 +45,7 @@ class ExtensionsClient:
         self._host = address
         self._address = (host.strip("[]"), int(port))
         self._sock: _socket.socket | None = None
+        self._timeout: float | None = None  # of the socket: setting it is a system call, made only where it changes
         self._identifier = ""
         self._lifecycle: Lifecycle | None = (
             None  # before `register` there is but one step: the table is not imported yet
@@ -63,7 +65,7 @@ class ExtensionsClient:
                 failure = RemoteProtocolError(f"register: {self._host} cannot be reached: {error}")
             else:
                 if status == 200:
-                    self._identifier = _field(head, _IDENTIFIER).decode("latin-1")
+                    self._identifier = _field(head, head.lower(), _IDENTIFIER).decode("latin-1")
                     self._next = api.next_request(self._host, self._identifier)
                     self._lifecycle = _first_step(internal)
                     return api.parse_registration(self._identifier, body)
@@ -131,7 +133,8 @@ class ExtensionsClient:
         family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
         sock = _socket.socket(family, _socket.SOCK_STREAM)
         try:
-            sock.settimeout(timeout if timeout is not None else 5.0)
+            self._timeout = timeout if timeout is not None else 5.0
+            sock.settimeout(self._timeout)
             sock.connect((host, port))
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         except OSError:
@@ -143,7 +146,9 @@ class ExtensionsClient:
     def _exchange(self, request: bytes, timeout: float | None) -> tuple[int, bytes, bytes]:
         """Send, then read one answer: status, head, body. OSError when the connection fails."""
         sock = self._sock or self._connect(timeout)
-        sock.settimeout(timeout)
+        if timeout != self._timeout:
+            sock.settimeout(timeout)
+            self._timeout = timeout
         sock.sendall(request)
         data = sock.recv(65_536)
         while True:
@@ -154,13 +159,14 @@ class ExtensionsClient:
                 break
             data = self._more(sock, data)
         head = data[: end + 2]
-        length = _field(head, _LENGTH)
+        lower_head = head.lower()
+        length = _field(head, lower_head, _LENGTH)
         if not length.isdigit() or not head.startswith(b"HTTP/1.1 ") or head[9:10] == b"1":
             return self._unusual(sock, data)
         end += 4 + int(length)
         while len(data) < end:
             data = self._more(sock, data)
-        if b"close" in _field(head, b"\nconnection:").lower():
+        if b"close" in _field(lower_head, lower_head, _CONNECTION):
             self.close()
         return int(head[9:12]), head, data[end - int(length) : end]
 
@@ -203,12 +209,10 @@ def _first_step(internal: bool) -> Lifecycle:
     return lifecycle
 
 
-def _field(head: bytes, lower_name: bytes) -> bytes:
+def _field(head: bytes, lower_head: bytes, lower_name: bytes) -> bytes:
     """The value of a field, "" where there is none. `lower_name`: with the line feed before and the colon after."""
-    at = head.find(lower_name)
+    at = lower_head.find(lower_name)
     if at < 0:
-        at = head.lower().find(lower_name)
-        if at < 0:
-            return b""
+        return b""
     at += len(lower_name)
     return head[at : head.find(b"\r", at)].strip()
