@@ -104,12 +104,14 @@ class Bench:
     def memory(self) -> Figures:
         """One alone at a time: pages that several processes share would count for each of them only in part."""
         pss: Samples = {}
+        rss: Samples = {}
         for contender in self._made.values():
             with Session(contender.program, self._placement) as session:
                 session.events(self._effort.memory_events)
-                pss[contender.name] = [session.idle_pss_mb(self._effort.idle_s)]
+                proportional, full = session.idle_memory_mb(self._effort.idle_s)
+                pss[contender.name], rss[contender.name] = [proportional], [full]
                 session.end()
-        return _medians(pss_mb=pss)
+        return _medians(pss_mb=pss, rss_mb=rss)
 
     def first_response(self) -> Figures:
         """Beside a real function, on a whole core."""
@@ -132,7 +134,7 @@ class Bench:
 SECTIONS: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
     "start": (Bench.start, ("register_ms", "next_ms")),
     "loop": (Bench.loop, ("event_us", "gap_event_us")),
-    "memory": (Bench.memory, ("pss_mb",)),
+    "memory": (Bench.memory, ("pss_mb", "rss_mb")),
     "first-response": (Bench.first_response, ("response_cpu_ms",)),
     "first-response-quota": (Bench.first_response_quota, ("quota_response_cpu_ms",)),
 }

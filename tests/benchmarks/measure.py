@@ -26,11 +26,11 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns(clock.value)
 
 
-def pss_mb(pid: int) -> float:
-    """Memory of a process in MB, pages shared with others in proportion (smaps_rollup)."""
+def memory_mb(pid: int) -> tuple[float, float]:
+    """PSS and RSS of a process in MB (smaps_rollup): pages shared with others in proportion, and in full."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
-        kilobytes = next(line.split()[1] for line in file if line.startswith("Pss:"))
-    return int(kilobytes) * 1024 / 1e6
+        kilobytes = dict(line.split()[:2] for line in file if line.startswith(("Pss:", "Rss:")))
+    return int(kilobytes["Pss:"]) * 1024 / 1e6, int(kilobytes["Rss:"]) * 1024 / 1e6
 
 
 class Placement:

@@ -110,10 +110,10 @@ class Session:
         time.sleep(0.0005)
         return measure.cpu_ns(self.pid)
 
-    def idle_pss_mb(self, seconds: float) -> float:
-        """Memory (MB) of the extension after it has had nothing to do for some seconds."""
+    def idle_memory_mb(self, seconds: float) -> tuple[float, float]:
+        """PSS and RSS (MB) of the extension after it has had nothing to do for some seconds."""
         time.sleep(seconds)
-        return measure.pss_mb(self.pid)
+        return measure.memory_mb(self.pid)
 
     def end(self) -> None:
         """SHUTDOWN; BenchError where the extension does not exit with 0."""

@@ -39,6 +39,7 @@ UNITS = {
     "event_us": Unit("us", 1),
     "gap_event_us": Unit("us", 1),
     "pss_mb": Unit("MB", 2),
+    "rss_mb": Unit("MB", 2),
     "response_cpu_ms": Unit("ms", 1),
     "quota_response_cpu_ms": Unit("ms", 1),
 }
@@ -65,6 +66,7 @@ BUDGETS = (
     Budget("CPU per event, 2 ms gaps", "gap_event_us", "metrics-collector", "go"),
     Budget("PSS, idle after 1,000 events", "pss_mb", "kit", "go", 1.0),
     Budget("PSS, idle after 1,000 events", "pss_mb", "metrics-collector", "go", 25.0, absolute=True),
+    Budget("RSS, idle after 1,000 events", "rss_mb", "kit", "go"),
     Budget("CPU before the first response", "response_cpu_ms", "kit", "python-requests", 40.0, absolute=True),
     Budget("CPU before the first response", "response_cpu_ms", "metrics-collector", "python-requests", 40.0, absolute=True),
     Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "kit", "python-requests"),
