@@ -5,6 +5,7 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
+BENCH_STAMP := .venv/.ready-bench
 
 .PHONY: help demo test test-pythons check lint types bench soak clean
 
@@ -40,7 +41,14 @@ test-pythons: $(STAMP) ## the same tests under every other Python that is here
 # test-docker joins with the issue that builds the image.
 check: lint types test-pythons test ## what CI runs
 
-bench: $(STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
+# zig is 100 MB to fetch and 400 MB installed, in every environment that the tests make: only the benchmarks get it.
+$(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt
+	@echo "adding what the benchmarks need: $$(cat .ci/constraints-bench.txt)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints-bench.txt \
+		|| echo "not to be had: the C peer is built with this machine's compiler, where there is one"
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
 
 soak: $(STAMP) ## every long run
