@@ -50,7 +50,7 @@ class Effort:
     quota_environments: int = 1
 
 
-QUICK = Effort(starts=3, batches=1, slices=3, events=50, gap_events=5, memory_events=100, idle_s=0.05, environments=1)
+QUICK = Effort(starts=3, batches=1, slices=3, events=50, gap_events=5, idle_s=0.05, environments=1)
 _GAP_S = 0.002
 
 
@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured as JSON")
     parser.add_argument("--rounds", type=int, default=3, help="a budget is missed when it is missed in every round (3)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that all of it runs")
+    parser.add_argument("--quick", action="store_true", help="a fraction of the work, to see that all of it runs")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="one section; may be repeated")
     parser.add_argument("--python", default=contenders.find_python(), help="the interpreter of the Python extensions")
     return parser

@@ -167,6 +167,7 @@ class Workshop:
         flags = "-s -w" + (" -X main.quiet=yes" if layer.name == "go-quiet" else "")
         content = [*(path.read_bytes() for path in sorted(folder.iterdir())), flags, described]
         variables = {"CGO_ENABLED": "0", "GOCACHE": str(self.cache / "go"), "GOPROXY": "off", "GOTOOLCHAIN": "local"}
+        variables["GOFLAGS"] = "-buildvcs=false"  # a checkout that belongs to somebody else would be refused
 
         def build(target: Path) -> None:
             _run([compiler, "build", "-trimpath", "-ldflags", flags, "-o", str(target), "."], folder, variables)
@@ -194,7 +195,7 @@ def _run(command: list[str], folder: Path, variables: dict[str, str]) -> None:
         command, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=300
     )
     if done.returncode:
-        raise Absent(f"{Path(command[0]).name} failed: {done.stderr.strip()[-300:]}")
+        raise Absent(f"{Path(command[0]).name} failed: {' '.join(done.stderr.split())[-300:]}")
 
 
 @functools.cache

@@ -93,23 +93,18 @@ class Row:
 
 def judge(budget: Budget, rounds: list[Figures], absent: dict[str, str]) -> Row:
     """One row. A budget is missed when it is missed in every round: a noisy machine misses one now and then."""
-    unit = UNITS[budget.metric].name
-    for name in (budget.metric, budget.ours, budget.peer):
+    names = (budget.what, budget.ours, budget.peer, UNITS[budget.metric].name)
+    for name in (budget.metric, budget.ours, *(() if budget.absolute else (budget.peer,))):
         if name in absent:
-            verdict = f"{ABSENT}: {absent[name]}"
-            return Row(
-                budget.what, budget.ours, budget.peer, unit, None, None, None, _written(budget), 0, len(rounds), verdict
-            )
+            return Row(*names, None, None, None, _written(budget), 0, len(rounds), f"{ABSENT}: {absent[name]}")
     ours = [figures[budget.metric][budget.ours] for figures in rounds]
-    peer = [figures[budget.metric][budget.peer] for figures in rounds]
-    ratios = [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
+    peers = [] if budget.peer in absent else [figures[budget.metric][budget.peer] for figures in rounds]
+    ratios = [mine / theirs for mine, theirs in zip(ours, peers, strict=False)]  # none, where there is no peer
     limit = budget.limit
     missed = 0 if limit is None else sum(value > limit for value in (ours if budget.absolute else ratios))
     verdict = "shown" if limit is None else MISSED if missed == len(rounds) else "ok"
-    middle = [statistics.median(values) for values in (ours, peer, ratios)]
-    return Row(
-        budget.what, budget.ours, budget.peer, unit, *middle, _written(budget), missed, len(rounds), verdict
-    )  # fmt: skip
+    middle = [statistics.median(values) if values else None for values in (ours, peers, ratios)]
+    return Row(*names, *middle, _written(budget), missed, len(rounds), verdict)
 
 
 def _written(budget: Budget) -> str:

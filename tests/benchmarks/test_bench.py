@@ -115,6 +115,13 @@ class TestJudging:
         assert report.judge(budget, self.rounds(21), {}).verdict == "MISSED"
         assert report.judge(budget, self.rounds(20), {}).verdict == "ok"
 
+    def test_an_absolute_budget_needs_no_peer(self):
+        budget = replace(self.BUDGET, limit=20.0, absolute=True)
+
+        row = report.judge(budget, [{"event_us": {"kit": 21.0}}], {"c": "no compiler"})
+
+        assert (row.verdict, row.ours, row.peer, row.ratio) == ("MISSED", 21.0, None, None)
+
     def test_without_a_limit_it_is_only_shown(self):
         assert report.judge(replace(self.BUDGET, limit=None), self.rounds(99), {}).verdict == "shown"
 
