@@ -121,7 +121,7 @@ class Environment:
         self._place = namespaces.NamespaceThread()
         try:
             self._place.call(
-                lambda: namespaces.furnish(self._staging, self._opt, self._task, 512, self._must_stay_visible())
+                lambda: namespaces.furnish(self._staging, self._opt, self._task, 512, namespaces.must_stay_visible())
             )
             self._network = self._place.call(lambda: os.readlink("/proc/thread-self/ns/net"))
         except OSError as error:
@@ -130,14 +130,6 @@ class Environment:
             self.log.notes.append(f"no namespaces ({error}): /opt, /var/task and /tmp are this machine's own")
             return
         self._opt_seen, self._task_seen = Path("/opt"), Path("/var/task")
-
-    def _must_stay_visible(self) -> list[Path]:
-        """What the environment's Python needs, and would lose with this machine's /tmp."""
-        wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]]
-        under = {path for path in (Path(os.path.realpath(path)) for path in wanted) if path.is_relative_to("/tmp")}
-        return sorted(
-            path for path in under if not any(path != other and path.is_relative_to(other) for other in under)
-        )
 
     # for callers on other threads ---------------------------------------------------------------------------------------
 

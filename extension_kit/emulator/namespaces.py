@@ -133,6 +133,13 @@ def _loopback_up() -> None:
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | _IFF_UP))
 
 
+def must_stay_visible(*more: Path) -> list[Path]:
+    """What the environment's Python needs, and would lose with this machine's /tmp; ``more``: what a backend needs besides."""
+    wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2], *more]
+    under = {path for path in (Path(os.path.realpath(path)) for path in wanted) if path.is_relative_to("/tmp")}
+    return sorted(path for path in under if not any(path != other and path.is_relative_to(other) for other in under))
+
+
 def furnish(staging: Path, opt: Path, task: Path | None, tmp_mb: int, keep: list[Path]) -> None:
     """Mount the environment's directories; runs inside the namespace.
 

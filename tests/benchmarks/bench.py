@@ -141,7 +141,12 @@ SECTIONS: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
 
 
 def run(
-    names: Sequence[str], sections: Sequence[str], rounds: int, effort: Effort, python: str, say: Callable[[str], object]
+    names: Sequence[str],
+    sections: Sequence[str],
+    rounds: int,
+    effort: Effort,
+    python: str,
+    say: Callable[[str], object],
 ) -> tuple[list[Figures], dict[str, str], dict[str, object]]:
     """The figures of every round; what is absent, and why; what they were measured with."""
     absent = dict.fromkeys(set(contenders.NAMES) - set(names), "left out") | {"launcher": "joins with the launcher"}

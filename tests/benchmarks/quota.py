@@ -27,7 +27,9 @@ class Quota:
 
     def _make(self) -> Path:
         why = "no control group file system is mounted"
-        for version, parent in candidates(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()):
+        for version, parent in candidates(
+            Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+        ):
             folder = parent / f"extension-kit-bench-{os.getpid()}-{time.monotonic_ns()}"
             try:
                 folder.mkdir()

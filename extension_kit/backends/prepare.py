@@ -1,0 +1,118 @@
+"""What every backend does before and during a run: launchers for plug-ins, the profile, the invokes one after the other."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shlex
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from extension_kit.backends.plan import Invoked, Plan
+from extension_kit.emulator import namespaces
+from extension_kit.emulator.environment import Layout
+from extension_kit.emulator.model import Profile, Result
+from extension_kit.errors import ConfigError
+from extension_kit.plugin import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+
+class Runs(Protocol):
+    """An execution environment, as a backend offers it."""
+
+    def invoke(self, payload: bytes) -> Future[Result]: ...
+    def idle(self, timeout: float) -> bool: ...
+
+
+@contextmanager
+def layout(plan: Plan, isolated: bool) -> Iterator[Layout]:
+    """What lies where in the environment that `plan` asks for; ConfigError for what cannot be run at all."""
+    if plan.bootstrap is None and importlib.util.find_spec("awslambdaric") is None:
+        raise ConfigError(
+            "a Python function needs the package awslambdaric: pip install lambda-extension-kit[emulator]"
+        )
+    with tempfile.TemporaryDirectory(prefix="extension-kit-run-") as folder:
+        yield Layout(
+            function=plan.function,
+            bootstrap=plan.bootstrap,
+            layers=plan.layers,
+            extensions=(*plan.extensions, *_plugin_launchers(plan.plugins, Path(folder))),
+            variables=plan.variables,
+            invoke_port=plan.invoke_port,
+            namespaces=isolated,
+        )
+
+
+def why_no_namespaces() -> str:
+    """Where we are not root, become it in a user namespace; "" where namespaces can be had, else why not."""
+    if os.geteuid() != 0 and not (sys.platform.startswith("linux") and namespaces.enter_user_namespace()):
+        return "not root, and user namespaces are refused"
+    return namespaces.unavailable()
+
+
+def profile(plan: Plan) -> Profile:
+    """How the environment that `plan` asks for is configured."""
+    name = (plan.function or plan.bootstrap or Path("function")).absolute()
+    return Profile(
+        function_name=name.name if plan.function else name.parent.name,
+        handler=plan.handler,
+        region=plan.variables.get("AWS_REGION", "us-east-1"),
+        memory_mb=plan.memory_mb,
+        timeout=plan.timeout,
+        init_type=plan.init_type,
+        freeze=plan.freeze,
+    )
+
+
+def invoke_all(plan: Plan, environment: Runs) -> list[Invoked]:
+    """The invokes of `plan`, each when everybody is done with the one before it."""
+    invoked = []
+    for number in range(plan.invokes):
+        if number:
+            environment.idle(plan.timeout)
+            time.sleep(plan.gap_ms / 1000)
+        began = time.monotonic()
+        result = environment.invoke(plan.events[number % len(plan.events)]).result()
+        latency = (time.monotonic() - began) * 1000
+        invoked.append(Invoked(result.request_id, latency, result.payload, result.function_error, result.error_type))
+    return invoked
+
+
+def _plugin_launchers(plugins: tuple[str, ...], folder: Path) -> list[Path]:
+    """One extension file that runs all of `plugins`: named after the plug-in, or ``extension-kit`` for several."""
+    if not plugins:
+        return []
+    names = [_plugin_name(plugin) for plugin in plugins]
+    launcher = folder / (names[0] if len(names) == 1 else "extension-kit")
+    kit = str(Path(__file__).parents[2])
+    paths = list(dict.fromkeys([kit, os.getcwd(), *filter(None, sys.path)]))
+    # sh first: the path of this interpreter may be longer than a #! line can hold.
+    launcher.write_text(
+        f"#!/bin/sh\n''':'\nexec {shlex.quote(sys.executable)} -I -S \"$0\"\n'''\n"
+        f"import sys\nsys.path[1:1] = {paths!r}\n"
+        f"from extension_kit.runner import run\nrun(*{plugins!r})\n"
+    )
+    launcher.chmod(0o755)
+    return [launcher]
+
+
+def _plugin_name(spec: str) -> str:
+    module_name, _, class_name = spec.partition(":")
+    if not module_name or not class_name:
+        raise ConfigError(f"--plugin {spec}: expected MODULE:CLASS")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        plugin = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"--plugin {spec}: cannot be loaded: {error}") from error
+    validate(plugin)
+    return str(plugin.name)
