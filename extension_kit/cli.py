@@ -6,6 +6,7 @@ Exit status: 0 the environment stayed healthy, 1 it did not or was interrupted, 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -70,7 +71,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     how.add_argument("--gap-ms", type=_natural, default=0, metavar="MS", help="pause between invokes (default 0)")
     how.add_argument("--timeout", type=_seconds, default=3.0, metavar="S", help="function timeout (default 3)")
     how.add_argument("--memory", type=_memory, default=128, metavar="MB", help="memory setting (default 128)")
-    how.add_argument("--backend", choices=("emulator",), default="emulator")
+    how.add_argument("--backend", choices=("emulator", "rie"), default="emulator")
     how.add_argument("--init-type", choices=_INIT_TYPES, default="on-demand")
     how.add_argument(
         "--freeze", action=argparse.BooleanOptionalAction, default=True, help="stop processes between invokes"
@@ -145,13 +146,13 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from extension_kit.backends import emulator
     from extension_kit.terminal import Progress, costs, summary
 
     plan = _plan(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
-    outcome = emulator.run(plan, None if options.quiet else Progress(sys.stdout))
+    backend = importlib.import_module(f"extension_kit.backends.{options.backend}")
+    outcome = backend.run(plan, None if options.quiet else Progress(sys.stdout))
     if options.json is not None:
         _write(options.json, outcome.record)
     if not options.quiet:

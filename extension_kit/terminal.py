@@ -46,6 +46,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "log": lambda e: f"  {e['party']} | {_readable(e['text'])}",
     "process_exit": lambda e: f"{e['party']} ended: {e['detail']}",
     "shutdown_start": lambda e: f"shutdown ({e['reason']}), {e['budget_ms']} ms",
+    "fatal": lambda e: f"fatal: {e['error_type']}",
     "reset": lambda _e: "environment reset: the next invoke starts everything anew",
     "swept": lambda e: f"process {e['pid']} was left behind and has been ended",
 }

@@ -14,7 +14,7 @@ _PREFIX = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[(?P<level>\w+)\] \(rapid\) (?
 
 
 def _init_end(found: re.Match[str]) -> Fields:
-    return {"kind": "init_end", "phase": "init", "status": found["status"]}
+    return {"kind": "init_end", "phase": "init", "status": "success", "duration_ms": float(found["duration"])}
 
 
 _LINES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Fields]], ...] = (
@@ -32,7 +32,7 @@ _LINES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Fields]], ...] = 
         re.compile(r"INIT START\(type: (?P<type>[-\w]+), phase: (?P<phase>\w+)\)"),
         lambda found: {"kind": "init_start", "init_type": found["type"], "phase": found["phase"]},
     ),
-    (re.compile(r"INIT RTDONE\(status: (?P<status>\w+)"), _init_end),
+    (re.compile(r"INIT REPORT\(durationMs: (?P<duration>[\d.]+)\)$"), _init_end),
     (
         re.compile(r"Reset initiated: (?P<reason>\w+)"),
         lambda found: {"kind": "shutdown_start", "reason": found["reason"], "budget_ms": 2000},

@@ -83,7 +83,7 @@ class Environment:
         self._opt = self._staging / "opt"
         layers.lay_out(self._opt, list(self.layout.layers), list(self.layout.extensions))
         self._extension_names = layers.extension_files(self._opt)
-        self._command, self._task = self._runtime_command()
+        self._command, self._task = runtime_command(self.layout, self.profile.handler)
         self._opt_seen, self._task_seen = self._opt, self._task
         if self.layout.namespaces:
             self._enter_namespaces()
@@ -106,16 +106,6 @@ class Environment:
         self._runtime_variables = variables.for_runtime(
             self.profile, f"127.0.0.1:{port}", token, str(self._task_seen), self.layout.variables
         )
-
-    def _runtime_command(self) -> tuple[list[str], Path]:
-        if self.layout.bootstrap is not None:
-            bootstrap = self.layout.bootstrap.absolute()
-            if not bootstrap.is_file():
-                raise ConfigError(f"bootstrap {bootstrap}: no such file")
-            return [bootstrap.name], bootstrap.parent
-        if self.layout.function is None or not self.layout.function.is_dir():
-            raise ConfigError(f"function {self.layout.function}: no such directory")
-        return [sys.executable, "-m", "awslambdaric", self.profile.handler], self.layout.function.absolute()
 
     def _enter_namespaces(self) -> None:
         self._place = namespaces.NamespaceThread()
@@ -301,4 +291,16 @@ class Environment:
                     process.look()
 
 
-__all__ = ["ConfigError", "Environment", "LaunchError", "Layout"]
+def runtime_command(layout: Layout, handler: str) -> tuple[list[str], Path]:
+    """What starts the runtime, and the directory of the function; a bootstrap is named without its directory."""
+    if layout.bootstrap is not None:
+        bootstrap = layout.bootstrap.absolute()
+        if not bootstrap.is_file():
+            raise ConfigError(f"bootstrap {bootstrap}: no such file")
+        return [bootstrap.name], bootstrap.parent
+    if layout.function is None or not layout.function.is_dir():
+        raise ConfigError(f"function {layout.function}: no such directory")
+    return [sys.executable, "-m", "awslambdaric", handler], layout.function.absolute()
+
+
+__all__ = ["ConfigError", "Environment", "LaunchError", "Layout", "runtime_command"]

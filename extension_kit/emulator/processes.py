@@ -102,9 +102,9 @@ class Process:
         self._ended.set()
         return self.popen.returncode
 
-    def join(self) -> None:
-        """Wait until `reap`, on whatever thread, is through."""
-        self._ended.wait()
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait (s) until `reap`, on whatever thread, is through; whether it is."""
+        return self._ended.wait(timeout)
 
 
 def launch(
