@@ -177,7 +177,7 @@ class RieEnvironment:
             return
         self._sealed = True
         try:
-            self._calls.shutdown()
+            self._calls.shutdown(wait=False, cancel_futures=True)  # what still runs ends with the emulator
             self._watch.look()
             if self._process is not None:
                 self._process.signal(signal.SIGTERM)
@@ -248,7 +248,7 @@ class RieEnvironment:
             self._process.join()
         for reader in self._readers:
             reader.join(5)
-        self._calls.shutdown(wait=False)
+        self._calls.shutdown()
         self._place.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
