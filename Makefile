@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 BENCH_STAMP := .venv/.ready-bench
 
-.PHONY: help demo test test-pythons check lint types bench soak clean
+.PHONY: help demo test test-pythons check lint types conformance bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ $(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints-bench.txt \
 		|| echo "not to be had: the C peer is built with this machine's compiler, where there is one"
 	@touch $(BENCH_STAMP)
+
+conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what differs, and why
+	@$(BIN)/python -m tests.conformance.compare
 
 bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)

@@ -202,7 +202,7 @@ class RieEnvironment:
         began = time.monotonic()
         self.log.add("invoke_start", request_id=request_id)
         try:
-            status, body = self._ask(payload, trace)
+            status, _headers, body = self.ask(payload, trace)
         except (OSError, http.client.HTTPException) as error:
             status, body = 0, b""
             self.log.add("rie", level="ERROR", detail=f"no answer: {error!r}")
@@ -218,7 +218,8 @@ class RieEnvironment:
         self._watch.look()
         return result
 
-    def _ask(self, payload: bytes, trace: str) -> tuple[int, bytes]:
+    def ask(self, payload: bytes, trace: str = "") -> tuple[int, dict[str, str], bytes]:
+        """One invoke over HTTP: status, headers (lower case), body. Not while another runs: that ends the emulator."""
         with self._connect(time.monotonic()) as sock:
             sock.settimeout(self.profile.timeout + _GRACE)
             connection = http.client.HTTPConnection("127.0.0.1", _PORT)
@@ -226,7 +227,8 @@ class RieEnvironment:
             headers = {"X-Amzn-Trace-Id": trace} if trace else {}
             connection.request("POST", _PATH, payload, headers)
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            fields = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, fields, answer.read()
 
     def _connect(self, until: float) -> socket.socket:
         """A connection to the invoke endpoint, made inside the namespace and good anywhere."""

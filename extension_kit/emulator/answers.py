@@ -46,7 +46,7 @@ def invoke_event(profile: Profile, invocation: Invocation, event_id: str) -> Ans
 
 def shutdown_event(reason: str, deadline_ms: int) -> Answer:
     """SHUTDOWN, for an extension; the content type is the one that AWS's emulator sends."""
-    event = {"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": deadline_ms}
+    event = {"eventType": "SHUTDOWN", "deadlineMs": deadline_ms, "shutdownReason": reason}
     return Answer(200, ((b"Content-Type", b"text/plain; charset=utf-8"),), _compact(event))
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from extension_kit.io.server import Exchange
 
 _JSON = ((b"Content-Type", b"application/json"),)
+_PONG = Answer(200, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"pong")
 _EVENTS = frozenset({lc.INVOKE, lc.SHUTDOWN})
 
 
@@ -57,7 +58,7 @@ class RuntimeApi:
         self._extensions = ExtensionCalls(platform)
         self._runtime = runtime = RuntimeCalls(platform)
         self._handlers = {
-            calls.PING: lambda _exchange, _call, reply: reply.send(Answer(200, (), b"pong")),
+            calls.PING: lambda _exchange, _call, reply: reply.send(_PONG),
             calls.EXTENSION_REGISTER: self._register,
             calls.EXTENSION_NEXT: self._extension_next,
             calls.EXTENSION_INIT_ERROR: self._extension_error,
@@ -250,8 +251,6 @@ def _parse_register(body: bytes) -> frozenset[str] | refusals.Refusal:
         content = json.loads(body)
     except ValueError as error:
         return refusals.invalid_format(str(error))
-    if isinstance(content, list) and not content:
-        return frozenset()  # AWS's emulator takes an empty list for an empty object
     if not isinstance(content, dict):
         return refusals.invalid_format(f"cannot unmarshal {type(content).__name__} into RegisterRequest")
     if content.get("configurationKeys"):
