@@ -36,6 +36,7 @@ class Hosted:
         self.failures = 0
         self.overruns = 0
         self.spent_ns = 0
+        self.faults: dict[str, int] = {}
         self._report = report
         self._strikes = 0
         self._busy_with = ""
@@ -53,7 +54,7 @@ class Hosted:
     def begin(self, hook: str, *arguments: Any) -> bool:
         """Hand a hook to the worker thread; False where it cannot be, which is a strike."""
         if self._busy_with and not self._take_late_end():
-            self._strike(f"{hook} skipped: {self._busy_with} is still running")
+            self._strike(f"{hook} skipped", f": {self._busy_with} is still running")
             return False
         self._busy_with = hook
         self._work = (self._hooks[hook], arguments)
@@ -62,7 +63,7 @@ class Hosted:
             self._wake()
         except RuntimeError as error:  # no thread can be had: the environment is at its limit of 1,024
             self._busy_with = ""
-            self._strike(f"{hook} could not run: {error}")
+            self._strike(f"{hook} could not run", f": {error}")
             return False
         return True
 
@@ -73,7 +74,7 @@ class Hosted:
         self.spent_ns += int((time.monotonic() - waited) * 1e9)
         if not in_time:
             self.overruns += 1
-            self._strike(f"{hook} overran its time budget of {seconds * 1000:.0f} ms and is left to itself")
+            self._strike(f"{hook} overran", f" its time budget of {seconds * 1000:.0f} ms and is left to itself")
             return False
         return self._ended(hook)
 
@@ -122,20 +123,31 @@ class Hosted:
             self._strikes = 0
             return True
         self.failures += 1
-        self._strike(f"{hook} raised {describe(error)}")
+        kind, text = describe(error)
+        self._strike(f"{hook} raised {kind}", text)
         return False
 
-    def _strike(self, what: str) -> None:
+    def _strike(self, fault: str, detail: str) -> None:
+        """Count a fault; it is reported when it is new, and when it is the one that puts the plug-in to rest."""
         self._strikes += 1
+        count = self.faults[fault] = self.faults.get(fault, 0) + 1
         rest = ""
         if self._strikes >= STRIKES:
             self.resting = True
             rest = f"; {STRIKES} failures in a row: it is put to rest, the function goes on without it"
-        self._report(f"plug-in {self.plugin.name}: {what}{rest}")
+        if rest or count == 1:
+            self._report(f"plug-in {self.plugin.name}: {fault}{detail}{rest}")
+
+    def account(self) -> str:
+        """What has gone wrong in all, in one line; "" where nothing has."""
+        if not self.faults:
+            return ""
+        faults = ", ".join(f"{fault} ({count}x)" for fault, count in self.faults.items())
+        return f"plug-in {self.plugin.name}: in {self.calls} calls: {faults}"
 
 
-def describe(error: BaseException) -> str:
-    """Type, text and place of an error in one line; a long text is cut."""
+def describe(error: BaseException) -> tuple[str, str]:
+    """The type of an error, and its text and place for the same line; a long text is cut."""
     place = ""
     trace = error.__traceback__
     while trace is not None:
@@ -146,7 +158,7 @@ def describe(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - a plug-in's own __str__
         text = "(its text cannot be had)"
-    return f"{type(error).__name__}: {text[:500]}{place}"
+    return type(error).__name__, f": {text[:500]}{place}"
 
 
 def call_all(plugins: list[Hosted], hook: str, *arguments: Any, seconds: float | None = None) -> int:

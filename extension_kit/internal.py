@@ -56,4 +56,4 @@ def _serve(client: ExtensionsClient, name: str, on_invoke: Callable[[Invoke], ob
             try:
                 on_invoke(event)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is not the function's
-                _say(name, f"on_invoke raised {describe(error)}")
+                _say(name, f"on_invoke raised {''.join(describe(error))}")

@@ -159,7 +159,10 @@ class _Extension:
             _say(self.name, f"{error}; it is left out, the function goes on without it")
             return None
         except Exception as error:  # noqa: BLE001 - a plug-in's own code
-            _say(self.name, f"plug-in {spec!r}: {describe(error)}; it is left out, the function goes on without it")
+            _say(
+                self.name,
+                f"plug-in {spec!r}: {''.join(describe(error))}; it is left out, the function goes on without it",
+            )
             return None
         log = Log(plugin.name, _write)
         for line in warnings:
@@ -196,6 +199,10 @@ class _Extension:
         at_ms = event.deadline_ms or self.clock.wall_ms() + _DRAIN_MS
         deadline = Deadline(at_ms, self.clock.wall_ms, _DRAIN_MARGIN_MS, f"shutdown ({event.reason})")
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=deadline.remaining_ms() / 1000)
+        for hosted in self.hosted:
+            line = hosted.account()
+            if line:
+                _say(self.name, line)
 
 
 def _say(name: str, text: str) -> None:
