@@ -1,0 +1,124 @@
+"""Every way in which a plug-in can misbehave, under our emulator and under AWS's: the function's answers stay right."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from extension_kit.backends import prepare, rie_binary
+from extension_kit.backends.rie import RieEnvironment
+from extension_kit.emulator.environment import Environment, Layout
+from extension_kit.emulator.model import Profile
+
+WITHOUT_NAMESPACES = prepare.why_no_namespaces()
+INVOKES = 5
+FUNCTION = "def handler(event, context):\n    return {'twice': event * 2}\n"
+GOOD = """
+class Good(Plugin):
+    name = "good"
+    seen = 0
+    def on_invoke(self, event):
+        self.seen += 1
+    def on_shutdown(self, event, deadline):
+        say("good saw", self.seen, "until", event.reason)
+"""
+BAD = "import os, threading\nclass Bad(Plugin):\n    name = 'bad'\n    {budget}\n    def {hook}({arguments}):\n        {body}\n"
+ARGUMENTS = {
+    "before_register": "self, context",
+    "start": "self, context",
+    "on_invoke": "self, event",
+    "on_shutdown": "self, event, deadline",
+}
+ONCE = ("before_register", "start", "on_shutdown")
+#: hook, body, what the account at the end says ("" where it is no fault), how often the fault happens
+MATRIX: list[tuple[str, str, str, int]] = [
+    *((hook, "raise ValueError('bang')", f"{hook} raised ValueError", 1) for hook in ONCE),
+    ("on_invoke", "raise ValueError('bang')", "on_invoke raised ValueError", 3),
+    *((hook, "sys.exit(3)", f"{hook} raised SystemExit", 1) for hook in ONCE),
+    ("on_invoke", "sys.exit(3)", "on_invoke raised SystemExit", 3),
+    ("on_invoke", "raise BaseException('x' * 1_000_000)", "on_invoke raised BaseException", 3),
+    ("on_invoke", "return object()", "", 0),
+    ("start", "return 'garbage'", "", 0),
+    ("start", "time.sleep(0.5)", "start overran", 1),
+    ("on_invoke", "time.sleep(60)", "on_invoke overran", 1),
+    ("on_shutdown", "time.sleep(60)", "on_shutdown overran", 1),
+    ("on_invoke", "[threading.Thread(target=time.sleep, args=(60,)).start() for _ in range(20)]", "", 0),
+    ("on_invoke", "print(('x' * 99 + chr(10)) * 10_000)", "", 0),
+    ("on_invoke", "self.leak = getattr(self, 'leak', []) + [os.open('/dev/null', 0) for _ in range(100)]", "", 0),
+    ("start", "self.leak = [os.dup(1) for _ in iter(int, 1)]", "start raised OSError", 1),
+    ("start", "file = os.open('/tmp/full', os.O_CREAT | os.O_RDWR); [os.posix_fallocate(file, at << 20, 1 << 20)"
+     " for at in range(10_000)]", "start raised OSError", 1),
+    ("on_invoke", "os.close(2)", "", 0),
+    ("on_invoke", "event.request_id = 'mine'", "on_invoke raised AttributeError", 3),
+    ("start", "sys.modules.clear()", "", 0),
+]  # fmt: skip
+
+
+def environment_of(backend: str, lab, extension) -> Any:
+    layout = Layout(function=lab.function(FUNCTION), extensions=(extension,), namespaces=not WITHOUT_NAMESPACES)
+    profile = Profile(handler="app.handler", timeout=5.0)
+    if backend == "rie":
+        return RieEnvironment(profile, layout, rie_binary.binary())
+    environment = Environment(profile, layout)
+    lab.environments.append(environment)
+    return environment
+
+
+@pytest.mark.parametrize(
+    "backend",
+    ["emulator", pytest.param("rie", marks=pytest.mark.skipif(bool(WITHOUT_NAMESPACES), reason="no namespaces"))],
+)
+@pytest.mark.parametrize(("hook", "body", "fault", "times"), MATRIX, ids=[f"{row[0]}: {row[1][:30]}" for row in MATRIX])
+def test_the_function_never_notices(hook, body, fault, times, backend, lab):
+    """Right answers, nobody crashed, the other plug-in sees everything, the fault is reported once and counted at the end."""
+    budget = "budgets = {'start': 0.2, 'on_invoke': 0.3}"
+    if "sleep(60)" in body or "fallocate" in body:
+        budget = "budgets = {}"
+    elif "print" in body:
+        budget = "budgets = {'on_invoke': 10}"  # AWS's emulator copies line by line
+    bad = BAD.format(hook=hook, arguments=ARGUMENTS[hook], body=body, budget=budget)
+    with environment_of(backend, lab, lab.plugin("ext", GOOD + bad + "run(Good(), Bad())")) as environment:
+        results = [environment.invoke(json.dumps(number).encode()).result(20) for number in range(INVOKES)]
+        environment.idle(5)
+        environment.shutdown()
+
+    assert [json.loads(result.payload) for result in results] == [{"twice": number * 2} for number in range(INVOKES)]
+    kinds = [event["kind"] for event in environment.log.events]
+    assert kinds.count("init_start") == 1
+    assert "fatal" not in kinds
+    said = [event["text"] for event in environment.log.of_kind("log") if len(event["text"]) < 2000]
+    assert any(line.startswith(f"good saw {INVOKES} until ") for line in said), [line[-200:] for line in said]
+    if backend == "emulator":
+        assert environment.platform.healthy
+        assert lab.exits(environment)["ext"] == "exit status 0"
+    check_reports(said, fault, times, body)
+
+
+@pytest.mark.skipif(bool(WITHOUT_NAMESPACES), reason="no namespaces")
+def test_a_line_that_nobody_reads_costs_its_plugin_only(lab):
+    """AWS's emulator stops reading an extension that prints 1 MB without a line end: the pipe is full for good."""
+    bad = BAD.format(hook="on_invoke", arguments="self, event", body="print('x' * 1_000_000)", budget="budgets = {}")
+    with environment_of("rie", lab, lab.plugin("ext", bad + "run(Bad())")) as environment:
+        results = [environment.invoke(b"1").result(20) for _ in range(INVOKES)]
+
+    assert [json.loads(result.payload) for result in results] == [{"twice": 2}] * INVOKES
+    said = [event["text"] for event in environment.log.of_kind("log")]
+    assert sum("plug-in bad: on_invoke overran" in line for line in said) == 1
+
+
+def check_reports(said: list[str], fault: str, times: int, body: str) -> None:
+    reports = [line for line in said if line.startswith("[ext] plug-in bad: ") and " calls: " not in line]
+    accounts = [line for line in said if line.startswith("[ext] plug-in bad: in ")]
+    if "os.close(2)" in body:
+        return  # there is nothing left to report on
+    if not fault:
+        assert reports + accounts == []
+        return
+    assert len([line for line in reports if fault in line]) == (2 if times == 3 else 1)
+    assert len(accounts) == 1
+    count = re.search(re.escape(fault) + r" \((\d+)x\)", accounts[0])
+    assert count is not None, accounts
+    assert int(count[1]) == times
