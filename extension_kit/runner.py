@@ -24,6 +24,8 @@ __all__ = ["run"]
 
 _BACK_OFF = (1.0, 30.0)  # seconds: first and longest wait after a refused next
 _DRAIN_MS = 1400  # where the platform gives no deadline: the least that is left of Lambda's 2000 ms
+_DRAIN_LEAST = 0.05  # seconds, also where the deadline has passed: clocks may part, after a restore for instance
+_DRAIN_MOST = 900.0  # seconds; a deadline further away than any function's timeout is a mistake of somebody's
 _DRAIN_MARGIN_MS = 100  # kept free before SIGKILL, for flushing stdio and the exit itself
 
 
@@ -198,7 +200,8 @@ class _Extension:
             event = Shutdown({"shutdownReason": "failure"})
         at_ms = event.deadline_ms or self.clock.wall_ms() + _DRAIN_MS
         deadline = Deadline(at_ms, self.clock.wall_ms, _DRAIN_MARGIN_MS, f"shutdown ({event.reason})")
-        call_all(self.hosted, "on_shutdown", event, deadline, seconds=deadline.remaining_ms() / 1000)
+        seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
+        call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
         for hosted in self.hosted:
             line = hosted.account()
             if line:

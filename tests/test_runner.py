@@ -134,3 +134,47 @@ def test_outside_an_environment_it_says_so(address):
     assert done.returncode == (1 if address else 2)
     assert len(done.stderr.splitlines()) == 1
     assert "extension-kit run" in done.stderr or "cannot register" in done.stderr
+
+
+ODD = [
+    b'{"eventType":"INVOKE","tracing":{},"deadlineMs":0}',
+    b'{"eventType":"INVOKE","tracing":null,"deadlineMs":1}',
+    b'{"eventType":"INVOKE","tracing":"Root","deadlineMs":99999999999999999999}',
+    b'{"eventType":"INVOKE","deadlineMs":"soon","requestId":7}',
+    b'{"eventType":"INVOKE","deadlineMs":1.5e3,"invokedFunctionArn":[]}',
+]
+
+
+@pytest.mark.parametrize("event", ODD)
+def test_an_odd_invoke_is_an_invoke(event):
+    """Empty tracing, deadlines that have passed, are far, or are none: the hook is called, nothing is said."""
+    done, _server = run(REGISTERED, answer(event), answer(SHUTDOWN))
+
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["invoke", "shutdown"], "")
+
+
+@pytest.mark.parametrize(
+    "event", [b"[]", b"", b"garbage", b'{"eventType":"MOON"}', b'{"eventType":["INVOKE"]}', b"\xff"]
+)
+def test_what_is_no_event_is_passed_over(event):
+    """No hook is called, the next event is asked for."""
+    done, _server = run(REGISTERED, answer(event), answer(INVOKE), answer(SHUTDOWN))
+
+    assert (done.returncode, done.stdout.split()) == (0, ["invoke", "shutdown"])
+
+
+@pytest.mark.parametrize("deadline", [b"1", b"0", b"-5", b"99999999999999", b'"x"', b"null"])
+def test_a_shutdown_with_an_odd_deadline_is_drained_all_the_same(deadline):
+    """Hooks get a little time even where the deadline has passed."""
+    done, _server = run(REGISTERED, answer(b'{"eventType":"SHUTDOWN","deadlineMs":%b}' % deadline))
+
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["shutdown"], "")
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\xff\r\n\r\n", b"HTTP/1.1 banana\r\n\r\n", b"SSH-2.0-x\r\n\r\n"])
+def test_garbage_is_said_once_and_asked_again(garbage):
+    """Not HTTP at all: the connection is made anew."""
+    done, _server = run(REGISTERED, garbage, answer(INVOKE), answer(SHUTDOWN))
+
+    assert (done.returncode, done.stdout.split()) == (0, ["invoke", "shutdown"])
+    assert len(done.stderr.splitlines()) == 1
