@@ -120,28 +120,27 @@ class RieEnvironment:
         command, task = runtime_command(layout, self.profile.handler)
         program = self._staging / "program"
         program.mkdir()
-        shutil.copy2(binary, program / "aws-lambda-rie")
         bootstrap = program / "bootstrap"
         if layout.bootstrap is not None:
             command = [f"/var/task/{command[0]}"]
         # The emulator takes options of the command for its own: it is given a script that has none.
         bootstrap.write_text("#!/bin/sh\nexec " + " ".join(map(_quoted, command)) + "\n")
         bootstrap.chmod(0o755)
-        keep = namespaces.must_stay_visible(program)
+        layers.settle([binary, bootstrap, *(opt / "extensions" / name for name in self._extensions)])
+        keep = namespaces.must_stay_visible(program, binary.parent)
         self._place.call(lambda: namespaces.furnish(self._staging, opt, task, 512, keep))
         self._network = self._place.call(lambda: os.readlink("/proc/thread-self/ns/net"))
         self._watch = rie_processes.Watch(self._network, self.log.add)
-        self._start(program, layout.variables)
+        self._start(binary, bootstrap, layout.variables)
 
-    def _start(self, program: Path, user: dict[str, str]) -> None:
+    def _start(self, binary: Path, bootstrap: Path, user: dict[str, str]) -> None:
         given = variables.for_runtime(self.profile, "", "", "/var/task", user)
         given = {name: value for name, value in given.items() if name not in _NOT_GIVEN}
         given["AWS_LAMBDA_FUNCTION_TIMEOUT"] = str(max(1, math.ceil(self.profile.timeout)))
-        emulator = str(program / "aws-lambda-rie")
         options = ["--log-level", "debug", "--runtime-interface-emulator-address", f"127.0.0.1:{_PORT}"]
         # `timeout` outlives us: even if this process is killed, the emulator ends.
-        command = ["timeout", "-k", "5", str(_RUN_LIMIT), emulator, *options, str(program / "bootstrap")]
-        popen = processes.launch(command, "/var/task", given, self._place.call, program / "aws-lambda-rie")
+        command = ["timeout", "-k", "5", str(_RUN_LIMIT), str(binary), *options, str(bootstrap)]
+        popen = processes.launch(command, "/var/task", given, self._place.call, binary)
         self._process = processes.Process(popen)
         threading.Thread(target=self._process.reap, name="wait-rie", daemon=True).start()
         assert popen.stdout is not None

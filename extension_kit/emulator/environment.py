@@ -83,6 +83,7 @@ class Environment:
         self._opt = self._staging / "opt"
         layers.lay_out(self._opt, list(self.layout.layers), list(self.layout.extensions))
         self._extension_names = layers.extension_files(self._opt)
+        layers.settle(self._opt / "extensions" / name for name in self._extension_names)
         self._command, self._task = runtime_command(self.layout, self.profile.handler)
         self._opt_seen, self._task_seen = self._opt, self._task
         if self.layout.namespaces:

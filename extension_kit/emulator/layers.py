@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
+import time
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from extension_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_UNZIPPED = 262_144_000  # bytes; Lambda's limit for a function and its layers together
 
@@ -34,6 +40,30 @@ def lay_out(opt: Path, layers: list[Path], extensions: list[Path]) -> None:
         folder = opt / "extensions"
         folder.mkdir(exist_ok=True)
         shutil.copy(extension, folder / extension.name)
+
+
+def settle(paths: Iterable[Path], seconds: float = 2.0) -> None:
+    """Wait until nobody has any of these files open for writing: a program that somebody may still write to cannot be started.
+
+    That somebody is a child which another thread has just forked: it has our descriptors until it becomes another program.
+    """
+    deadline = time.monotonic() + seconds
+    for path in paths:
+        while not _is_settled(path) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def _is_settled(path: Path) -> bool:
+    """A read lease is granted where no descriptor is open for writing (fcntl(2), F_SETLEASE)."""
+    try:
+        with path.open("rb") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):
+        pass  # it cannot be read, or there are no leases here: nothing to wait for
+    return True
 
 
 def extension_files(opt: Path) -> list[str]:

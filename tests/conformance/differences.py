@@ -30,6 +30,14 @@ REASONS: dict[str, str] = {
     "trace": (
         "Lambda makes a trace header where the caller sends none (AWS docs, X-Ray); its emulator sends no tracing then."
     ),
+    "environment": (
+        "Lambda hides these from extensions and tells the initialisation type (AWS docs, environment "
+        "variables); its emulator hands on what it was given."
+    ),
+    "deadline": (
+        "Lambda's first init has a time of its own (AWS docs, runtime environment); in its emulator the "
+        "invoke's clock runs during init."
+    ),
     "response-first": (
         "Lambda returns the response before the extensions are done (AWS docs, Extensions API); its "
         "emulator waits for them."
@@ -219,6 +227,40 @@ TABLE: dict[tuple[str, str], tuple[Any, Any, str]] = {
         '"SandboxTerminated"',
         "reason",
     ),
+    ("what stands in the environment", "probe 2 environment: AWS_LAMBDA_INITIALIZATION_TYPE"): (
+        "set",
+        "(absent)",
+        "environment",
+    ),
+    ("what stands in the environment", "probe 2 environment: AWS_EXECUTION_ENV"): ("(absent)", "set", "environment"),
+    ("what stands in the environment", "probe 2 environment: AWS_LAMBDA_FUNCTION_TIMEOUT"): (
+        "(absent)",
+        "set",
+        "environment",
+    ),
+    ("what stands in the environment", "probe 2 environment: AWS_LAMBDA_LOG_GROUP_NAME"): (
+        "(absent)",
+        "set",
+        "environment",
+    ),
+    ("what stands in the environment", "probe 2 environment: AWS_LAMBDA_LOG_STREAM_NAME"): (
+        "(absent)",
+        "set",
+        "environment",
+    ),
+    ("what stands in the environment", "probe 2 environment: LAMBDA_RUNTIME_DIR"): ("(absent)", "set", "environment"),
+    ("what stands in the environment", "probe 2 environment: LAMBDA_TASK_ROOT"): ("(absent)", "set", "environment"),
+    ("what stands in the environment", "probe 4 extension/event/next: body.shutdownReason"): (
+        '"spindown"',
+        '"SandboxTerminated"',
+        "reason",
+    ),
+    ("a slow init and the deadline", "probe 3 seconds left: body"): ("4", "3", "deadline"),
+    ("a slow init and the deadline", "probe 4 extension/event/next: body.shutdownReason"): (
+        '"spindown"',
+        '"SandboxTerminated"',
+        "reason",
+    ),
     ("a handler that raises", "invoke 1: x-amz-function-error"): ("Unhandled", "absent", "invoke-api"),
     ("a handler that raises", "probe 3 extension/event/next: body.shutdownReason"): (
         '"spindown"',
@@ -245,14 +287,7 @@ TABLE: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ),
     ("a runtime that exits", "invoke 1: status"): (200, 502, "invoke-api"),
     ("a runtime that exits", "invoke 1: x-amz-function-error"): ("Unhandled", "absent", "invoke-api"),
-    ("a runtime that exits", "invoke 2: status"): (200, 502, "invoke-api"),
-    ("a runtime that exits", "invoke 2: x-amz-function-error"): ("Unhandled", "absent", "invoke-api"),
     ("a runtime that exits", "probe 3 extension/event/next: body.shutdownReason"): (
-        '"failure"',
-        '"ReleaseFail"',
-        "reason",
-    ),
-    ("a runtime that exits", "probe 6 extension/event/next: body.shutdownReason"): (
         '"failure"',
         '"ReleaseFail"',
         "reason",

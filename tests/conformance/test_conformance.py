@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from extension_kit.backends import prepare
@@ -58,3 +60,11 @@ def test_what_one_side_lacks_is_a_difference():
         ("s", "probe 1 register: status", 200, 403), ("s", "probe 2 next: exchange", "present", "(absent)"),
     )  # fmt: skip
     assert (there.fields, back.fields, len(back.rows)) == (3, 3, 2)
+
+
+def test_the_readme_tells_the_truth_about_the_table():
+    """How many scenarios, how many differences."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+
+    assert f"{len(SCENARIOS)} scenarios" in readme
+    assert f"{len(TABLE)} of them differ" in readme
