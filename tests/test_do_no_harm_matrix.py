@@ -57,8 +57,13 @@ MATRIX: list[tuple[str, str, str, int]] = [
 ]  # fmt: skip
 
 
-def environment_of(backend: str, lab, extension) -> Any:
-    layout = Layout(function=lab.function(FUNCTION), extensions=(extension,), namespaces=not WITHOUT_NAMESPACES)
+def environment_of(backend: str, lab, extension, **variables: str) -> Any:
+    layout = Layout(
+        function=lab.function(FUNCTION),
+        extensions=(extension,),
+        variables=variables,
+        namespaces=not WITHOUT_NAMESPACES,
+    )
     profile = Profile(handler="app.handler", timeout=5.0)
     if backend == "rie":
         return RieEnvironment(profile, layout, rie_binary.binary())
@@ -67,10 +72,13 @@ def environment_of(backend: str, lab, extension) -> Any:
     return environment
 
 
-@pytest.mark.parametrize(
+BACKENDS = pytest.mark.parametrize(
     "backend",
     ["emulator", pytest.param("rie", marks=pytest.mark.skipif(bool(WITHOUT_NAMESPACES), reason="no namespaces"))],
 )
+
+
+@BACKENDS
 @pytest.mark.parametrize(("hook", "body", "fault", "times"), MATRIX, ids=[f"{row[0]}: {row[1][:30]}" for row in MATRIX])
 def test_the_function_never_notices(hook, body, fault, times, backend, lab):
     """Right answers, nobody crashed, the other plug-in sees everything, the fault is reported once and counted at the end."""
@@ -92,9 +100,45 @@ def test_the_function_never_notices(hook, body, fault, times, backend, lab):
     said = [event["text"] for event in environment.log.of_kind("log") if len(event["text"]) < 2000]
     assert any(line.startswith(f"good saw {INVOKES} until ") for line in said), [line[-200:] for line in said]
     if backend == "emulator":
+        in_time(environment.log.events)
         assert environment.platform.healthy
         assert lab.exits(environment)["ext"] == "exit status 0"
     check_reports(said, fault, times, body)
+
+
+def in_time(events: list[dict[str, Any]]) -> None:
+    """Every response reached the Runtime API before anything was said about a hook that was called in its invoke."""
+    kinds = ["overran" if "on_invoke overran" in event.get("text", "") else event["kind"] for event in events]
+    assert kinds.count("response") == INVOKES
+    if "overran" in kinds:
+        assert kinds.index("response") < kinds.index("overran")
+
+
+SETTINGS = {
+    "EXTENSION_KIT_ON_FAILURE": "explode",
+    "EXTENSION_KIT_LOG_LEVEL": "\x1b[31m" + "loud" * 1000,
+    "METRICS_COLLECTOR_NAMESPACE": "no=such",
+}
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_wrong_setting_costs_one_line(name, backend, lab):
+    """It names the variable and what is used instead; nothing else changes."""
+    script = "run(Good(), 'extensions.metrics_collector.plugin:MetricsCollector')"
+    extension = lab.plugin("ext", GOOD + script)
+    with environment_of(backend, lab, extension, **{name: SETTINGS[name]}) as environment:
+        assert json.loads(environment.invoke(b"4").result(20).payload) == {"twice": 8}
+        environment.idle(5)
+        environment.shutdown()
+
+    said = [event["text"] for event in environment.log.of_kind("log")]
+    warnings = [line for line in said if name in line]
+    assert len(warnings) == 1
+    assert "is used instead" in warnings[0]
+    assert warnings[0].isprintable()
+    assert len(warnings[0]) < 600
+    assert any(line.startswith("good saw 1 until ") for line in said)
 
 
 @pytest.mark.skipif(bool(WITHOUT_NAMESPACES), reason="no namespaces")
