@@ -57,6 +57,7 @@ class Scenario:
     timeout: int = 4  # seconds
     trace: str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1"
     pause: float = 0.0  # seconds between invokes
+    init_limit: float = 10.0  # seconds; ours alone has one
     modes: dict[str, int] = field(default_factory=dict)
 
 
@@ -138,6 +139,13 @@ SCENARIOS: dict[str, Scenario] = {
         probe("register()", "time.sleep(1.2)",
               "left = next()['deadlineMs'] / 1000 - time.time()", "tell(who=name, step='seconds left', body=str(round(left)))",
               "loop()"),
+    ),
+    "an init beyond Lambda's limit": Scenario(
+        probe("register()", "time.sleep(1.5)", "loop()"), init_limit=1.0, timeout=8,
+    ),
+    "the time that SHUTDOWN leaves": Scenario(
+        probe("register()", "next()", "left = next()['deadlineMs'] / 1000 - time.time()",
+              "tell(who=name, step='seconds left', body=str(round(left)))"),
     ),
     "a handler that raises": Scenario(probe(ONE), function="def handler(event, context):\n    raise ValueError('bang')\n"),
     "a handler that cannot be imported": Scenario(probe(ONE), function="import nothing\n"),

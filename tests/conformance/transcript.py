@@ -35,7 +35,7 @@ def run(scenario: Scenario, backend: str, folder: Path) -> Transcript:
     layout = _layout(scenario, folder)
     profile = Profile(
         function_name="myfn", function_version="7", handler="app.handler", timeout=float(scenario.timeout),
-        runtime_share_ms=600, freeze=False, restore_limit=1.0,
+        runtime_share_ms=600, freeze=False, init_limit=scenario.init_limit,
     )  # fmt: skip
     if backend == "rie":
         judge = RieEnvironment(profile, layout, rie_binary.binary())
