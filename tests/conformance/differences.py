@@ -38,6 +38,10 @@ REASONS: dict[str, str] = {
         "Lambda's first init has a time of its own (AWS docs, runtime environment); in its emulator the "
         "invoke's clock runs during init."
     ),
+    "init-limit": (
+        "Lambda's first init has 10 seconds (here 1), then is tried again inside the invoke (AWS docs, "
+        "runtime environment); its emulator waits as long as the function may run."
+    ),
     "response-first": (
         "Lambda returns the response before the extensions are done (AWS docs, Extensions API); its "
         "emulator waits for them."
@@ -257,6 +261,52 @@ TABLE: dict[tuple[str, str], tuple[Any, Any, str]] = {
     ),
     ("a slow init and the deadline", "probe 3 seconds left: body"): ("4", "3", "deadline"),
     ("a slow init and the deadline", "probe 4 extension/event/next: body.shutdownReason"): (
+        '"spindown"',
+        '"SandboxTerminated"',
+        "reason",
+    ),
+    ("an init beyond Lambda's limit", "probe: exchanges"): (5, 3, "init-limit"),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: type"): (
+        "text/plain; charset=utf-8",
+        "application/json",
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: event_id"): (False, True, "init-limit"),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: body keys"): (
+        "eventType deadlineMs shutdownReason",
+        "eventType deadlineMs requestId invokedFunctionArn tracing",
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: body.eventType"): (
+        '"SHUTDOWN"',
+        '"INVOKE"',
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: body.shutdownReason"): (
+        '"timeout"',
+        "(absent)",
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: body.requestId"): (
+        "(absent)",
+        '"<uuid>"',
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: body.invokedFunctionArn"): (
+        "(absent)",
+        '"arn:aws:lambda:us-east-1:012345678912:function:myfn"',
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 2 extension/event/next: body.tracing"): (
+        "(absent)",
+        '{"type": "X-Amzn-Trace-Id", "value": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1"}',
+        "init-limit",
+    ),
+    ("an init beyond Lambda's limit", "probe 3 extension/register: exchange"): ("present", "(absent)", "init-limit"),
+    ("an init beyond Lambda's limit", "probe 4 extension/event/next: exchange"): ("present", "(absent)", "init-limit"),
+    ("an init beyond Lambda's limit", "probe 5 extension/event/next: exchange"): ("present", "(absent)", "init-limit"),
+    ("an init beyond Lambda's limit", "probe 3 extension/event/next: exchange"): ("(absent)", "present", "init-limit"),
+    ("the time that SHUTDOWN leaves", "probe 3 extension/event/next: body.shutdownReason"): (
         '"spindown"',
         '"SandboxTerminated"',
         "reason",
