@@ -5,7 +5,7 @@ CPython's scanner in C does the work, as it does for ``json``; where an interpre
 
 from __future__ import annotations
 
-__all__ = ["loads"]
+__all__ = ["loads", "scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ _WHITE = " \t\n\r"
 
 
 class _Context:
-    """What the scanner in C asks its context for; the values are those of ``json.JSONDecoder()``."""
+    """What the scanner in C asks its context for; the values are those of ``json.JSONDecoder(strict=False)``: a raw control
+    character inside a string is no reason to lose what somebody logged."""
 
-    strict = True
+    strict = False
     object_hook = None
     object_pairs_hook = None
     parse_float = float
@@ -41,19 +42,24 @@ def _make() -> Callable[[str, int], tuple[Any, int]] | None:
 _scan = _make()
 
 
+def scan(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins exactly at `start`, and where it ends; ValueError where none can be read."""
+    try:
+        if _scan is not None:
+            return _scan(text, start)
+        import json
+
+        return json.JSONDecoder(strict=False).scan_once(text, start)  # type: ignore[no-any-return, attr-defined]
+    except StopIteration:
+        raise ValueError(f"not JSON: no value at character {start}") from None
+    except RecursionError:
+        raise ValueError("not JSON that can be read: nested too deeply") from None
+
+
 def loads(data: bytes) -> Any:
     """The value of a JSON text in UTF-8; ValueError for anything else, as ``json.loads``."""
     text = data.decode("utf-8").strip(_WHITE)
-    if _scan is None:
-        import json
-
-        return json.loads(text)
-    try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        raise ValueError("not JSON: no value") from None
-    except RecursionError:
-        raise ValueError("not JSON that can be read: nested too deeply") from None
+    value, end = scan(text, 0)
     if end != len(text):
         raise ValueError(f"not JSON: more text after the value, at character {end}")
     return value

@@ -164,9 +164,9 @@ def test_json_is_read_as_the_standard_library_reads_it(value, white):
 
 @given(st.binary(max_size=30) | st.text('[]{}:,"\\u019eE.-+ntfaNI \n', max_size=20).map(str.encode))
 def test_what_the_standard_library_refuses_is_refused(data):
-    """ValueError for both, or the same value."""
+    """ValueError for both, or the same value; raw control characters inside strings are let through by both."""
     try:
-        wanted = json.loads(data.decode("utf-8"))
+        wanted = json.loads(data.decode("utf-8"), strict=False)
     except ValueError:
         with pytest.raises(ValueError):
             jsontext.loads(data)

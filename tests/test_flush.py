@@ -1,0 +1,164 @@
+"""When to flush: the policy as a pure function."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extension_kit.errors import ConfigError
+from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, decide
+
+T0 = 1_795_420_800_000  # epoch ms
+
+
+def situation(**changes) -> Situation:
+    """An invocation of 3 s that began 10 ms ago, seen, with something pending."""
+    usual = {
+        "now_ms": T0 + 10, "invoked_ms": T0, "deadline_ms": T0 + 3000, "margin_ms": 150, "hears": "yes", "sign": True,
+        "ended": False, "pending": True, "flushed_ms": 0, "failed": 0, "wants_end": False, "starts": (T0,), "durations": (),
+    }  # fmt: skip
+    return Situation(**(usual | changes))
+
+
+BUSY = {"starts": tuple(T0 - 1000 * n for n in range(HISTORY - 1, -1, -1)), "durations": (20,) * 19}
+QUIET = {"starts": tuple(T0 - 300_000 * n for n in range(HISTORY - 1, -1, -1)), "durations": (20,) * 19}
+
+CASES = [
+    ("end", {}, WAIT, "for the end of the invocation"),
+    ("end", {"ended": True}, FLUSH, "end of the invocation"),
+    ("end", {"ended": True, "pending": False}, NEXT, "nothing is pending"),
+    ("end", {"now_ms": T0 + 2850}, NEXT, "the deadline is near"),
+    ("end", {"now_ms": T0 + 2400}, FLUSH, "deadline"),
+    ("end", {"now_ms": T0 + 2500, "flushed_ms": T0 + 2450}, WAIT, "for the end of the invocation"),
+    ("end", {"hears": "no"}, FLUSH, "invoke"),
+    ("end", {"hears": "no", "flushed_ms": T0 + 5}, NEXT, "nothing tells the end of this invocation"),
+    ("end", {"hears": "silent", "pending": False}, NEXT, "nothing tells the end of this invocation"),
+    ("end", {"sign": False}, WAIT, "for the end of the invocation"),
+    ("end", {"sign": False, "now_ms": T0 + 1000}, FLUSH, "invoke"),
+    ("end,500", {"now_ms": T0 + 499}, WAIT, "for the end of the invocation"),
+    ("end,500", {"now_ms": T0 + 500}, FLUSH, "interval"),
+    ("end,500", {"now_ms": T0 + 600, "flushed_ms": T0 + 500}, WAIT, "for the end of the invocation"),
+    ("periodic,10", {"flushed_ms": T0 - 10_000}, FLUSH, "interval"),
+    ("periodic,10", {"flushed_ms": T0 - 100}, WAIT, "for the end of the invocation"),
+    ("periodic,10", {"flushed_ms": T0 - 100, "durations": (20, 30)}, NEXT, "periodic: nobody waits for the end"),
+    (
+        "periodic,10",
+        {"flushed_ms": T0 - 100, "durations": (20,), "wants_end": True},
+        WAIT,
+        "for the end of the invocation",
+    ),
+    ("periodic,10", {"flushed_ms": T0 - 100, "durations": (60_000,)}, WAIT, "for the end of the invocation"),
+    ("periodic,10", {"flushed_ms": T0 - 100, "ended": True}, NEXT, "periodic: not due"),
+    ("continuous", {"now_ms": T0 + 100}, FLUSH, "interval"),
+    ("continuous", {"ended": True}, NEXT, "continuous: what came last goes with what comes next"),
+    ("adaptive", {"ended": True}, FLUSH, "end of the invocation"),
+    ("adaptive", {"ended": True, "flushed_ms": T0 - 100, **BUSY}, NEXT, "periodic: not due"),
+    ("adaptive", {"flushed_ms": T0 - 100, **BUSY}, NEXT, "periodic: nobody waits for the end"),
+    ("adaptive", {"ended": True, "flushed_ms": T0 - 100, **QUIET}, FLUSH, "end of the invocation"),
+    ("end", {"ended": True, "failed": 1, "flushed_ms": T0 - 500}, NEXT, "backing off"),
+    ("end", {"ended": True, "failed": 1, "flushed_ms": T0 - 1500}, FLUSH, "end of the invocation"),
+    ("end", {"deadline_ms": 0}, FLUSH, "interval"),
+    ("end", {"deadline_ms": 0, "flushed_ms": T0}, WAIT, "for telemetry"),
+    ("end", {"deadline_ms": 0, "pending": False}, WAIT, "for telemetry"),
+]
+
+
+@pytest.mark.parametrize(("policy", "changes", "action", "reason"), CASES, ids=[f"{c[0]} {c[1]}"[:60] for c in CASES])
+def test_what_is_done_and_why(policy, changes, action, reason):
+    """Each strategy in each situation."""
+    decision = decide(Policy.parse(policy), situation(**changes))
+
+    assert (decision.action, decision.reason) == (action, reason)
+
+
+POLICIES = st.sampled_from(["end", "end,10", "end,500", "periodic,1", "periodic,600", "continuous", "adaptive"])
+SITUATIONS = st.builds(
+    lambda at, timeout, margin, starts, flushed, failed, durations, hears, flags: Situation(
+        now_ms=T0 + at, invoked_ms=T0, deadline_ms=T0 + timeout, margin_ms=margin, hears=hears, sign=flags[0],
+        ended=flags[1], pending=flags[2], wants_end=flags[3], flushed_ms=flushed and T0 + at - flushed, failed=failed,
+        starts=tuple(T0 - start for start in sorted(starts, reverse=True)), durations=tuple(durations),
+    ),
+    st.integers(-100, 1_000_000),
+    st.integers(1, 900_000),
+    st.integers(0, 1000),
+    st.lists(st.integers(0, 10_000_000), min_size=1, max_size=HISTORY),
+    st.integers(0, 100_000),
+    st.integers(0, 50),
+    st.lists(st.integers(0, 900_000), max_size=HISTORY),
+    st.sampled_from(["yes", "silent", "no"]),
+    st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+)  # fmt: skip
+
+
+@given(POLICIES, SITUATIONS)
+def test_nothing_is_begun_or_awaited_beyond_the_deadline(policy, now):
+    """Complaint 8: neither a flush nor a wait ever outlives the deadline less its margin, and no wait is empty."""
+    decision = decide(Policy.parse(policy), now)
+
+    assert decision.action in (FLUSH, WAIT, NEXT)
+    if decision.action != NEXT:
+        assert now.now_ms < decision.until_ms <= now.deadline_ms - now.margin_ms
+
+
+@given(POLICIES, SITUATIONS)
+def test_asking_again_comes_to_an_end(policy, now):
+    """Whatever happens after each answer, ``next`` is asked for in time: no loop of flushes, no wait without progress."""
+    policy = Policy.parse(policy)
+    fields = {name: getattr(now, name) for name in Situation.__slots__}
+    for _ in range(200):
+        decision = decide(policy, Situation(**fields))
+        if decision.action == NEXT:
+            return
+        if decision.action == FLUSH:  # the sink is dead: it takes all the time, and all stays pending
+            fields |= {"now_ms": decision.until_ms, "flushed_ms": decision.until_ms, "failed": fields["failed"] + 1}
+        else:
+            assert decision.until_ms > fields["now_ms"]
+            fields["now_ms"] = decision.until_ms
+    pytest.fail("it never ends")
+
+
+@given(
+    POLICIES,
+    st.integers(100, 400_000),
+    st.integers(50, 5_000),
+    st.sampled_from(["yes", "silent", "no"]),
+    st.booleans(),
+)
+def test_pending_data_never_starves(policy, gap, duration, hears, dead):
+    """Over any train of invocations something pending is flushed within its interval and the back-off, plus one gap."""
+    policy = Policy.parse(policy)
+    fields = {name: getattr(situation(), name) for name in Situation.__slots__} | {
+        "hears": hears, "starts": (), "durations": (), "flushed_ms": 0}  # fmt: skip
+    last_flush, longest = T0, 0
+    for number in range(60):
+        began = T0 + number * (gap + duration)
+        fields |= {"now_ms": began, "invoked_ms": began, "deadline_ms": began + duration + 3000, "ended": False,
+                   "starts": (*fields["starts"], began)[-HISTORY:]}  # fmt: skip
+        while (decision := decide(policy, Situation(**fields))).action != NEXT:
+            if decision.action == FLUSH:
+                longest, last_flush = max(longest, fields["now_ms"] - last_flush), fields["now_ms"]
+                end = min(decision.until_ms, fields["now_ms"] + 20)
+                fields |= {"now_ms": end, "flushed_ms": end, "failed": fields["failed"] + 1 if dead else 0,
+                           "pending": dead}  # fmt: skip
+            else:
+                fields["now_ms"] = max(fields["now_ms"] + 1, min(decision.until_ms, began + duration))
+                fields["ended"] = fields["now_ms"] >= began + duration
+        fields |= {"durations": (*fields["durations"], duration)[-HISTORY:], "pending": True}
+    interval = max(policy.interval_ms, 10_000)
+    assert longest <= interval + 30_000 + gap + 2 * duration + 3000
+
+
+@pytest.mark.parametrize(
+    "text", ["", "never", "end,", "end,x", "end,5", "end,99999999", "periodic,0", "adaptive,5", "end,\u0661\u0660"]
+)
+def test_what_is_no_strategy(text):
+    """One error that says what is allowed."""
+    with pytest.raises(ConfigError, match="use end, end,<10 to"):
+        Policy.parse(text)
+
+
+def test_strategies_are_read():
+    """With their intervals in ms."""
+    assert [Policy.parse(text).interval_ms for text in ("end", "end,500", "periodic", "periodic,2", "continuous")] == [
+        0, 500, 10_000, 2_000, 100]  # fmt: skip
