@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         PluginError,
         RemoteProtocolError,
     )
-    from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
+    from extension_kit.events import Invoke, Registration, Restore, Shutdown, UnknownEvent
     from extension_kit.internal import register_internal
     from extension_kit.plugin import Context, Plugin
     from extension_kit.protocol.deadline import Deadline
@@ -37,6 +37,7 @@ __all__ = [
     "PluginError",
     "Registration",
     "RemoteProtocolError",
+    "Restore",
     "Settings",
     "Shutdown",
     "UnknownEvent",
@@ -50,6 +51,7 @@ _HOMES = {
     "Invoke": "events",
     "Plugin": "plugin",
     "Registration": "events",
+    "Restore": "events",
     "Settings": "settings",
     "Shutdown": "events",
     "UnknownEvent": "events",

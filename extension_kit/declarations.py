@@ -233,6 +233,22 @@ class _Choice(Setting):
         return self._by_word[written.lower()]
 
 
+class _FlushStrategy(Setting):
+    def __init__(self, default: str, **common: Any) -> None:
+        super().__init__(default, **common)
+        self.allowed = "end, end,<10 to 3600000 ms>, periodic,<1 to 3600 s>, continuous or adaptive"
+
+    def read(self, written: str) -> str:
+        from extension_kit.flush import Policy
+
+        strategy = "".join(written.lower().split())
+        try:
+            Policy.parse(strategy)
+        except ConfigError:
+            raise ValueError from None
+        return strategy
+
+
 class _CommaList(Setting):
     def __init__(self, default: tuple[str, ...], choices: Iterable[str], **common: Any) -> None:
         super().__init__(default, **common)
@@ -350,6 +366,13 @@ def duration(
 def choice(default: str, choices: Iterable[str], *, help: str, env: str = "", aliases: Iterable[str] = ()) -> str:
     """Declare one word of several, written in any case; the value is the word as it stands in `choices`."""
     declared: Any = _Choice(default, choices, help=help, env=env, aliases=aliases, secret=False)
+    value: str = declared
+    return value
+
+
+def flush_strategy(default: str, *, help: str) -> str:
+    """Declare a strategy of `extension_kit.flush`; the value is its text without blanks."""
+    declared: Any = _FlushStrategy(default, help=help, env="", aliases=(), secret=False)
     value: str = declared
     return value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from extension_kit.protocol.values import Value, set_field
 
-__all__ = ["Invoke", "Registration", "Shutdown", "UnknownEvent"]
+__all__ = ["Invoke", "Registration", "Restore", "Shutdown", "UnknownEvent"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +84,23 @@ class Shutdown(Value):
         set_field(self, "reason", _text(raw, "shutdownReason").lower())
         set_field(self, "deadline_ms", _number(raw, "deadlineMs"))
         set_field(self, "raw", raw)
+
+
+class Restore(Value):
+    """The environment was resumed: what a plug-in has cached of time, sockets, random numbers and credentials is stale.
+
+    ``reason``: ``snapshot`` (SnapStart) or ``clock`` (wall clock and monotonic clock have parted); ``jumped_ms``: by how much.
+    The Extensions API has no such event: it is inferred (lambda-apis 9).
+    """
+
+    __slots__ = ("jumped_ms", "reason")
+
+    reason: str
+    jumped_ms: int
+
+    def __init__(self, reason: str, jumped_ms: int = 0) -> None:
+        set_field(self, "reason", reason)
+        set_field(self, "jumped_ms", jumped_ms)
 
 
 class UnknownEvent(Value):

@@ -39,17 +39,23 @@ class Hosted:
         self.faults: dict[str, int] = {}
         self._report = report
         self._strikes = 0
+        self.result: Any = None  # what the hook that ended last has returned
         self._busy_with = ""
         self._work: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
         self._error: BaseException | None = None
         self._go: _thread.LockType | None = None
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        self._hooks = {hook: getattr(plugin, hook) for hook in HOOKS if overridden(plugin, hook)}
+        self.hooks = {hook: getattr(plugin, hook) for hook in HOOKS if overridden(plugin, hook)}
 
     def has(self, hook: str) -> bool:
         """Whether the plug-in wants this hook and may have it."""
-        return hook in self._hooks and not self.resting
+        return hook in self.hooks and not self.resting
+
+    @property
+    def busy(self) -> bool:
+        """Whether a hook that overran is still at it; the next one would be skipped."""
+        return bool(self._busy_with) and not self._take_late_end()
 
     def begin(self, hook: str, *arguments: Any) -> bool:
         """Hand a hook to the worker thread; False where it cannot be, which is a strike."""
@@ -57,7 +63,7 @@ class Hosted:
             self._strike(f"{hook} skipped", f": {self._busy_with} is still running")
             return False
         self._busy_with = hook
-        self._work = (self._hooks[hook], arguments)
+        self._work = (self.hooks[hook], arguments)
         self.calls += 1
         try:
             self._wake()
@@ -100,7 +106,7 @@ class Hosted:
             assert work is not None
             call, arguments = work
             try:
-                call(*arguments)
+                self.result = call(*arguments)
                 self._error = None
             except BaseException as error:  # noqa: BLE001 - SystemExit too: a plug-in may not end the process
                 self._error = error

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from extension_kit.events import Invoke, Registration, Shutdown
+    from extension_kit.events import Invoke, Registration, Restore, Shutdown
     from extension_kit.io.clock import Clock
     from extension_kit.protocol.deadline import Deadline
+    from extension_kit.records import Record, RuntimeDone
     from extension_kit.settings import Settings
 
 __all__ = ["HOOKS", "Context", "Log", "Plugin", "load", "overridden", "validate"]
@@ -63,17 +64,29 @@ class Plugin:
     def on_invoke(self, event: Invoke) -> None:
         """The function is being invoked. Budget 50 ms."""
 
-    def on_telemetry(self, records: list[Any]) -> None:
-        """A batch of telemetry has arrived. Budget 50 ms. (Called once telemetry is built; not yet in this version.)"""
+    def on_telemetry(self, records: list[Record]) -> None:
+        """Telemetry has arrived: up to 500 records of this plug-in's streams, in the order in which they came. Budget 50 ms.
 
-    def on_runtime_done(self, record: Any) -> None:
-        """This request's function code has ended. Budget 50 ms. (Not called yet in this version.)"""
+        What was handed over is delivered once `flush` has returned; without a `flush` hook, once this hook has. What is not
+        delivered when the process is killed is handed over again. A record may come twice, with the same ``id``.
+        """
+
+    def on_runtime_done(self, record: RuntimeDone) -> None:
+        """This request's function code has ended. Having this hook means that the end of every invocation is waited for,
+        whatever the flush strategy. Budget 50 ms.
+        """
 
     def flush(self, reason: str, deadline: Deadline) -> int | None:
-        """Send what is due by `deadline`; returns how much is still pending. (Not called yet in this version.)"""
+        """Send what is due by `deadline`; returns how many records are still pending, counted from the newest (None: none).
 
-    def on_restore(self, event: Any) -> None:
-        """A snapshot was resumed, or time jumped. Budget 50 ms. (Not called yet in this version.)"""
+        Called by the flush strategy (``EXTENSION_KIT_FLUSH``) and at SHUTDOWN. Raising, or not returning in time, means that
+        nothing was delivered.
+        """
+
+    def on_restore(self, event: Restore) -> None:
+        """A snapshot was resumed, or time jumped; comes before the `on_invoke` of the invocation in which it shows.
+        Budget 50 ms.
+        """
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
         """The environment ends; be done by `deadline`."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DROPPED",
     "MALFORMED",
+    "REPORT_MISSING",
     "CLASSES",
     "ExtensionState",
     "InitReport",
@@ -39,11 +40,13 @@ __all__ = [
     "Start",
     "Subscribed",
     "make",
+    "notice",
 ]
 
-#: types of our own: what the kit had to drop, and what it could not read
+#: types of our own: what the kit had to drop, what it could not read, what the platform did not send before the end
 DROPPED = "extension-kit.dropped"
 MALFORMED = "extension-kit.malformed"
+REPORT_MISSING = "extension-kit.reportMissing"
 
 
 class Request(Value):
@@ -414,6 +417,12 @@ class Dropped(LogsDropped):
     type = DROPPED
 
 
+class ReportMissing(_Platform):
+    """The environment ended and this request's ``platform.report`` had not come; ``status`` is unknown."""
+
+    type = REPORT_MISSING
+
+
 class End(_Platform):
     type = "platform.end"
 
@@ -426,7 +435,7 @@ class Malformed(Record):
 
 _ALL = (
     *(FunctionLine, ExtensionLine, InitStart, InitRuntimeDone, InitReport, RestoreStart, RestoreRuntimeDone, RestoreReport),
-    *(Start, RuntimeDone, Report, ExtensionState, Subscribed, LogsSubscribed, LogsDropped, Dropped, End),
+    *(Start, RuntimeDone, Report, ExtensionState, Subscribed, LogsSubscribed, LogsDropped, Dropped, ReportMissing, End),
 )  # fmt: skip
 #: the class of each type that is known, by the type as it is written
 CLASSES: dict[bytes, type[Record]] = {one.type.encode(): one for one in _ALL}
@@ -437,6 +446,16 @@ def make(raw: bytes, request: Request = NO_REQUEST, batch: int = 0, index: int =
     kind = type_of(raw)
     found = CLASSES.get(kind, Record if kind else Malformed)
     return tuple.__new__(found, (raw, request, batch, index))
+
+
+def notice(kind: str, at_ms: int, **fields: int | str) -> Record:
+    """A record of the kit's own, of type ``extension-kit.<kind>``; it stands in no batch."""
+    from json import dumps
+
+    from extension_kit.protocol.timestamps import format_ms
+
+    content = {"time": format_ms(at_ms), "type": f"extension-kit.{kind}", "record": fields}
+    return make(dumps(content, separators=(",", ":")).encode())
 
 
 def _object(raw: bytes) -> Mapping[str, Any]:

@@ -15,10 +15,17 @@ from extension_kit.protocol.extensions_api import choose_events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from extension_kit.events import Invoke, Registration, Shutdown
+    from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
+    from extension_kit.flusher import Flusher
     from extension_kit.host import Hosted
+    from extension_kit.io.freeze import FreezeWatch
+    from extension_kit.settings import KitSettings
+    from extension_kit.telemetry import Telemetry
+
+    Event = Invoke | Shutdown | UnknownEvent
 
 __all__ = ["run"]
 
@@ -54,30 +61,17 @@ def run(*plugins: Any, name: str = "") -> NoReturn:
     if extension.must_crash:
         client.report_error("init", "Extension.PluginFailed")
         _exit(1)
+    extension.open_telemetry(client, address)
     extension.start()
-    _exit(_loop(client, extension))
+    if extension.is_managed:
+        _exit(_loop(lambda: extension.serve(lambda: _next(client, extension)), client, extension))
+    _exit(_loop(lambda: _next(client, extension), client, extension))
 
 
-def _loop(client: ExtensionsClient, extension: _Extension) -> int:
+def _loop(next_event: Callable[[], Event | None], client: ExtensionsClient, extension: _Extension) -> int:
     """From one event to the next; returns the exit status."""
-    wait = 0.0
-    reported = False
     while True:
-        try:
-            event = client.next()
-        except PlatformGone as error:
-            _say(extension.name, f"{error}: shutting down")
-            extension.drain(None)
-            return 1
-        except RemoteProtocolError as error:
-            # Ours to mend, never the function's to suffer: say it once, try again ever more slowly.
-            if not reported:
-                _say(extension.name, f"{error}: trying again, slowly")
-                reported = True
-            wait = min(wait * 2 or _BACK_OFF[0], _BACK_OFF[1])
-            extension.clock.sleep(wait)
-            continue
-        wait = 0.0
+        event = next_event()
         kind = type(event).__name__
         if kind == "Invoke":
             extension.invoke(event)  # type: ignore[arg-type]
@@ -87,6 +81,27 @@ def _loop(client: ExtensionsClient, extension: _Extension) -> int:
         elif kind == "Shutdown":
             extension.drain(event)  # type: ignore[arg-type]
             return 0
+        elif event is None:
+            extension.drain(None)
+            return 1
+
+
+def _next(client: ExtensionsClient, extension: _Extension) -> Event | None:
+    """The next event, however often it must be asked for; None where the platform is gone."""
+    wait = 0.0
+    while True:
+        try:
+            return client.next()
+        except PlatformGone as error:
+            _say(extension.name, f"{error}: shutting down")
+            return None
+        except RemoteProtocolError as error:
+            # Ours to mend, never the function's to suffer: say it once, try again ever more slowly.
+            if not extension.refusal_was_told:
+                extension.refusal_was_told = True
+                _say(extension.name, f"{error}: trying again, slowly")
+            wait = min(wait * 2 or _BACK_OFF[0], _BACK_OFF[1])
+            extension.clock.sleep(wait)
 
 
 class _Extension:
@@ -97,6 +112,13 @@ class _Extension:
         self.registration: Registration | None = None
         self.hosted: list[Hosted] = []
         self.must_crash = False
+        self.refusal_was_told = False
+        self.is_managed = False
+        self._settings: KitSettings | None = None
+        self._telemetry: Telemetry | None = None
+        self._flusher: Flusher | None = None
+        self._watch: FreezeWatch | None = None
+        self._init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
         self._specs = list(specs)
         self._crash_on_failure = False
         self._invoke_wanted = False
@@ -134,6 +156,7 @@ class _Extension:
         settings, warnings = self._kit_settings()
         for line in warnings:
             _say(self.name, line)
+        self._settings = settings
         self._crash_on_failure = settings.on_failure == "crash"
         for spec in self._specs:
             hosted = spec if isinstance(spec, Hosted) or spec is None else self._load_one(spec)
@@ -172,6 +195,27 @@ class _Extension:
         context = Context(plugin.name, variables, log, self.clock, settings)
         return Hosted(plugin, context, lambda text: _say(self.name, text))
 
+    def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
+        """Subscribe where a plug-in wants it: after the first ``next`` it would be too late."""
+        wanted = any(one.plugin.telemetry or "on_runtime_done" in one.hooks for one in self.hosted)
+        assert self._settings is not None
+        if wanted:
+            from extension_kit.telemetry import Telemetry
+
+            self._telemetry = Telemetry(
+                self.name, self.hosted, self._settings, self._init_type, lambda text: _say(self.name, text), self.clock
+            )
+            self._telemetry.open(client, address)
+        if wanted or any("flush" in one.hooks for one in self.hosted):
+            from extension_kit.flusher import Flusher
+
+            self._flusher = Flusher(self.hosted, self._telemetry, self._settings, self.clock)
+            self.is_managed = self._init_type == "lambda-managed-instances"
+        if any("on_restore" in one.hooks for one in self.hosted):
+            from extension_kit.io.freeze import FreezeWatch
+
+            self._watch = FreezeWatch(self.clock)
+
     def start(self) -> None:
         """The plug-ins' ``start`` hooks, beside the runtime's own start."""
         from extension_kit.host import call_all
@@ -183,12 +227,41 @@ class _Extension:
         self.must_crash = self.must_crash or (self._crash_on_failure and failures > 0)
 
     def invoke(self, event: Invoke) -> None:
-        """The plug-ins' ``on_invoke`` hooks."""
+        """The plug-ins' ``on_invoke`` hooks; then whatever the flush strategy wants done before the next event."""
+        if self._watch is not None:
+            self._restored(self._watch.jumped_ms())
         if self._invoke_wanted:
             from extension_kit.host import call_all
 
             failures = call_all(self.hosted, "on_invoke", event)
             self.must_crash = self._crash_on_failure and failures > 0
+        if self._flusher is not None:
+            self._flusher.invoked(event)
+
+    def _restored(self, jumped_ms: int) -> None:
+        """``on_restore``, where the clocks say so, and before the first invocation of a snapshot in any case."""
+        first, self._init_type = self._init_type == "snap-start", ""
+        if first or jumped_ms:
+            from extension_kit.events import Restore
+            from extension_kit.host import call_all
+
+            call_all(self.hosted, "on_restore", Restore("snapshot" if first else "clock", jumped_ms))
+
+    def serve(self, wait_for_event: Callable[[], Event | None]) -> Event | None:
+        """Managed Instances have one event, SHUTDOWN; until it comes the plug-ins are served from here."""
+        import _thread
+
+        assert self._flusher is not None
+        flusher: Flusher = self._flusher
+        events: list[Event | None] = []
+
+        def wait() -> None:
+            events.append(wait_for_event())
+            flusher.wake()
+
+        _thread.start_new_thread(wait, ())
+        flusher.serve(lambda: bool(events))
+        return events[0]
 
     def drain(self, event: Shutdown | None) -> None:
         """The plug-ins' ``on_shutdown`` hooks, until the deadline. Without an event the platform is gone: a failure."""
@@ -201,10 +274,16 @@ class _Extension:
         at_ms = event.deadline_ms or self.clock.wall_ms() + _DRAIN_MS
         deadline = Deadline(at_ms, self.clock.wall_ms, _DRAIN_MARGIN_MS, f"shutdown ({event.reason})")
         seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
+        if self._flusher is not None:
+            self._flusher.drain(self.clock.wall_ms() + int(seconds * 1000), event.deadline_ms > 0)
+            seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
         for hosted in self.hosted:
             line = hosted.account()
             if line:
+                _say(self.name, line)
+        if self._telemetry is not None and self._telemetry.hears:
+            for line in self._telemetry.account():
                 _say(self.name, line)
 
 

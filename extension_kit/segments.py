@@ -108,7 +108,7 @@ class Folder:
     # batches
 
     def append(self, seq: int, crc: int, body: bytes, instead: Stored | None = None) -> Stored:
-        """Write one batch; on an error nothing of it stays. ``instead``: a larger one that it replaces; it may use the floor."""
+        """Write one batch; on an error nothing of it stays. ``instead``: a larger one that it replaces (no floor then)."""
         if self._writing < 0 or self._length >= SEGMENT_BYTES:
             self._rotate()
         if instead is None and self.free_bytes() < FREE_FLOOR_BYTES + len(body):

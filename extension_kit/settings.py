@@ -30,6 +30,7 @@ from extension_kit.declarations import (
     comma_list,
     duration,
     flag,
+    flush_strategy,
     integer,
     number,
     text,
@@ -209,5 +210,30 @@ class KitSettings(Settings):
         "idle",
         ("idle", "crash"),
         help="After a failure: keep answering Lambda and do nothing else (idle), or end the environment (crash).",
+    )
+    flush = flush_strategy(
+        "adaptive", help="When plug-ins send what they hold; see the page on flushing (`extension_kit/flush.py`)."
+    )
+    flush_margin_ms = integer(
+        150,
+        minimum=0,
+        maximum=10_000,
+        unit="ms",
+        help="Kept free before an invocation's deadline, whatever is pending.",
+    )
+    spool_max_bytes = byte_size(
+        67_108_864,
+        minimum=1_048_576,
+        maximum=8_589_934_592,
+        help="Telemetry that is kept under /tmp until it is delivered; at most a quarter of what is free there.",
+    )
+    spool_memory_bytes = byte_size(
+        4_194_304,
+        minimum=262_144,
+        maximum=268_435_456,
+        help="Telemetry that a plug-in may hold before it has sent it; also what is kept where /tmp cannot be written.",
+    )
+    telemetry_port = integer(
+        0, minimum=0, maximum=65_535, help="Port of the telemetry listener; 0: any free one, which never collides."
     )
     plugins = comma_list((), help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.")

@@ -43,6 +43,8 @@ class Spool:
         self.duplicates = 0
         self.malformed = 0
         self.why_memory = ""  # why not all of it is safe from a crash
+        self.context: Callable[[int], str] = lambda _seq: ""  # what the state says beside, about the oldest batch
+        self.restored_context = ""
         self._owner = owner
         self._max_bytes = max_bytes
         self._memory_bytes = memory_bytes
@@ -161,9 +163,10 @@ class Spool:
 
     # the loop's thread
 
-    def next_batch(self, cursor: Cursor) -> tuple[int, bytes] | None:
+    def next_batch(self, cursor: Cursor, known: int = 0) -> tuple[int, bytes] | None:
         """The first batch that `cursor` has not been handed wholly, and its bytes; None where there is none.
 
+        The bytes of batch `known` are with the caller already: b"" stands for them.
         Bytes that cannot be read any more are dropped and counted: by then it is too late for anything else.
         """
         with self._lock:
@@ -171,7 +174,7 @@ class Spool:
                 stored = self._batches.get(cursor.next_seq)
                 if stored is not None:
                     try:
-                        body = self._read(stored)
+                        body = b"" if stored.seq == known else self._read(stored)
                         cursor.in_hand = stored.seq
                         return stored.seq, body
                     except OSError as error:
@@ -192,18 +195,25 @@ class Spool:
             cursor.take_back()
 
     def acknowledge(self, cursor: Cursor, pending: int = 0) -> None:
-        """See `Cursor.acknowledge`; the new state is on disk when this returns, and what nobody needs is gone."""
+        """See `Cursor.acknowledge`; a process that comes after us knows of it once `commit` was called."""
         with self._lock:
             cursor.acknowledge(pending)
-            self._release()
-            self._save()
 
     def lose(self, cursor: Cursor, reason: str, everything: bool = False) -> None:
         """See `Cursor.lose`."""
         with self._lock:
             cursor.lose(reason, everything)
+
+    def commit(self) -> None:
+        """Write the state, and let go of what nobody needs any more."""
+        with self._lock:
             self._release()
             self._save()
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest batch that somebody may still want."""
+        return min((cursor.seq for cursor in self.cursors), default=self._next)
 
     def behind(self, cursor: Cursor) -> bool:
         """Whether there are batches that `cursor` has not been handed."""
@@ -228,7 +238,7 @@ class Spool:
 
     def _release(self) -> None:
         """Let go of the batches that every plug-in is done with."""
-        wanted = min((cursor.seq for cursor in self.cursors), default=self._next)
+        wanted = self.oldest
         while self._batches and (seq := next(iter(self._batches))) < wanted:
             self._remove(self._batches.pop(seq))
         self._sweep()
@@ -327,7 +337,7 @@ class Spool:
     def _save(self) -> None:
         if self._folder is None:
             return
-        lines = [f"owner {self._owner}", f"next {self._next}"]
+        lines = [f"owner {self._owner}", f"next {self._next}", f"context {self.context(self.oldest)}"]
         lines += [f"count {name} {getattr(self, name)}" for name in ("duplicates", "malformed")]
         for cursor in self.cursors:
             lines.append(f"cursor {cursor.seq} {cursor.index} {cursor.acknowledged} {cursor.name}")
@@ -346,7 +356,9 @@ class Spool:
         by_name = {cursor.name: cursor for cursor in self.cursors}
         for line in state.splitlines()[1:]:
             kind, *fields = line.split(" ")
-            if kind == "next":
+            if kind == "context":
+                self.restored_context = " ".join(fields)
+            elif kind == "next":
                 self._next = max(self._next, int(fields[0]))
             elif kind == "count":
                 setattr(self, fields[0], int(fields[1]))

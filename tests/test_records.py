@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from extension_kit import records
 from extension_kit.protocol import telemetry
-from extension_kit.protocol.timestamps import parse_ms
+from extension_kit.protocol.timestamps import format_ms, parse_ms
 
 EXAMPLES = int(os.environ.get("KIT_TESTS_FUZZ_EXAMPLES", "200"))
 JSON = st.recursive(
@@ -163,6 +163,13 @@ def test_times_are_those_of_datetime(moment, zone):
     wanted = (whole.days * 86_400 + whole.seconds) * 1000 + moment.microsecond // 1000
 
     assert parse_ms(text + zone) == wanted
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.integers(parse_ms("0001-01-01T00:00:00Z"), parse_ms("9999-12-31T23:59:59.999Z")))
+def test_a_time_that_is_written_is_read_back(ms):
+    """The inverse."""
+    assert parse_ms(format_ms(ms)) == ms
 
 
 @pytest.mark.parametrize(

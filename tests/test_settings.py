@@ -302,7 +302,7 @@ def test_the_table_names_all_there_is_to_know() -> None:
 
 def test_the_kit_knows_its_own_variables_of_today_and_tomorrow() -> None:
     environ = {name.replace("*", "S3"): "" for name in KNOWN_KIT_VARIABLES}
-    assert KitSettings.parse({**environ, "EXTENSION_KIT_FLUSH": "periodic,5"}) == (KitSettings(), ())
+    assert KitSettings.parse({**environ, "EXTENSION_KIT_FLUSH": "Periodic, 5"}) == (KitSettings(flush="periodic,5"), ())
     settings, (line,) = KitSettings.parse(
         {"EXTENSION_KIT_LOG_LEVEL": "INFO", "EXTENSION_KIT_PLUGINS": "a, b", "EXTENSION_KIT_ONFAILURE": "crash"}
     )

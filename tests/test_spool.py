@@ -63,6 +63,7 @@ def test_what_was_stored_survives_the_process(folder):
         assert first.store(body)
     assert [json.loads(piece)["record"] for piece in take(first, first.cursors[0])] == ["a", "b"]
     first.acknowledge(first.cursors[0], pending=1)
+    first.commit()
     _release_lock(first)
 
     second = open_spool(folder)
@@ -80,6 +81,7 @@ def test_a_batch_that_is_posted_again_is_recognised(folder):
     assert not kept.store(batch("a"))
     take_all(kept, kept.cursors[0])
     kept.acknowledge(kept.cursors[0])
+    kept.commit()
     assert not kept.store(batch("a"))
     _release_lock(kept)
     again = open_spool(folder)
@@ -107,10 +109,12 @@ def test_segments_go_when_everybody_is_done_with_them(folder):
         kept.store(batch(f"{number}" * 600_000))
         take_all(kept, fast)
         kept.acknowledge(fast)
+        kept.commit()
     assert len(_segment_files(folder)) == 4
 
     take_all(kept, slow)
     kept.acknowledge(slow)
+    kept.commit()
 
     assert len(_segment_files(folder)) == 2
     assert kept.size == 0
@@ -147,6 +151,7 @@ def test_what_another_environment_left_is_removed(folder):
     kept = open_spool(folder)
     kept.store(batch("a"))
     kept.acknowledge(kept.cursors[0])
+    kept.commit()
     _release_lock(kept)
 
     other = open_spool(folder, owner="somebody else")
@@ -186,6 +191,7 @@ def test_without_a_disk_memory_must_do(folder, monkeypatch, trouble):
     cursor = kept.cursors[0]
     left = len(take_all(kept, cursor))
     kept.acknowledge(cursor)
+    kept.commit()
     assert (cursor.acknowledged, cursor.acknowledged + cursor.dropped_records) == (left, 100)
     assert left > 10
 
@@ -260,6 +266,8 @@ def test_what_a_plugin_holds_is_not_dropped_behind_its_back(folder):
         kept.store(batch(f"{number}" + "y" * 200))
 
     kept.acknowledge(cursor)
+
+    kept.commit()
     assert len(held) == cursor.acknowledged == 3
     assert len(take(kept, cursor)) == 7
 
@@ -287,6 +295,7 @@ def test_records_that_cannot_be_delivered_are_counted(folder):
     assert (cursor.held, cursor.dropped["on_telemetry failed"][0], cursor.seq) == (2, 2, 1)
     take(kept, cursor)
     kept.acknowledge(cursor)
+    kept.commit()
     assert (cursor.acknowledged, cursor.seq) == (4, 4)
     take(kept, cursor, most=1)
     kept.take_back(cursor)
@@ -324,6 +333,7 @@ def test_a_state_that_was_half_written_leaves_the_one_before(folder):
     for _ in range(2):
         take(kept, kept.cursors[0])
         kept.acknowledge(kept.cursors[0])
+        kept.commit()
     generation = kept._folder._generation
     _release_lock(kept)
     path = Path(folder, "state")
@@ -404,6 +414,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(who=st.sampled_from(["all", "function"]), pending=st.integers(0, 4))
     def acknowledge(self, who, pending):
         self.spool.acknowledge(self.cursors[who], pending)
+        self.spool.commit()
         done = max(0, len(self.held[who]) - pending)
         self.acknowledged[who] += self.held[who][:done]
         del self.held[who][:done]

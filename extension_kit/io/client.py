@@ -16,11 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
     from extension_kit.protocol.lifecycle import Lifecycle
+    from extension_kit.protocol.telemetry_api import Subscription
 
 __all__ = ["ExtensionsClient", "PlatformGone"]
 
 _REGISTER_TRIES = 4
 _REGISTER_TIMEOUT = 30.0  # seconds
+_SUBSCRIBE_TIMEOUT = 2.0  # seconds, while the function may be waiting
 _IDENTIFIER = b"\nlambda-extension-identifier:"
 _LENGTH = b"\ncontent-length:"
 _CONNECTION = b"\nconnection:"
@@ -75,6 +77,22 @@ class ExtensionsClient:
             if attempt < _REGISTER_TRIES:
                 time.sleep(0.05 * 2**attempt)
         raise failure
+
+    def subscribe(self, wanted: Subscription) -> tuple[str, str]:
+        """Ask for telemetry, with this schema version: what the answer means (see `telemetry_api`), and its text.
+
+        LocalProtocolError after the first ``next``. A transport error counts as "again".
+        """
+        from extension_kit.protocol import telemetry_api
+
+        self._registered().advance("telemetry")
+        request = telemetry_api.subscribe_request(self._host, self._identifier, wanted)
+        try:
+            status, _head, body = self._exchange(request, _SUBSCRIBE_TIMEOUT)
+        except (OSError, RemoteProtocolError) as error:
+            self.close()
+            return telemetry_api.AGAIN, str(error)
+        return telemetry_api.verdict(status), str(api.parse_refusal("telemetry", status, body))
 
     def next(self) -> Invoke | Shutdown | UnknownEvent:
         """Wait for the next event, without any limit. PlatformGone, or RemoteProtocolError with the refusal's status."""

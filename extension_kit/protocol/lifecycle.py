@@ -57,6 +57,7 @@ RESTORE_ERROR = "RestoreError"
 # steps: requests of the party
 REGISTER = "register"
 NEXT = "next"
+SUBSCRIBE = "telemetry"
 REPORT_INIT_ERROR = "init/error"
 REPORT_EXIT_ERROR = "exit/error"
 RESPOND = "response"
@@ -88,6 +89,7 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
             PROCESS_KILLED: KILLED,
         },
         REGISTERED: {
+            SUBSCRIBE: REGISTERED,
             NEXT: READY,
             REPORT_INIT_ERROR: INIT_ERROR,
             REPORT_EXIT_ERROR: EXIT_ERROR,
@@ -122,6 +124,7 @@ TABLE: dict[str, dict[str, dict[str, str]]] = {
     INTERNAL: {
         STARTED: {REGISTER: REGISTERED},
         REGISTERED: {
+            SUBSCRIBE: REGISTERED,
             NEXT: READY,
             REPORT_INIT_ERROR: INIT_ERROR,
             REPORT_EXIT_ERROR: EXIT_ERROR,

@@ -36,6 +36,7 @@ NAME_TAKEN = Refusal(403, "Extension.InvalidExtensionState", "Extension with thi
 MISSING_IDENTIFIER = Refusal(403, "Extension.MissingExtensionIdentifier", "Missing Lambda-Extension-Identifier header")
 INVALID_IDENTIFIER = Refusal(403, "Extension.InvalidExtensionIdentifier", "Invalid Lambda-Extension-Identifier")
 MISSING_ERROR_TYPE = Refusal(403, "Extension.MissingHeader", "Lambda-Extension-Function-Error-Type not found")
+SUBSCRIPTION_CLOSED = Refusal(403, "Telemetry.SubscriptionClosed", "Telemetry API subscription is closed already")
 CONTAINER_ERROR = Refusal(500, "InternalServerError", "Container error: the execution environment is going away")
 
 
@@ -61,6 +62,11 @@ def invalid_state(who: str, state: str, wanted: str) -> Refusal:
         "Extension.InvalidExtensionState",
         f"State transition from {state} to {wanted} failed for extension {who}. Error: State transition is not allowed",
     )
+
+
+def invalid_subscription(why: str) -> Refusal:
+    """A telemetry subscription whose body breaks a rule."""
+    return Refusal(400, "ValidationError", why)
 
 
 # Runtime API ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["parse_ms"]
+__all__ = ["format_ms", "parse_ms"]
 
 
 def parse_ms(text: str) -> int | None:
@@ -26,6 +26,21 @@ def parse_ms(text: str) -> int | None:
         return None
     seconds = _days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second
     return seconds * 1_000 + int((fraction + "000")[:3]) - offset_ms
+
+
+def format_ms(ms: int) -> str:
+    """Epoch milliseconds as the platform writes them: ``2026-11-23T08:00:00.700Z``."""
+    days, rest = divmod(ms, 86_400_000)
+    # The inverse of `_days`: eras of 400 years that begin with a March.
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
+    day_of_year = day - (365 * year + year // 4 - year // 100)
+    month = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += era * 400 + (month <= 2)
+    clock = (rest // 3_600_000, rest // 60_000 % 60, rest // 1_000 % 60, rest % 1_000)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (year, month, day, *clock)
 
 
 def _zone(clock: str) -> tuple[str, int | None]:

@@ -1,0 +1,196 @@
+"""Carries out what the flush policy decides: for an invocation, for Managed Instances, and when the environment ends.
+
+It stands between an event and the next ``next``. While it works nothing is in flight that a freeze could cut: the hooks that it
+calls have ended, or were left to themselves after their deadline, when it returns.
+"""
+
+from __future__ import annotations
+
+from extension_kit.flush import FLUSH, HISTORY, NEXT, Policy, Situation, decide
+from extension_kit.protocol.deadline import Deadline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from extension_kit.events import Invoke
+    from extension_kit.flush import Decision
+    from extension_kit.host import Hosted
+    from extension_kit.io.clock import Clock
+    from extension_kit.records import Record
+    from extension_kit.settings import KitSettings
+    from extension_kit.telemetry import Telemetry
+
+__all__ = ["Flusher"]
+
+
+class Flusher:
+    """``telemetry`` may be None: then a plug-in's ``flush`` is called beside the next invocation, and at SHUTDOWN."""
+
+    def __init__(self, hosted: list[Hosted], telemetry: Telemetry | None, settings: KitSettings, clock: Clock) -> None:
+        self.telemetry = telemetry
+        self.last_request = ""
+        self._hosted = hosted
+        self._clock = clock
+        self._policy = Policy.parse(settings.flush)
+        self._margin_ms = settings.flush_margin_ms
+        self._flushing = [one for one in hosted if "flush" in one.hooks]
+        self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
+        self._starts: list[int] = []
+        self._durations: list[int] = []
+        self._flushed_ms = 0
+        self._failed = 0
+        self._dirty = False  # something has happened since the last flush, for plug-ins that listen to no telemetry
+        self._heard_at_miss = -1  # batches that had come when an end was last waited for in vain
+
+    # an invocation
+
+    def invoked(self, event: Invoke) -> None:
+        """From INVOKE until nothing stands against asking for the next event."""
+        began_ms = self._clock.wall_ms()
+        self.last_request = event.request_id
+        self._starts = [*self._starts, began_ms][-HISTORY:]
+        while True:
+            self._pump()
+            decision = decide(self._policy, self._situation(event, began_ms))
+            if decision.action == NEXT:
+                break
+            self._carry_out(decision)
+        self._note_a_miss(event)
+        self._dirty = True
+
+    def serve(self, over: Callable[[], bool]) -> None:
+        """Managed Instances: from the start until ``over()``. Nothing ever freezes, so there is no next to hurry for."""
+        while not over():
+            self._pump()
+            decision = decide(self._policy, self._situation(None, self._clock.wall_ms()))
+            self._carry_out(decision)
+
+    def wake(self) -> None:
+        """End the wait of `serve`, from another thread."""
+        if self.telemetry is not None:
+            self.telemetry.wake()
+
+    def _carry_out(self, decision: Decision) -> None:
+        seconds = (decision.until_ms - self._clock.wall_ms()) / 1000
+        if decision.action == FLUSH:
+            self.flush(decision.reason, decision.until_ms)
+        elif self.telemetry is not None:
+            self.telemetry.wait(seconds)
+        else:
+            self._clock.sleep(max(0.0, seconds))
+
+    def _situation(self, event: Invoke | None, began_ms: int) -> Situation:
+        telemetry = self.telemetry
+        stream = telemetry.stream if telemetry is not None else None
+        request_id = event.request_id if event is not None else ""
+        ended = stream is not None and (request_id in stream.ended or request_id in stream.reported)
+        return Situation(
+            now_ms=self._clock.wall_ms(),
+            invoked_ms=began_ms,
+            # Local tools may leave the deadline out: a second is what any function has.
+            deadline_ms=(event.deadline_ms or began_ms + 1_000 + self._margin_ms) if event is not None else 0,
+            margin_ms=self._margin_ms,
+            hears=self._hears(),
+            sign=ended or (stream is not None and request_id in stream.started),
+            ended=ended,
+            pending=self._pending(),
+            flushed_ms=self._flushed_ms,
+            failed=self._failed,
+            wants_end=self._wants_end,
+            starts=tuple(self._starts),
+            durations=tuple(self._durations),
+        )
+
+    def _hears(self) -> str:
+        """See `Situation.hears`."""
+        if self.telemetry is None or not self.telemetry.hears:
+            return "no"
+        return "silent" if self.telemetry.received == self._heard_at_miss else "yes"
+
+    def _pending(self) -> bool:
+        if not any(one.has("flush") for one in self._flushing):
+            return False
+        return self._dirty or (self.telemetry is not None and self.telemetry.pending)
+
+    def _note_a_miss(self, event: Invoke) -> None:
+        """An end that was waited for in vain is not waited for again until the stream has said something."""
+        if self.telemetry is None or not self.telemetry.hears or self._policy.kind == "periodic":
+            return
+        stream = self.telemetry.stream
+        if stream is None or event.request_id not in stream.ended:
+            self._heard_at_miss = self.telemetry.received
+
+    def _pump(self) -> None:
+        if self.telemetry is not None and self.telemetry.hears:
+            self.telemetry.pump(self._on_done)
+
+    def _on_done(self, record: Record) -> None:
+        from extension_kit.host import call_all
+
+        duration = record.duration_ms  # type: ignore[attr-defined]
+        if duration is not None:
+            self._durations = [*self._durations, int(duration)][-HISTORY:]
+        if self._wants_end:
+            call_all([one for one in self._hosted if not one.busy], "on_runtime_done", record)
+
+    # a flush
+
+    def flush(self, reason: str, until_ms: int) -> bool:
+        """Every plug-in's ``flush``, side by side, until `until_ms` (epoch); whether nothing was left behind."""
+        from extension_kit.host import call_all
+
+        wanted = [one for one in self._flushing if one.has("flush") and not one.busy]
+        deadline = Deadline(until_ms, self._clock.wall_ms, 0, reason)
+        failures = {one: one.failures + one.overruns for one in wanted}
+        for one in wanted:
+            one.result = None
+        call_all(wanted, "flush", reason, deadline, seconds=max(0.0, deadline.remaining_ms() / 1000))
+
+        def failed(one: Hosted) -> bool:
+            return one not in failures or one.failures + one.overruns > failures[one]
+
+        if self.telemetry is not None and self.telemetry.hears:
+            self.telemetry.settle(self.telemetry.consumers, failed)
+        left = any(failed(one) or _is_pending(one.result) for one in self._flushing)
+        self._failed = self._failed + 1 if left else 0
+        self._flushed_ms = self._clock.wall_ms()
+        self._dirty = False
+        return not left
+
+    # the end
+
+    def drain(self, limit_ms: int, more_may_come: bool = True) -> None:
+        """What is still to come is waited for a little, then everything goes out. ``limit_ms``: epoch, for all of it."""
+        from extension_kit.protocol.drain import plan_drain
+
+        self._pump()
+        plan = plan_drain(self._clock.wall_ms(), limit_ms, more_may_come and self._report_is_missing())
+        while self._report_is_missing() and (left := plan.linger_until_ms - self._clock.wall_ms()) > 0:
+            assert self.telemetry is not None
+            self.telemetry.wait(left / 1000)
+            self._pump()
+        if self._report_is_missing():
+            self._tell_report_missing()
+        self._dirty = True
+        while self._pending() and self._clock.wall_ms() < plan.flush_until_ms:
+            if not self.flush("shutdown", plan.flush_until_ms):
+                break  # it had all the time there was, or says itself that it cannot
+            self._pump()
+
+    def _report_is_missing(self) -> bool:
+        if self.telemetry is None or self._hears() != "yes" or not self.last_request:
+            return False
+        stream = self.telemetry.stream
+        return stream is not None and self.last_request not in stream.reported
+
+    def _tell_report_missing(self) -> None:
+        from extension_kit.records import notice
+
+        assert self.telemetry is not None
+        record = notice("reportMissing", self._clock.wall_ms(), requestId=self.last_request, status="unknown")
+        self.telemetry.tell(record)
+
+
+def _is_pending(result: object) -> bool:
+    return isinstance(result, int) and result > 0
