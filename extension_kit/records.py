@@ -213,6 +213,11 @@ class _Platform(Record):
         return _text(self._fields, "requestId")
 
     @property
+    def late(self) -> bool:
+        """Never: platform events name their request themselves."""
+        return False
+
+    @property
     def status(self) -> str:
         """success, failure, error, timeout; "" where it is not told."""
         return _text(self._fields, "status")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _JSON = (b"Content-Type", b"application/json")
 #: The receipt of both APIs for what was reported.
 OK = Answer(202, (_JSON,), b'{"status":"OK"}\n')
+#: To a telemetry subscription: a JSON string, as AWS's emulator sends it.
+SUBSCRIBED = Answer(200, ((b"Content-Type", b"text/plain; charset=utf-8"),), b'"OK"')
 #: What ends a wait in ``restore/next``: nothing but the status counts.
 RESTORED = Answer(200)
 

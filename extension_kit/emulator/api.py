@@ -20,6 +20,7 @@ from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Phase, R
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
 from extension_kit.protocol import runtime_api as calls
+from extension_kit.protocol import telemetry_api as api
 from extension_kit.protocol.runtime_api import Answer
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class RuntimeApi:
             calls.EXTENSION_NEXT: self._extension_next,
             calls.EXTENSION_INIT_ERROR: self._extension_error,
             calls.EXTENSION_EXIT_ERROR: self._extension_error,
-            calls.TELEMETRY: self._not_supported,
+            calls.TELEMETRY: self._telemetry,
             calls.LOGS: self._not_supported,
             calls.RUNTIME_NEXT: lambda _exchange, _call, reply: runtime.next(reply),
             calls.RUNTIME_RESPONSE: self._response,
@@ -150,6 +151,26 @@ class RuntimeApi:
             return
         step = lc.REPORT_INIT_ERROR if call.name == calls.EXTENSION_INIT_ERROR else lc.REPORT_EXIT_ERROR
         self._extensions.error(party, step, error_type, reply)
+
+    def _telemetry(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
+        profile = self._platform.profile
+        if "telemetry-unsupported" in profile.faults:
+            self._not_supported(exchange, call, reply)
+            return
+        party = self._identified(exchange, reply)
+        if party is None:
+            return
+        schemas = api.ladder(profile.init_type)[int(profile.faults.value("telemetry-refused", "count")) :]
+        try:
+            wanted = api.parse_subscription(json.loads(exchange.body), schemas)
+        except ValueError as error:
+            wanted = f"failed to parse JSON: {error}"
+        if isinstance(wanted, str):
+            refusal = refusals.invalid_subscription(wanted)
+            self._world.record("refused", status=400, error_type=refusal.error_type, detail=wanted)
+            reply.send(refused(refusal))
+        else:
+            self._extensions.subscribe(party, wanted, reply)
 
     def _not_supported(self, _exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
         api = "Telemetry" if call.name == calls.TELEMETRY else "Logs"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from extension_kit.emulator.model import Invocation, Reply
     from extension_kit.emulator.platform import Platform
     from extension_kit.protocol.http1 import Headers
+    from extension_kit.protocol.telemetry_api import Subscription
 
 
 class ExtensionCalls:
@@ -57,6 +58,20 @@ class ExtensionCalls:
         if len(registry.extensions()) >= MAX_EXTENSIONS:
             return refusals.TOO_MANY_EXTENSIONS
         return None
+
+    def subscribe(self, party: Party, subscription: Subscription, reply: Reply) -> None:
+        """Telemetry, between registration and the first next."""
+        platform = self._platform
+        if not party.lifecycle.allows(lc.SUBSCRIBE):
+            _refuse(platform, reply, refusals.SUBSCRIPTION_CLOSED)
+        elif platform.world.is_subscribed(party):
+            _refuse(platform, reply, refusals.SUBSCRIBED_ALREADY)
+        else:
+            party.lifecycle.advance(lc.SUBSCRIBE)
+            types, schema = list(subscription.types), subscription.schema
+            reply.send(answers.SUBSCRIBED)
+            platform.world.record("telemetry_subscribed", party=party.name, types=types, schema=schema)
+            platform.world.subscribe(party, subscription)
 
     def next(self, party: Party, reply: Reply) -> None:
         """An extension is done with init or with its event, and waits for the next one."""
@@ -100,6 +115,7 @@ class RuntimeCalls:
         if runtime is not None:
             runtime.lifecycle.advance(step)
             runtime.waiting = reply
+            self._platform.runtime_done()
             self._platform.progress()
 
     def response(self, request_id: str, headers: Headers, body: bytes, trailers: Headers, reply: Reply) -> None:

@@ -17,13 +17,17 @@ import uuid
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.emulator import layers, namespaces, processes, variables
 from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi, new_trace
+from extension_kit.emulator.delivery import Carrier
 from extension_kit.emulator.model import Invocation, LaunchError, Party, Phase, Profile, Result
+from extension_kit.emulator.narrator import Narrator
 from extension_kit.emulator.platform import Platform
 from extension_kit.emulator.record import Record
+from extension_kit.emulator.telemetry import Source
 from extension_kit.errors import ConfigError
 from extension_kit.io.loop import Loop
 from extension_kit.io.server import Server, bind
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from extension_kit.emulator.model import Cancellable
+    from extension_kit.protocol.telemetry_api import Subscription
 
 _RUNTIME_API_PORT = 9001  # the port that Lambda and its emulator use; reserved there
 _STREAM_LIMIT = 210 * 1024 * 1024  # bytes; Lambda streams up to 200 MB
@@ -69,6 +74,9 @@ class Environment:
         self._place: namespaces.NamespaceThread | None = None
         self._network = ""
         self.platform = Platform(self, profile)
+        self._narrator = Narrator(profile, self.now_ms, self._peak_bytes)
+        self._carrier = Carrier(self._loop, self._enter, self.now_ms)
+        self.telemetry = Source(self._carrier, profile.faults, Random(profile.seed), profile.json_logs)
         self._thread = threading.Thread(target=self._loop.run, name="environment", daemon=True)
         try:
             self._build()
@@ -174,6 +182,7 @@ class Environment:
         if self._thread.is_alive():
             self._loop.stop()
             self._thread.join()
+        self._carrier.close()
         for server in (getattr(self, "_api", None), getattr(self, "_endpoint", None)):
             if server is not None:
                 server.close()
@@ -209,9 +218,12 @@ class Environment:
     def extension_names(self) -> list[str]:
         return self._extension_names
 
+    def _enter(self, function: Callable[[], Any]) -> Any:
+        """Run ``function()`` where the environment's processes are."""
+        return self._place.call(function) if self._place is not None else function()
+
     def start_process(self, command: list[str], cwd: str, environ: dict[str, str], program: Path) -> processes.Process:
-        enter = self._place.call if self._place is not None else (lambda function: function())
-        return processes.Process(processes.launch(command, cwd, environ, enter, program))
+        return processes.Process(processes.launch(command, cwd, environ, self._enter, program))
 
     def start_party(self, party: Party) -> processes.Process:
         if party.kind == lc.RUNTIME:
@@ -260,12 +272,14 @@ class Environment:
             self._frozen = True
             self._signal_alive(signal.SIGSTOP)
             self.record("freeze")
+            self.telemetry.freeze()
 
     def thaw(self) -> None:
         if self._frozen:
             self._frozen = False
             self._signal_alive(signal.SIGCONT)
             self.record("thaw")
+            self.telemetry.thaw()
 
     def _signal_alive(self, number: int) -> None:
         for party, process in self._processes.items():
@@ -284,12 +298,33 @@ class Environment:
     def new_id(self) -> str:
         return str(uuid.uuid4())
 
+    def subscribe(self, party: Party, subscription: Subscription) -> None:
+        self.telemetry.subscribe(party.name, subscription)
+
+    def is_subscribed(self, party: Party) -> bool:
+        return self.telemetry.is_subscribed(party.name)
+
     def record(self, kind: str, **fields: Any) -> None:
         self.log.add(kind, **fields)
         if kind in ("invoke_end", "shutdown_start"):
             for party, process in self._processes.items():
                 if party.alive:
                     process.look()
+        self._tell(kind, fields)
+
+    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
+        """What happens, as telemetry."""
+        if kind == "log":
+            self.telemetry.emit(fields["source"], fields["text"])
+        for told, record in self._narrator.tell(kind, fields, self.platform.registry):
+            self.telemetry.emit(told, record)
+        if kind == "process_exit" and fields["party"] == "runtime":
+            self.telemetry.flush()
+        elif kind == "shutdown_end":
+            self.telemetry.reset()
+
+    def _peak_bytes(self) -> int:
+        return sum(process.peak_bytes for party, process in self._processes.items() if party.alive)
 
 
 def runtime_command(layout: Layout, handler: str) -> tuple[list[str], Path]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from extension_kit.emulator.faults import Faults
 from extension_kit.protocol.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from extension_kit.protocol.runtime_api import Answer
+    from extension_kit.protocol.telemetry_api import Subscription
 
 ON_DEMAND = "on-demand"
 PROVISIONED = "provisioned-concurrency"
@@ -129,6 +131,14 @@ class Profile:
     restore_limit: float = 10.0  # for a function's hooks after a restore (AWS docs, SnapStart runtime hooks)
     runtime_share_ms: int = 300
     freeze: bool = True
+    json_logs: bool = False  # the function's log format is JSON: lines that are objects are told as objects
+    seed: int = 0  # of the times that Lambda leaves open: when a report is written
+    faults: Faults = field(default_factory=Faults)
+
+    @property
+    def freezes(self) -> bool:
+        """Managed Instances run on between invocations."""
+        return self.freeze and self.init_type != MANAGED_INSTANCES
 
     @property
     def arn(self) -> str:
@@ -156,3 +166,5 @@ class World(Protocol):
     def call_later(self, seconds: float, call: Callable[[], object]) -> Cancellable: ...
     def new_id(self) -> str: ...
     def record(self, kind: str, **fields: Any) -> None: ...
+    def subscribe(self, party: Party, subscription: Subscription) -> None: ...
+    def is_subscribed(self, party: Party) -> bool: ...

@@ -82,7 +82,7 @@ class Platform:
         if self.phase == Phase.READY:
             if self._queue:
                 self._begin_invoke(self._queue.pop(0))
-            elif self.profile.freeze:
+            elif self.profile.freezes:
                 self.world.freeze()
         elif self.phase == Phase.COLD and self._queue:
             if self._init_phase == "invoke":
@@ -209,6 +209,7 @@ class Platform:
             return
         self.phase = Phase.INVOKE
         self._set_timer((invocation.deadline_ms - self.world.now_ms()) / 1000, self._invoke_overran)
+        self.world.record("invoke_given", request_id=invocation.request_id, trace=invocation.trace)
         for party in self.registry.subscribers(lc.INVOKE):
             self._give(party, lc.INVOKE, answers.invoke_event(self.profile, invocation, self.world.new_id()))
         self._give(runtime, lc.INVOKE, answers.runtime_event(self.profile, invocation))
@@ -233,17 +234,29 @@ class Platform:
     def _restore_overran(self) -> None:
         self.healthy = False
         message = f"restore did not end within {self.profile.restore_limit:.0f} seconds"
+        self.world.record("restore_end", status="timeout")
         if self.current is not None:
             self.current.answer(answers.failure(self.current, "Runtime.Unknown", message))
         self._finish_invoke("timeout")
         self._begin_shutdown("timeout", self._reset)
 
-    def _finish_invoke(self, status: str) -> None:
+    def runtime_done(self) -> None:
+        """The runtime asks for work again: the function's code has ended, extensions may still be busy."""
+        if self.phase == Phase.INVOKE and self.current is not None:
+            duration = (self.world.monotonic() - self.current.started) * 1000
+            self.world.record(
+                "runtime_done", request_id=self.current.request_id, status="success", duration_ms=duration
+            )
+
+    def _finish_invoke(self, status: str, error_type: str = "") -> None:
         self._cancel_timer()
         invocation, self.current = self.current, None
         if invocation is not None:
             duration = (self.world.monotonic() - invocation.started) * 1000
-            self.world.record("invoke_end", request_id=invocation.request_id, status=status, duration_ms=duration)
+            more = {"error_type": error_type} if error_type else {}
+            self.world.record(
+                "invoke_end", request_id=invocation.request_id, status=status, duration_ms=duration, **more
+            )
 
     def _invoke_overran(self) -> None:
         self.healthy = False
@@ -288,7 +301,7 @@ class Platform:
         else:
             if self.current is not None:
                 self.current.answer(answers.failure(self.current, error_type, message, party.error_body))
-            self._finish_invoke("error")
+            self._finish_invoke("error", error_type)
             self._begin_shutdown("failure", self._reset)
 
     def _begin_shutdown(self, reason: str, after: Callable[[], None]) -> None:

@@ -61,6 +61,7 @@ def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user
         "AWS_LAMBDA_METADATA_API": api,
         "AWS_LAMBDA_METADATA_TOKEN": metadata_token,
         "AWS_LAMBDA_RUNTIME_API": api,
+        "AWS_LAMBDA_LOG_FORMAT": "JSON" if profile.json_logs else "Text",
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "LAMBDA_TASK_ROOT": task,
         "_HANDLER": profile.handler,

@@ -37,6 +37,7 @@ MISSING_IDENTIFIER = Refusal(403, "Extension.MissingExtensionIdentifier", "Missi
 INVALID_IDENTIFIER = Refusal(403, "Extension.InvalidExtensionIdentifier", "Invalid Lambda-Extension-Identifier")
 MISSING_ERROR_TYPE = Refusal(403, "Extension.MissingHeader", "Lambda-Extension-Function-Error-Type not found")
 SUBSCRIPTION_CLOSED = Refusal(403, "Telemetry.SubscriptionClosed", "Telemetry API subscription is closed already")
+SUBSCRIBED_ALREADY = Refusal(500, "InternalServerError", "Internal Server Error")
 CONTAINER_ERROR = Refusal(500, "InternalServerError", "Container error: the execution environment is going away")
 
 

@@ -37,7 +37,7 @@ REFUSED = "refused"
 class Subscription(Value):
     """What is asked for. ``protocol``: HTTP, or TCP with a port only; ``port`` of the listener; times in ms."""
 
-    __slots__ = ("max_bytes", "max_items", "port", "protocol", "schema", "timeout_ms", "types")
+    __slots__ = ("max_bytes", "max_items", "path", "port", "protocol", "schema", "timeout_ms", "types")
 
     schema: str
     types: tuple[str, ...]
@@ -46,6 +46,7 @@ class Subscription(Value):
     max_bytes: int
     timeout_ms: int
     protocol: str
+    path: str
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Subscription(Value):
         max_bytes: int = LIMITS["maxBytes"][2],
         timeout_ms: int = LIMITS["timeoutMs"][2],
         protocol: str = "HTTP",
+        path: str = "/",
     ) -> None:
         """LocalProtocolError for what the platform would refuse."""
         if not types or any(one not in STREAMS for one in types):
@@ -70,7 +72,7 @@ class Subscription(Value):
                 raise LocalProtocolError(f"buffering.{field} is {value}: {least} to {most} are wanted")
         for name, field_value in (
             *(("schema", schema), ("types", types), ("port", port), ("max_items", max_items), ("max_bytes", max_bytes)),
-            *(("timeout_ms", timeout_ms), ("protocol", protocol)),
+            *(("timeout_ms", timeout_ms), ("protocol", protocol), ("path", path)),
         ):
             set_field(self, name, field_value)
 
@@ -125,8 +127,7 @@ def parse_subscription(content: Any, schemas: tuple[str, ...] = SCHEMAS) -> Subs
     where = _destination(content["destination"])
     if isinstance(where, str):
         return where
-    protocol, port = where
-    return Subscription(tuple(types), port, content["schemaVersion"], *numbers, protocol)
+    return Subscription(tuple(types), where[1], content["schemaVersion"], *numbers, where[0], where[2])
 
 
 def _buffering(buffering: Any) -> tuple[int, int, int] | str:
@@ -141,18 +142,22 @@ def _buffering(buffering: Any) -> tuple[int, int, int] | str:
     return found[0], found[1], found[2]
 
 
-def _destination(destination: Any) -> tuple[str, int] | str:
+def _destination(destination: Any) -> tuple[str, int, str] | str:
+    """Protocol, port and path, or why it is refused."""
     protocol = destination.get("protocol") if isinstance(destination, dict) else None
     if protocol == "TCP" and type(destination.get("port")) is int and 1 <= destination["port"] <= 65_535:
-        return "TCP", int(destination["port"])
+        return "TCP", int(destination["port"]), "/"
     if protocol not in ("HTTP", "TCP"):
         return "/destination/protocol: HTTP or TCP"
     uri = destination.get("URI")
     if not isinstance(uri, str) or not uri.lower().startswith(f"{protocol.lower()}://"):
         return "/destination/URI: http://sandbox.localdomain:PORT is wanted"
-    host, _, port = uri.partition("://")[2].partition("/")[0].rpartition(":")
+    authority, _, path = uri.partition("://")[2].partition("/")
+    host, _, port = authority.rpartition(":")
     if host not in HOSTS:
         return "destination.URI host must be sandbox.localdomain"
     if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 65_535):
         return "destination.URI must name a port, 1 to 65535"
-    return str(protocol), int(port)
+    if not path.isascii() or not path.isprintable() or " " in path:
+        return "destination.URI: the path must be printable ASCII"
+    return str(protocol), int(port), f"/{path}"

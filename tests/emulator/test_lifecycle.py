@@ -377,22 +377,6 @@ loop()
     assert sorted(seen) == ["403 Extension.InvalidExtensionState", "INVOKE", "INVOKE", "SHUTDOWN"]
 
 
-def test_telemetry_answers_as_aws_emulator_does_until_it_is_built(lab):
-    """202 and Telemetry.NotSupported."""
-    script = """
-register()
-api.request("PUT", "/2022-07-01/telemetry", "{}", {"Lambda-Extension-Identifier": identifier})
-answer = api.getresponse()
-say(answer.status, json.loads(answer.read())["errorType"])
-loop()
-"""
-    environment = lab.start(lab.extension("ext", script))
-
-    lab.invoke(environment)
-
-    assert lab.lines(environment, "ext")[0] == "202 Telemetry.NotSupported"
-
-
 def test_an_internal_extension_registers_and_sees_invokes(lab):
     """From inside the runtime's process, with the kit's own function."""
     function = lab.function(

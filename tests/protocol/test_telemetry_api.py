@@ -61,6 +61,7 @@ def test_what_would_be_refused_is_never_sent(wrong):
         ({"destination": {"protocol": "HTTP", "URI": "http://sandbox"}}, "host must be"),
         ({"destination": {"protocol": "HTTP", "URI": "http://sandbox:0"}}, "must name a port"),
         ({"destination": {"protocol": "HTTP", "URI": "http://sandbox:x"}}, "must name a port"),
+        ({"destination": {"protocol": "HTTP", "URI": "http://sandbox:1/a b"}}, "the path must be"),
         ({"destination": {"protocol": "TCP", "port": 0}}, "/destination/URI"),
     ],
 )
@@ -76,6 +77,7 @@ def test_what_the_platform_takes():
     """Defaults are AWS's; TCP has a port or a URI; the short host is as good."""
     plain = api.parse_subscription({key: value for key, value in GOOD.items() if key != "buffering"})
     assert (plain.max_items, plain.max_bytes, plain.timeout_ms, plain.port) == (10_000, 262_144, 1_000, 4243)
+    assert plain.path == "/path"
     assert api.parse_subscription(GOOD | {"destination": {"protocol": "TCP", "port": 99}}).protocol == "TCP"
     tcp = {"protocol": "TCP", "URI": "tcp://sandbox:98"}
     assert api.parse_subscription(GOOD | {"destination": tcp}).port == 98
