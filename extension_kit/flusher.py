@@ -122,8 +122,12 @@ class Flusher:
             self._heard_at_miss = self.telemetry.received
 
     def _pump(self) -> None:
-        if self.telemetry is not None and self.telemetry.hears:
-            self.telemetry.pump(self._on_done)
+        if self.telemetry is None or not self.telemetry.hears:
+            return
+        malformed = self.telemetry.spool.malformed
+        self.telemetry.pump(self._on_done)
+        if self.telemetry.spool.malformed > malformed:
+            self._heard_at_miss = self.telemetry.received  # the end may have been in what could not be read
 
     def _on_done(self, record: Record) -> None:
         from extension_kit.host import call_all

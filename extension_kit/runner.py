@@ -236,7 +236,18 @@ class _Extension:
             failures = call_all(self.hosted, "on_invoke", event)
             self.must_crash = self._crash_on_failure and failures > 0
         if self._flusher is not None:
-            self._flusher.invoked(event)
+            self._guarded(lambda flusher: flusher.invoked(event))
+
+    def _guarded(self, call: Callable[[Flusher], object]) -> None:
+        """A mistake of ours must not end the process either: it is told once, and there is no flushing from then on."""
+        assert self._flusher is not None
+        try:
+            call(self._flusher)
+        except Exception as error:
+            from extension_kit.host import describe
+
+            _say(self.name, f"internal error: {''.join(describe(error))}; no telemetry and no flushing from here on")
+            self._flusher = self._telemetry = None
 
     def _restored(self, jumped_ms: int) -> None:
         """``on_restore``, where the clocks say so, and before the first invocation of a snapshot in any case."""
@@ -260,7 +271,9 @@ class _Extension:
             flusher.wake()
 
         _thread.start_new_thread(wait, ())
-        flusher.serve(lambda: bool(events))
+        self._guarded(lambda flusher: flusher.serve(lambda: bool(events)))
+        while not events:
+            self.clock.sleep(1.0)  # only where serving has failed
         return events[0]
 
     def drain(self, event: Shutdown | None) -> None:
@@ -275,7 +288,8 @@ class _Extension:
         deadline = Deadline(at_ms, self.clock.wall_ms, _DRAIN_MARGIN_MS, f"shutdown ({event.reason})")
         seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         if self._flusher is not None:
-            self._flusher.drain(self.clock.wall_ms() + int(seconds * 1000), event.deadline_ms > 0)
+            limit_ms = self.clock.wall_ms() + int(seconds * 1000)
+            self._guarded(lambda flusher: flusher.drain(limit_ms, event.deadline_ms > 0))
             seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
         for hosted in self.hosted:

@@ -45,6 +45,7 @@ class Ledger:
     sent: dict[str, int] = field(default_factory=dict)
     sent_bytes: int = 0
     batches: int = 0
+    largest: int = 0  # bytes of one batch
     posts: int = 0
     dropped: int = 0
     undelivered: int = 0
@@ -280,6 +281,7 @@ class _Subscriber:
     def _count(self, batch: _Batch) -> None:
         self._ledger.batches += 1
         self._ledger.sent_bytes += len(batch.body)
+        self._ledger.largest = max(self._ledger.largest, len(batch.body))
         for stream in batch.events:
             self._ledger.sent[stream] = self._ledger.sent.get(stream, 0) + 1
 

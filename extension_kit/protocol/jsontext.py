@@ -43,15 +43,18 @@ _scan = _make()
 
 
 def scan(text: str, start: int) -> tuple[Any, int]:
-    """The JSON value that begins exactly at `start`, and where it ends; ValueError where none can be read."""
+    """The JSON value that begins exactly at `start`, and where it ends; ValueError where none can be read.
+
+    The scanner in C raises the error class of ``json``; where nobody has imported that, it ends in a SystemError instead.
+    """
     try:
         if _scan is not None:
             return _scan(text, start)
         import json
 
         return json.JSONDecoder(strict=False).scan_once(text, start)  # type: ignore[no-any-return, attr-defined]
-    except StopIteration:
-        raise ValueError(f"not JSON: no value at character {start}") from None
+    except (StopIteration, SystemError):
+        raise ValueError(f"not JSON: no value that can be read at character {start}") from None
     except RecursionError:
         raise ValueError("not JSON that can be read: nested too deeply") from None
 

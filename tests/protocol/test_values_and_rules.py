@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -178,6 +179,25 @@ def test_json_that_is_nested_too_deeply_is_an_error_and_no_crash():
     """A ValueError like any other."""
     with pytest.raises(ValueError, match="deeply"):
         jsontext.loads(b"[" * 200_000)
+
+
+def test_bad_json_is_a_value_error_where_nobody_has_imported_json():
+    """The scanner in C has no error class to raise then: CPython 3.11 ends in a SystemError, which took extensions down."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from extension_kit.protocol.jsontext import loads
+for data in (b'{{"a":"', b'{{"a" 1}}', b"[1,", b"nul", b"[", b'{{"a":1', b"[" * 100000):
+    try:
+        loads(data)
+    except ValueError as error:
+        print("ValueError")
+assert "json" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout.split(), done.stderr) == (["ValueError"] * 7, "")
 
 
 def test_constants():
