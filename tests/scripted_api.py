@@ -25,6 +25,7 @@ class Server(threading.Thread):
         self._answers = answers
         self.requests: list[bytes] = []
         self.connections = 0
+        self.before = lambda reply: reply  # a test may hold an answer back, or change it
 
     def run(self) -> None:
         with self._listener:
@@ -40,7 +41,7 @@ class Server(threading.Thread):
             if not request:
                 return
             self.requests.append(request)
-            reply = self._answers.pop(0)
+            reply = self.before(self._answers.pop(0))
             if reply == CLOSE:
                 return
             for piece in reply.split(b"<pause>"):
