@@ -120,6 +120,10 @@ class Section:
     names: tuple[str, ...]
 
 
+def _accepted(what: str) -> tuple[str, ...]:
+    return tuple(f"{what}_{metric}" for metric in ("rate", "cpu", "whole_cpu", "peak_mb"))
+
+
 _ALL_TELEMETRY = (*contenders.STORES, *contenders.DECODES)
 SECTIONS = {
     "start": Section(Bench.start, ("register_ms", "next_ms"), contenders.LOOPS),
@@ -127,15 +131,9 @@ SECTIONS = {
     "memory": Section(Bench.memory, ("pss_mb", "rss_mb"), contenders.LOOPS),
     "first-response": Section(Bench.first_response, ("response_cpu_ms",), _BESIDE_A_FUNCTION),
     "first-response-quota": Section(Bench.first_response_quota, ("quota_response_cpu_ms",), _BESIDE_A_FUNCTION),
-    "telemetry-accept": Section(
-        lambda bench: bench.telemetry.accept(), ("accept_rate", "accept_cpu", "accept_peak_mb"), contenders.STORES
-    ),
-    "telemetry-small": Section(
-        lambda bench: bench.telemetry.small(), ("small_rate", "small_cpu", "small_peak_mb"), contenders.STORES
-    ),
-    "telemetry-large": Section(
-        lambda bench: bench.telemetry.large(), ("large_rate", "large_cpu", "large_peak_mb"), contenders.STORES
-    ),
+    "telemetry-accept": Section(lambda bench: bench.telemetry.accept(), _accepted("accept"), contenders.STORES),
+    "telemetry-small": Section(lambda bench: bench.telemetry.small(), _accepted("small"), contenders.STORES),
+    "telemetry-large": Section(lambda bench: bench.telemetry.large(), _accepted("large"), contenders.STORES),
     "telemetry-decode": Section(
         lambda bench: bench.telemetry.decode(), ("decode_cpu", "decode_peak_mb"), contenders.DECODES
     ),

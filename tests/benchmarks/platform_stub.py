@@ -130,27 +130,35 @@ class Session:
             self._take()
         return self._cpu_ns() - before
 
-    def invocation(self, load: Load, posts: int) -> tuple[int, int]:
-        """An invocation with `posts` batches of telemetry, of which the last has the end of its request.
-
-        Over when the extension asks for the next event. Returns the CPU (ns) that it used, from INVOKE on, and the time (ns)
-        from the first batch until the last had been answered.
-        """
-        assert self._delivery is not None
-        self._delivery.prepare(load)
+    def deliver(self, load: Load, posts: int) -> tuple[int, int]:
+        """`posts` batches of telemetry while the extension waits in its ``next``: the CPU and the time (ns) that they took."""
         before = self._cpu_ns()
-        first, last = self._posted + 1, self._posted + posts
-        self._send(INVOKE.replace(_REQUEST_ID, request_id(last)))
         began = time.monotonic_ns()
+        self._post(load, posts)
+        took = time.monotonic_ns() - began
+        return self._cpu_ns() - before, took
+
+    def invocations(self, load: Load, posts: int, count: int = 1) -> int:
+        """`count` times: INVOKE, `posts` batches of which the last has the end of its request, the next ``next``.
+
+        Returns the CPU (ns) that the extension used for all of it.
+        """
+        before = self._cpu_ns()
+        for _ in range(count):
+            self._send(INVOKE.replace(_REQUEST_ID, request_id(self._posted + posts)))
+            self._post(load, posts)
+            self._take()
+        return self._cpu_ns() - before
+
+    def _post(self, load: Load, posts: int) -> None:
+        assert self._delivery is not None
         try:
-            for number in range(first, last + 1):
+            self._delivery.prepare(load)
+            for number in range(self._posted + 1, self._posted + posts + 1):
                 self._delivery.post(load, number)
         except telemetry_stub.DeliveryError as error:
             raise self._error(str(error)) from error
-        took = time.monotonic_ns() - began
-        self._posted = last
-        self._take()
-        return self._cpu_ns() - before, took
+        self._posted += posts
 
     def _cpu_ns(self) -> int:
         """The extension's CPU clock, once it sleeps in its ``next``: a process is charged when it stops running."""

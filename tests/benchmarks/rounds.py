@@ -30,11 +30,11 @@ class Effort:
     environments: int = 3
     quota_environments: int = 1
     telemetry_batches: int = 2  # of fresh processes
-    telemetry_slices: int = 6
+    telemetry_slices: int = 4
     posts: int = 16  # in a slice, of each load
     small_posts: int = 200
-    large_posts: int = 4
-    warm_posts: int = 3  # before each slice, not counted
+    large_posts: int = 3
+    warm_posts: int = 2  # before each slice, not counted
 
 
 QUICK = Effort(
