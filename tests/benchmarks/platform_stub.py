@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import measure, telemetry_stub
-from tests.benchmarks.telemetry_load import request_id
+from tests.benchmarks.telemetry_load import closing, request_id
 from tests.benchmarks.telemetry_stub import whole
 
 if TYPE_CHECKING:
@@ -175,7 +175,12 @@ class Session:
         return measure.peak_memory_mb(self.pid)
 
     def end(self) -> None:
-        """SHUTDOWN; BenchError where the extension does not exit with 0."""
+        """SHUTDOWN; BenchError where the extension does not exit with 0.
+
+        Whoever has had telemetry is sent what Lambda sends before the end as well, the last report: it may wait for it.
+        """
+        if self._posted:
+            self._post(closing(), 1)
         self._send(SHUTDOWN)
         if not select.select([self._ended], [], [], _PATIENCE)[0]:
             raise self._error("does not end after SHUTDOWN")

@@ -49,6 +49,11 @@ def large() -> Load:
     return _load(10_000, lines=("short", "short", "object", "short") * 12)
 
 
+def closing() -> Load:
+    """What is left at the end: the report of the batch before."""
+    return _joined([_Writer(tracing=False).report(_BEFORE + _ID_REST)])
+
+
 def _load(events: int, lines: tuple[str, ...], tracing: bool = True) -> Load:
     """The report of the batch before, whole invocations, and one that ends with the batch; `events` events in all."""
     writer = _Writer(tracing)
@@ -61,7 +66,10 @@ def _load(events: int, lines: tuple[str, ...], tracing: bool = True) -> Load:
         made += [*writer.invocation(request, lines), writer.report(request)]
     # What is left is one invocation more, with as many lines as it takes.
     lines = tuple(itertools.islice(itertools.cycle(lines), events - len(made) - 2))
-    made += writer.invocation(_THIS + _ID_REST, lines)
+    return _joined(made + writer.invocation(_THIS + _ID_REST, lines))
+
+
+def _joined(made: list[str]) -> Load:
     body = ("[" + ",".join(made) + "]").encode()
     function = sum('"type":"function"' in event for event in made)
     return Load(body, len(made), function, _places(body, _THIS), _places(body, _BEFORE))
@@ -70,7 +78,8 @@ def _load(events: int, lines: tuple[str, ...], tracing: bool = True) -> Load:
 def _places(body: bytes, marker: str) -> tuple[int, ...]:
     """Everywhere in `body` where `marker` begins."""
     pieces = body.split(marker.encode())
-    return tuple(itertools.accumulate((len(piece) + len(marker) for piece in pieces[1:-1]), initial=len(pieces[0])))
+    ends = itertools.accumulate(len(piece) + len(marker) for piece in pieces[:-1])
+    return tuple(end - len(marker) for end in ends)
 
 
 class _Writer:
