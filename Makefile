@@ -45,7 +45,7 @@ check: lint types test-pythons test ## what CI runs
 $(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt
 	@echo "adding what the benchmarks need: $$(cat .ci/constraints-bench.txt)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints-bench.txt \
-		|| echo "not to be had: the C peer is built with this machine's compiler, where there is one"
+		|| echo "not to be had: the C peer is built with this machine's compiler, where there is one; no rows with orjson"
 	@touch $(BENCH_STAMP)
 
 conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what differs, and why

@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import platform
-import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING
 from tests.benchmarks import contenders, first_response, measure, report
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.quota import NoQuota, Quota
+from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
+from tests.benchmarks.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,30 +28,8 @@ if TYPE_CHECKING:
     from tests.benchmarks.contenders import Contender
     from tests.benchmarks.report import Budget, Figures
 
-#: per contender, the figures of one round; the round's value is their median
-Samples = dict[str, list[float]]
 #: what is started beside a real function: each takes most of a second there, several under the quota
 _BESIDE_A_FUNCTION = ("kit", "metrics-collector", "python-requests")
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured in one round."""
-
-    starts: int = 15
-    batches: int = 4  # of fresh processes
-    slices: int = 4  # of each batch
-    events: int = 150  # in a slice, back to back
-    gap_slices: int = 2
-    gap_events: int = 30  # in a slice, with 2 ms between two events
-    warm_events: int = 15  # before each slice, not counted
-    memory_events: int = 1000
-    idle_s: float = 0.3
-    environments: int = 3
-    quota_environments: int = 1
-
-
-QUICK = Effort(starts=3, batches=1, slices=3, events=50, gap_events=5, idle_s=0.05, environments=1)
 _GAP_S = 0.002
 
 
@@ -58,7 +37,8 @@ class Bench:
     """The measurements; each is one round of one section, all contenders interleaved."""
 
     def __init__(self, made: dict[str, Contender], placement: measure.Placement, effort: Effort) -> None:
-        self._made = made
+        self.telemetry = Telemetry(made, placement, effort)
+        self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._placement = placement
         self._effort = effort
 
@@ -67,13 +47,13 @@ class Bench:
         register: Samples = {name: [] for name in self._made}
         first_next: Samples = {name: [] for name in self._made}
         for turn in range(self._effort.starts + 1):
-            for contender in _rotated(list(self._made.values()), turn):
+            for contender in rotated(list(self._made.values()), turn):
                 with Session(contender.program, self._placement) as session:
                     session.end()
                 if turn:
                     register[contender.name].append(session.register_ns / 1e6)
                     first_next[contender.name].append(session.next_ns / 1e6)
-        return _medians(register_ms=register, next_ms=first_next)
+        return medians(register_ms=register, next_ms=first_next)
 
     def loop(self) -> Figures:
         """All are alive, one is served at a time, in slices: whatever disturbs the machine disturbs all of them alike.
@@ -92,12 +72,12 @@ class Bench:
                 self._slices(sessions, self._effort.gap_slices, self._effort.gap_events, _GAP_S, with_gaps)
                 for session in sessions:
                     session.end()
-        return _medians(event_us=back_to_back, gap_event_us=with_gaps)
+        return medians(event_us=back_to_back, gap_event_us=with_gaps)
 
     def _slices(self, sessions: list[Session], slices: int, count: int, gap_s: float, samples: Samples) -> None:
         """A slice begins with events that are not counted: the last extension left the core's caches full of its own."""
         for turn in range(slices):
-            for session in _rotated(sessions, turn):
+            for session in rotated(sessions, turn):
                 session.events(self._effort.warm_events, gap_s)
                 samples[session.name].append(session.events(count, gap_s) / count / 1e3)
 
@@ -111,32 +91,55 @@ class Bench:
                 proportional, full = session.idle_memory_mb(self._effort.idle_s)
                 pss[contender.name], rss[contender.name] = [proportional], [full]
                 session.end()
-        return _medians(pss_mb=pss, rss_mb=rss)
+        return medians(pss_mb=pss, rss_mb=rss)
 
     def first_response(self) -> Figures:
         """Beside a real function, on a whole core."""
-        return _medians(response_cpu_ms=self._beside_a_function(self._effort.environments, None))
+        return medians(response_cpu_ms=self._beside_a_function(self._effort.environments, None))
 
     def first_response_quota(self) -> Figures:
         """Beside a real function, with a small share of a core for both. NoQuota where that cannot be had."""
         with Quota() as quota:
-            return _medians(quota_response_cpu_ms=self._beside_a_function(self._effort.quota_environments, quota))
+            return medians(quota_response_cpu_ms=self._beside_a_function(self._effort.quota_environments, quota))
 
     def _beside_a_function(self, times: int, quota: Quota | None) -> Samples:
         chosen = [self._made[name] for name in _BESIDE_A_FUNCTION if name in self._made]
         samples: Samples = {contender.name: [] for contender in chosen}
         for turn in range(times):
-            for contender in _rotated(chosen, turn):
+            for contender in rotated(chosen, turn):
                 samples[contender.name].append(first_response.cpu_ms(contender, self._placement, quota))
         return samples
 
 
-SECTIONS: dict[str, tuple[Callable[[Bench], Figures], tuple[str, ...]]] = {
-    "start": (Bench.start, ("register_ms", "next_ms")),
-    "loop": (Bench.loop, ("event_us", "gap_event_us")),
-    "memory": (Bench.memory, ("pss_mb", "rss_mb")),
-    "first-response": (Bench.first_response, ("response_cpu_ms",)),
-    "first-response-quota": (Bench.first_response_quota, ("quota_response_cpu_ms",)),
+@dataclass(frozen=True)
+class Section:
+    """How it is measured, what that gives, and which contenders it needs."""
+
+    measure: Callable[[Bench], Figures]
+    metrics: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def _accepted(what: str) -> tuple[str, ...]:
+    return tuple(f"{what}_{metric}" for metric in ("rate", "cpu", "whole_cpu", "peak_mb"))
+
+
+_ALL_TELEMETRY = (*contenders.STORES, *contenders.DECODES)
+SECTIONS = {
+    "start": Section(Bench.start, ("register_ms", "next_ms"), contenders.LOOPS),
+    "loop": Section(Bench.loop, ("event_us", "gap_event_us"), contenders.LOOPS),
+    "memory": Section(Bench.memory, ("pss_mb", "rss_mb"), contenders.LOOPS),
+    "first-response": Section(Bench.first_response, ("response_cpu_ms",), _BESIDE_A_FUNCTION),
+    "first-response-quota": Section(Bench.first_response_quota, ("quota_response_cpu_ms",), _BESIDE_A_FUNCTION),
+    "telemetry-accept": Section(lambda bench: bench.telemetry.accept(), _accepted("accept"), contenders.STORES),
+    "telemetry-small": Section(lambda bench: bench.telemetry.small(), _accepted("small"), contenders.STORES),
+    "telemetry-large": Section(lambda bench: bench.telemetry.large(), _accepted("large"), contenders.STORES),
+    "telemetry-decode": Section(
+        lambda bench: bench.telemetry.decode(), ("decode_cpu", "decode_peak_mb"), contenders.DECODES
+    ),
+    "telemetry-memory": Section(
+        lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
+    ),
 }
 
 
@@ -150,11 +153,12 @@ def run(
 ) -> tuple[list[Figures], dict[str, str], dict[str, object]]:
     """The figures of every round; what is absent, and why; what they were measured with."""
     absent = dict.fromkeys(set(contenders.NAMES) - set(names), "left out") | {"launcher": "joins with the launcher"}
+    needed = {name for section in sections for name in SECTIONS[section].names}
     with tempfile.TemporaryDirectory(prefix="extension-kit-bench-") as folder, _placed() as placement:
         workshop = contenders.Workshop(Path(folder), contenders.cache_folder(), python)
         made: dict[str, Contender] = {}
         say("making the extensions (the first time, compiling those in C and Go takes a minute)")
-        for name in names:
+        for name in filter(needed.__contains__, names):
             try:
                 made[name] = workshop.make(name)
             except contenders.Absent as error:
@@ -165,12 +169,12 @@ def run(
             figures: Figures = {}
             for section in sections:
                 say(f"round {number} of {rounds}: {section}")
-                measure_section, metrics = SECTIONS[section]
                 try:
-                    figures |= measure_section(bench)
+                    figures |= SECTIONS[section].measure(bench)
                 except NoQuota as error:
-                    absent |= dict.fromkeys(metrics, str(error))
+                    absent |= dict.fromkeys(SECTIONS[section].metrics, str(error))
             measured.append(figures)
+        absent |= bench.telemetry.absent
         about = {
             "kernel": platform.release(), "machine": platform.machine(), "placement": placement.text, "python": python,
             "made_by": {name: contender.made_by for name, contender in made.items()}, "absent": absent,
@@ -197,7 +201,7 @@ def main(
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    wanted = {metric for section in sections for metric in SECTIONS[section][1]}
+    wanted = {metric for section in sections for metric in SECTIONS[section].metrics}
     rows = [report.judge(budget, rounds, absent) for budget in budgets if budget.metric in wanted]
     print(f"{about['placement']}; Python: {options.python}; medians of {options.rounds} interleaved rounds\n")
     print(report.table(rows))
@@ -227,19 +231,6 @@ def _placed() -> Iterator[measure.Placement]:
             yield placement
     finally:
         gc.enable()
-
-
-def _rotated(things: list, by: int) -> list:
-    """Everybody is first, and after everybody else, equally often."""
-    by %= max(1, len(things))
-    return things[by:] + things[:by]
-
-
-def _medians(**metrics: Samples) -> Figures:
-    return {
-        metric: {name: statistics.median(values) for name, values in samples.items()}
-        for metric, samples in metrics.items()
-    }
 
 
 if __name__ == "__main__":

@@ -44,9 +44,22 @@ _PLUGINS = {
     "kit": "plugins:Empty",
     "kit-hook": "plugins:Hook",
     "metrics-collector": "extensions.metrics_collector.plugin:MetricsCollector",
+    "kit-telemetry": "plugins:Store",
+    "kit-decode": "plugins:Decode",
+    "kit-decode-orjson": "plugins:DecodeOrjson",
+}
+_GO_FLAGS = {
+    "go-quiet": " -X main.quiet=yes",
+    "go-telemetry-typed": " -X main.mode=typed",
+    "go-decode": " -X main.mode=decode",
 }
 OURS = tuple(_PLUGINS)
-NAMES = (*OURS, "python-socket", "python-requests", "c", "go", "go-quiet")
+#: without telemetry
+LOOPS = ("kit", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c", "go", "go-quiet")
+#: what subscribes: first what only stores, then what decodes
+STORES = ("kit-telemetry", "go-telemetry", "go-telemetry-typed", "python-http-server")
+DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
+NAMES = (*LOOPS, *STORES, *DECODES)
 
 
 class Absent(Exception):
@@ -90,8 +103,8 @@ class Workshop:
         layer = self.folder / name
         (layer / "extensions").mkdir(parents=True)
         makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
-        makers |= {"go": self._go, "go-quiet": self._go}
-        made_by = makers.get(name, self._kit)(layer)
+        makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
+        made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
 
@@ -106,7 +119,22 @@ class Workshop:
         shutil.copy(HERE / "plugins.py", lib)
         entry = _KIT_ENTRY.format(python=self.python, name=name, plugin=_PLUGINS[name])
         (layer / "extensions" / name).write_text(entry)
-        return self._compile(lib)
+        if not name.endswith("-orjson"):
+            return self._compile(lib)
+        return f"{self._compile(lib)}, orjson {self._add_orjson(lib)}"
+
+    def _add_orjson(self, lib: Path) -> str:
+        """From this environment; it is compiled for one version of Python."""
+        spec = importlib.util.find_spec("orjson")
+        if spec is None or not spec.submodule_search_locations:
+            raise Absent("the package orjson is not installed")
+        shutil.copytree(spec.submodule_search_locations[0], lib / "orjson")
+        try:
+            return _output(self.python, "-ISc", "import sys; sys.path[:0] = sys.argv[1:]; import orjson; "
+                                                "print(orjson.__version__)", str(lib))  # fmt: skip
+        except subprocess.CalledProcessError:
+            ours = platform.python_version()
+            raise Absent(f"the package orjson is installed for Python {ours}, not for {self.python}") from None
 
     def _socket(self, layer: Path) -> str:
         source = (PEERS / "python_socket.py").read_text()
@@ -124,6 +152,11 @@ class Workshop:
         source = (PEERS / "python_requests.py").read_text()
         (layer / "extensions" / layer.name).write_text(f"#!{self.python}\n{source}")
         return f"{self._compile(lib)}, requests {importlib.metadata.version('requests')}"
+
+    def _http_server(self, layer: Path) -> str:
+        source = (PEERS / "python_http_server.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
+        return self._describe_python()
 
     def _compile(self, lib: Path) -> str:
         command = [self.python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(lib)]
@@ -163,8 +196,8 @@ class Workshop:
         if compiler is None:
             raise Absent("Go is not installed (Debian: golang-go)")
         described = " ".join(_output(compiler, "version").split()[2:])
-        folder = PEERS / "go_net_http"
-        flags = "-s -w" + (" -X main.quiet=yes" if layer.name == "go-quiet" else "")
+        folder = PEERS / ("go_net_http" if layer.name in LOOPS else "go_telemetry")
+        flags = "-s -w" + _GO_FLAGS.get(layer.name, "")
         content = [*(path.read_bytes() for path in sorted(folder.iterdir())), flags, described]
         variables = {"CGO_ENABLED": "0", "GOCACHE": str(self.cache / "go"), "GOPROXY": "off", "GOTOOLCHAIN": "local"}
         variables["GOFLAGS"] = "-buildvcs=false"  # a checkout that belongs to somebody else would be refused

@@ -33,6 +33,12 @@ def memory_mb(pid: int) -> tuple[float, float]:
     return int(kilobytes["Pss:"]) * 1024 / 1e6, int(kilobytes["Rss:"]) * 1024 / 1e6
 
 
+def peak_memory_mb(pid: int) -> float:
+    """The most that has been resident in a process so far, in MB."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) * 1024 / 1e6
+
+
 class Placement:
     """One core for the platform, another for the extension: the placement decides the figures more than the code does.
 

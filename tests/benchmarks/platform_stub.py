@@ -1,6 +1,6 @@
 """A platform that does nothing but answer at once, and a watch on the extension that it started.
 
-The emulator is no measure: it keeps lifecycles, writes records, and would be most of what is measured. This one knows two
+The emulator is no measure: it keeps lifecycles, writes records, and would be most of what is measured. This one knows three
 requests, takes them from blocking sockets with answers made beforehand, and stamps them on the monotonic clock. It is not
 made of the kit's own server either, so that a change there does not move the figures of every peer.
 
@@ -17,16 +17,22 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import measure
+from tests.benchmarks import measure, telemetry_stub
+from tests.benchmarks.telemetry_load import closing, request_id
+from tests.benchmarks.telemetry_stub import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from tests.benchmarks.telemetry_load import Load
 
 _PATIENCE = 20.0  # seconds for any single step of an extension
 _IDENTIFIER = b"6f1c1c52-5f0c-4b3e-9d0a-3f7c53a1f0de"
 _REGISTERED = b'{"functionName":"bench","functionVersion":"$LATEST","handler":"app.handler","accountId":"012345678912"}'
+_REQUEST_ID = request_id(0x9A3B1AD4)
 _INVOKE = (
-    b'{"eventType":"INVOKE","deadlineMs":4102444800000,"requestId":"9a3b1ad4-58b6-4d0c-8d27-5a7b1f3c2e10",'
+    b'{"eventType":"INVOKE","deadlineMs":4102444800000,"requestId":"' + _REQUEST_ID + b'",'
     b'"invokedFunctionArn":"arn:aws:lambda:us-east-1:012345678912:function:bench","tracing":{"type":"X-Amzn-Trace-Id",'
     b'"value":"Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1"}}'
 )
@@ -52,12 +58,15 @@ class BenchError(Exception):
 class Session:
     """One extension, from its start to its end. A context manager: the process does not outlive it."""
 
-    def __init__(self, program: Path, placement: measure.Placement) -> None:
+    def __init__(self, program: Path, placement: measure.Placement, variables: Mapping[str, str] | None = None) -> None:
+        """``variables``: added to the extension's environment."""
         self.name = program.name
         self.register_ns = 0
         self.next_ns = 0
         self._connections: dict[int, _socket.socket] = {}
         self._asking: _socket.socket | None = None  # the connection on which the latest request came
+        self._delivery: telemetry_stub.Delivery | None = None
+        self._posted = 0
         self._poll = select.poll()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
         self._listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
@@ -67,17 +76,18 @@ class Session:
         self.pid = 0
         self._ended = -1  # a descriptor that becomes readable when the process has ended
         try:
-            self._start(program, placement)
+            self._start(program, placement, variables or {})
         except BaseException:
             self.__exit__()
             raise
 
-    def _start(self, program: Path, placement: measure.Placement) -> None:
-        variables = {
+    def _start(self, program: Path, placement: measure.Placement, variables: Mapping[str, str]) -> None:
+        environment = {
             "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % self._listener.getsockname()[1],
             "AWS_LAMBDA_FUNCTION_NAME": "bench", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "AWS_REGION": "us-east-1",
             "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "en_US.UTF-8",
+            **variables,
         }  # fmt: skip
         files = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -86,14 +96,29 @@ class Session:
         ]
         with placement.as_extension():  # a child inherits the core of the thread that starts it
             began = time.monotonic_ns()
-            self.pid = os.posix_spawn(program, [str(program)], variables, file_actions=files)
+            self.pid = os.posix_spawn(program, [str(program)], environment, file_actions=files)
         self._ended = os.pidfd_open(self.pid)
         self._poll.register(self._ended, select.POLLIN)
         self._take()
         self.register_ns = time.monotonic_ns() - began
         self._send(REGISTERED)
-        self._take()
+        request = self._take()
+        while telemetry_stub.is_subscription(request):
+            self._subscribe(request)
+            request = self._take()
         self.next_ns = time.monotonic_ns() - began
+
+    def _subscribe(self, request: bytes) -> None:
+        port = telemetry_stub.port_of(request)
+        if not port or self._delivery is not None:
+            raise self._error(f"subscribes in a way that is not expected here: {request!r}")
+        self._delivery = telemetry_stub.Delivery(port)
+        self._send(telemetry_stub.SUBSCRIBED)
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether it has asked for telemetry before its first ``next``: later it is not allowed to."""
+        return self._delivery is not None
 
     def events(self, count: int, gap_s: float = 0.0) -> int:
         """Have `count` events served; returns the CPU (ns) that the extension used for them."""
@@ -105,6 +130,36 @@ class Session:
             self._take()
         return self._cpu_ns() - before
 
+    def deliver(self, load: Load, posts: int) -> tuple[int, int]:
+        """`posts` batches of telemetry while the extension waits in its ``next``: the CPU and the time (ns) that they took."""
+        before = self._cpu_ns()
+        began = time.monotonic_ns()
+        self._post(load, posts)
+        took = time.monotonic_ns() - began
+        return self._cpu_ns() - before, took
+
+    def invocations(self, load: Load, posts: int, count: int = 1) -> int:
+        """`count` times: INVOKE, `posts` batches of which the last has the end of its request, the next ``next``.
+
+        Returns the CPU (ns) that the extension used for all of it.
+        """
+        before = self._cpu_ns()
+        for _ in range(count):
+            self._send(INVOKE.replace(_REQUEST_ID, request_id(self._posted + posts)))
+            self._post(load, posts)
+            self._take()
+        return self._cpu_ns() - before
+
+    def _post(self, load: Load, posts: int) -> None:
+        assert self._delivery is not None
+        try:
+            self._delivery.prepare(load)
+            for number in range(self._posted + 1, self._posted + posts + 1):
+                self._delivery.post(load, number)
+        except telemetry_stub.DeliveryError as error:
+            raise self._error(str(error)) from error
+        self._posted += posts
+
     def _cpu_ns(self) -> int:
         """The extension's CPU clock, once it sleeps in its ``next``: a process is charged when it stops running."""
         time.sleep(0.0005)
@@ -115,8 +170,17 @@ class Session:
         time.sleep(seconds)
         return measure.memory_mb(self.pid)
 
+    def peak_memory_mb(self) -> float:
+        """The most that has been resident (MB) since the extension was started."""
+        return measure.peak_memory_mb(self.pid)
+
     def end(self) -> None:
-        """SHUTDOWN; BenchError where the extension does not exit with 0."""
+        """SHUTDOWN; BenchError where the extension does not exit with 0.
+
+        Whoever has had telemetry is sent what Lambda sends before the end as well, the last report: it may wait for it.
+        """
+        if self._posted:
+            self._post(closing(), 1)
         self._send(SHUTDOWN)
         if not select.select([self._ended], [], [], _PATIENCE)[0]:
             raise self._error("does not end after SHUTDOWN")
@@ -136,6 +200,8 @@ class Session:
         if self._ended >= 0:
             os.close(self._ended)
             self._ended = -1
+        if self._delivery is not None:
+            self._delivery.close()
         for connection in (*self._connections.values(), self._listener, self._said):
             connection.close()
 
@@ -143,10 +209,10 @@ class Session:
         assert self._asking is not None
         self._asking.sendall(data)
 
-    def _take(self) -> None:
+    def _take(self) -> bytes:
         """Wait for one whole request, on whichever connection it comes."""
         data = b""
-        while not _whole(data):
+        while not whole(data):
             ready = self._poll.poll(_PATIENCE * 1000)
             if not ready:
                 raise self._error(f"has not asked for anything for {_PATIENCE:.0f} s")
@@ -161,6 +227,7 @@ class Session:
                     data += more
                 else:
                     self._drop(fd)
+        return data
 
     def _accept(self) -> None:
         fd, _peer = self._listener._accept()
@@ -173,9 +240,13 @@ class Session:
         self._connections.pop(fd).close()
 
     def _error(self, what: str) -> BenchError:
-        self._said.seek(0)
-        said = self._said.read().decode("utf-8", "replace").strip()[-1000:]
+        said = self.said()
         return BenchError(f"{self.name} {what}" + (f"; it said: {said}" if said else ""))
+
+    def said(self) -> str:
+        """The end of what it has written to stderr."""
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 1000))
+        return self._said.read().decode("utf-8", "replace").strip()
 
 
 def _received(connection: _socket.socket) -> bytes:
@@ -183,11 +254,3 @@ def _received(connection: _socket.socket) -> bytes:
         return connection.recv(65_536)
     except ConnectionResetError:
         return b""
-
-
-def _whole(data: bytes) -> bool:
-    head, found, body = data.partition(b"\r\n\r\n")
-    if not found:
-        return False
-    at = head.lower().find(b"\r\ncontent-length:")
-    return at < 0 or len(body) >= int(head[at + 17 :].partition(b"\r")[0])

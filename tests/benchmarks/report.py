@@ -15,7 +15,10 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Budget:
-    """One row. ``limit`` bounds ours / peer, or ours itself (``absolute``); None: shown, not judged."""
+    """One row. ``limit`` bounds ours / peer, or ours itself (``absolute``); None: shown, not judged.
+
+    It is the most that may be, or the least where more is better (`Unit`).
+    """
 
     what: str
     metric: str
@@ -27,10 +30,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Unit:
-    """How a metric's values are written."""
+    """How a metric's values are written; ``more``: the more the better, budgets say how much it must be at least."""
 
     name: str
     digits: int
+    more: bool = False
 
 
 UNITS = {
@@ -42,6 +46,22 @@ UNITS = {
     "rss_mb": Unit("MB", 2),
     "response_cpu_ms": Unit("ms", 1),
     "quota_response_cpu_ms": Unit("ms", 1),
+    "accept_rate": Unit("k/s", 0, more=True),
+    "accept_cpu": Unit("s", 3),
+    "accept_peak_mb": Unit("MB", 2),
+    "accept_whole_cpu": Unit("s", 3),
+    "small_rate": Unit("k/s", 0, more=True),
+    "small_cpu": Unit("s", 3),
+    "small_peak_mb": Unit("MB", 2),
+    "small_whole_cpu": Unit("s", 3),
+    "large_rate": Unit("k/s", 0, more=True),
+    "large_cpu": Unit("s", 3),
+    "large_peak_mb": Unit("MB", 2),
+    "large_whole_cpu": Unit("s", 3),
+    "decode_cpu": Unit("s", 3),
+    "decode_peak_mb": Unit("MB", 2),
+    "telemetry_pss_mb": Unit("MB", 2),
+    "telemetry_rss_mb": Unit("MB", 2),
 }
 
 #: The project's budgets (ratios within one run); rows without a limit say what the judged ones do not.
@@ -71,6 +91,29 @@ BUDGETS = (
     Budget("CPU before the first response", "response_cpu_ms", "metrics-collector", "python-requests", 40.0, absolute=True),
     Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "kit", "python-requests"),
     Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "metrics-collector", "python-requests"),
+    Budget("telemetry, 256 KiB batches: events", "accept_rate", "kit-telemetry", "go-telemetry", 10.0),
+    Budget("telemetry, 256 KiB batches: events", "accept_rate", "kit-telemetry", "go-telemetry-typed"),
+    Budget("telemetry, 256 KiB batches: events", "accept_rate", "kit-telemetry", "python-http-server"),
+    Budget("telemetry, 256 KiB batches: CPU of a million", "accept_cpu", "kit-telemetry", "go-telemetry", 1 / 10),
+    Budget("telemetry, 256 KiB batches: CPU of a million", "accept_cpu", "kit-telemetry", "go-telemetry-typed"),
+    Budget("telemetry, 256 KiB batches: CPU of a million", "accept_cpu", "kit-telemetry", "python-http-server"),
+    Budget("telemetry, 256 KiB batches: CPU, read too", "accept_whole_cpu", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 256 KiB batches: most resident", "accept_peak_mb", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 6 events each: events", "small_rate", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 6 events each: CPU of a million", "small_cpu", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 6 events each: CPU of a million", "small_cpu", "kit-telemetry", "python-http-server"),
+    Budget("telemetry, 6 events each: CPU, read too", "small_whole_cpu", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 10,000 events each: events", "large_rate", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 10,000 events each: CPU of a million", "large_cpu", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 10,000 events each: CPU, read too", "large_whole_cpu", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry, 10,000 events each: most resident", "large_peak_mb", "kit-telemetry", "go-telemetry"),
+    Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode-orjson", "go-decode", 1 / 4),
+    Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "go-decode", 1 / 2.5),
+    Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "python-decode"),
+    Budget("telemetry to NDJSON: most resident", "decode_peak_mb", "kit-decode", "go-decode"),
+    Budget("PSS, idle after 1,000 events, telemetry", "telemetry_pss_mb", "kit-telemetry", "go-telemetry", 1.0),
+    Budget("PSS, idle after 1,000 events, telemetry", "telemetry_pss_mb", "kit-decode", "go-decode"),
+    Budget("RSS, idle after 1,000 events, telemetry", "telemetry_rss_mb", "kit-telemetry", "go-telemetry"),
 )  # fmt: skip
 
 
@@ -100,8 +143,9 @@ def judge(budget: Budget, rounds: list[Figures], absent: dict[str, str]) -> Row:
     ours = [figures[budget.metric][budget.ours] for figures in rounds]
     peers = [] if budget.peer in absent else [figures[budget.metric][budget.peer] for figures in rounds]
     ratios = [mine / theirs for mine, theirs in zip(ours, peers, strict=False)]  # none, where there is no peer
-    limit = budget.limit
-    missed = 0 if limit is None else sum(value > limit for value in (ours if budget.absolute else ratios))
+    limit, more = budget.limit, UNITS[budget.metric].more
+    judged = ours if budget.absolute else ratios
+    missed = 0 if limit is None else sum(value < limit if more else value > limit for value in judged)
     verdict = "shown" if limit is None else MISSED if missed == len(rounds) else "ok"
     middle = [statistics.median(values) if values else None for values in (ours, peers, ratios)]
     return Row(*names, *middle, _written(budget), missed, len(rounds), verdict)
@@ -110,9 +154,11 @@ def judge(budget: Budget, rounds: list[Figures], absent: dict[str, str]) -> Row:
 def _written(budget: Budget) -> str:
     if budget.limit is None:
         return "-"
+    unit = UNITS[budget.metric]
+    sign = ">=" if unit.more else "<="
     if budget.absolute:
-        return f"<= {budget.limit:g} {UNITS[budget.metric].name}"
-    return f"<= {budget.limit:g} x" if budget.limit >= 1 else f"<= 1/{1 / budget.limit:g}"
+        return f"{sign} {budget.limit:g} {unit.name}"
+    return f"{sign} {budget.limit:g} x" if budget.limit >= 1 else f"{sign} 1/{1 / budget.limit:g}"
 
 
 def table(rows: list[Row]) -> str:

@@ -10,16 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import bench, contenders, measure, platform_stub, quota, report
+from tests.benchmarks import (
+    bench,
+    contenders,
+    measure,
+    platform_stub,
+    quota,
+    report,
+    telemetry,
+    telemetry_load,
+    telemetry_stub,
+)
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmark needs Linux")
 
 TINY = bench.Effort(
     starts=1, batches=1, slices=1, events=5, gap_slices=1, gap_events=1, warm_events=1, memory_events=5, idle_s=0.01,
-    environments=1,
+    environments=1, telemetry_batches=1, telemetry_slices=1, posts=2, small_posts=2, large_posts=1, warm_posts=1,
 )  # fmt: skip
 #: what can be made within seconds on every machine: C as well, but not with zig or Go, whose first build takes a minute
-QUICKLY_MADE = ("kit", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c")
+QUICKLY_MADE = (
+    *("kit", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c"),
+    *("kit-telemetry", "python-http-server", "kit-decode", "python-decode"),
+)
 
 
 @pytest.fixture
@@ -38,9 +51,11 @@ def workshop(no_zig, tmp_path):  # noqa: ARG001 - what it changes is what is wan
 
 
 def with_limits(limit):
-    """The project's budgets, each that is judged with another limit."""
+    """The project's budgets, each that is judged with another limit, which is a floor where more is better."""
+    limits = {metric: 1 / limit if unit.more else limit for metric, unit in report.UNITS.items()}
     return [
-        budget if budget.limit is None else replace(budget, limit=limit, absolute=False) for budget in report.BUDGETS
+        budget if budget.limit is None else replace(budget, limit=limits[budget.metric], absolute=False)
+        for budget in report.BUDGETS
     ]
 
 
@@ -68,6 +83,10 @@ class TestTheCommand:
         assert {name for row in absent for name in (row["ours_name"], row["peer_name"])} & {"launcher", "go"}
         assert {row["verdict"] for row in measured} == {"ok", "shown"}
         assert len(record["rounds"]) == 2
+        accepted, decoded = ({metric: figures.get(name) for metric, figures in record["rounds"][0].items()}
+                             for name in ("python-http-server", "python-decode"))  # fmt: skip
+        assert all(accepted[metric] > 0 for metric in accepted if metric.startswith(("accept_", "small_", "large_")))
+        assert all(decoded[metric] > 0 for metric in decoded if metric.startswith(("decode_", "telemetry_")))
         printed = capsys.readouterr().out
         assert "joins with the launcher" in printed
         assert all(row["what"] in printed for row in record["rows"])
@@ -114,6 +133,14 @@ class TestJudging:
 
         assert report.judge(budget, self.rounds(21), {}).verdict == "MISSED"
         assert report.judge(budget, self.rounds(20), {}).verdict == "ok"
+
+    def test_where_more_is_better_a_budget_is_a_floor(self):
+        budget = report.Budget("what", "accept_rate", "kit", "c", 2.0)
+        rounds = [{"accept_rate": {"kit": value, "c": 10.0}} for value in (19.0, 18.0)]
+
+        assert report.judge(budget, rounds, {}).verdict == "MISSED"
+        assert report.judge(budget, [{"accept_rate": {"kit": 20.0, "c": 10.0}}], {}).verdict == "ok"
+        assert ">= 2 x" in report.table([report.judge(budget, rounds, {})])
 
     def test_an_absolute_budget_needs_no_peer(self):
         budget = replace(self.BUDGET, limit=20.0, absolute=True)
@@ -182,6 +209,151 @@ class TestSession:
     def test_a_process_that_is_gone_has_no_clock(self):
         with pytest.raises(ProcessLookupError):
             measure.cpu_ns(2**22 + 1)
+
+
+#: Subscribes, and asks for the next event when it has seen the end of the last one's request, as the kit does. Every body must
+#: be new. The answer to a batch and the URI to which it subscribes are the test's.
+WAITS_FOR_THE_END = """
+import json, os, queue, socket, threading
+from http.client import HTTPConnection
+
+answer, uri = {answer!r}, {uri!r}
+api = HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+def call(method, path, body=None):
+    api.request(method, path, body)
+    return json.loads(api.getresponse().read())
+
+call("POST", "/2020-01-01/extension/register", "{{}}")
+listener = socket.create_server(("127.0.0.1", 0))
+uri = uri % listener.getsockname()[1]
+assert call("PUT", "/2022-07-01/telemetry", json.dumps({{"destination": {{"URI": uri}}}})) == "OK"
+ended = queue.Queue()
+def listen():
+    connection, seen = listener.accept()[0].makefile("rwb", buffering=0), set()
+    while line := connection.readline():
+        if line.startswith(b"Content-Length:"):
+            body = bytearray(int(line[15:]))
+        elif line == b"\\r\\n":
+            view, at = memoryview(body), 0
+            while at < len(body):
+                at += connection.readinto(view[at:])
+            if bytes(body) in seen or not answer:
+                os._exit(7)
+            seen.add(bytes(body))
+            connection.write(answer)
+            last = json.loads(body)[-1]
+            if last["type"] == "platform.runtimeDone":
+                ended.put(last["record"]["requestId"])
+
+threading.Thread(target=listen, daemon=True).start()
+while (event := call("GET", "/2020-01-01/extension/event/next"))["eventType"] == "INVOKE":
+    while ended.get(timeout=10) != event["requestId"]:
+        pass
+"""
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class TestTelemetry:
+    @staticmethod
+    def session(tmp_path, placement, answer=ANSWER, uri="http://sandbox:%d/telemetry"):
+        program = write_extension(tmp_path, WAITS_FOR_THE_END.format(answer=answer, uri=uri))
+        return platform_stub.Session(program, placement)
+
+    @pytest.mark.parametrize(
+        ("load", "events", "least", "most"),
+        [
+            (telemetry_load.mixed(), 928, 255_000, 262_144),
+            (telemetry_load.small(), 6, 1_400, 1_600),
+            (telemetry_load.large(), 10_000, 1_900_000, 2_100_000),
+        ],
+    )
+    def test_a_batch_is_what_lambda_sends(self, load, events, least, most):
+        """Size and form; the request that ends is that of the batch's number, the report is the one before's."""
+        assert least <= len(load.body) <= most
+        text = load.body.decode().replace("<<this>>", "0000002a").replace("<before>", "00000029")
+        content = json.loads(text)
+        assert len(content) == load.events == events
+        assert {tuple(event) for event in content} == {("time", "type", "record")}
+        assert json.dumps(content, separators=(",", ":")) == text
+        assert sum(event["type"] == "function" for event in content) == load.function_events
+        times = [event["time"] for event in content]
+        assert times == sorted(set(times))
+        assert content[0]["record"]["requestId"] == telemetry_load.request_id(0x29).decode()
+        assert content[-1]["type"] == "platform.runtimeDone"
+        assert content[-1]["record"]["requestId"] == telemetry_load.request_id(0x2A).decode()
+        assert {type(event["record"]) for event in content if event["type"] == "function"} == {str, dict}
+
+    def test_an_extension_that_waits_for_the_end(self, tmp_path):
+        """It sees the end of each request, and no body twice."""
+        with measure.Placement() as placement, self.session(tmp_path, placement) as session:
+            assert session.subscribed
+            spent = [
+                session.invocations(load, posts) for load, posts in ((telemetry.small(), 3), (telemetry.mixed(), 2))
+            ]
+            session.end()
+        assert min(spent) > 0
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            (ANSWER.replace(b"200", b"500"), r"answers a batch with b'HTTP/1.1 500"),
+            (b"", r"closes the connection|does not take a batch"),
+        ],
+    )
+    def test_a_listener_that_fails(self, tmp_path, answer, error):
+        with (
+            measure.Placement() as placement,
+            self.session(tmp_path, placement, answer) as session,
+            pytest.raises(platform_stub.BenchError, match=error),
+        ):
+            session.invocations(telemetry.small(), 3)
+
+    def test_nobody_listens(self):
+        """The port is another's, or nobody's, where a subscription is made up."""
+        delivery = telemetry_stub.Delivery(1)
+
+        with pytest.raises(telemetry_stub.DeliveryError, match="does not listen on port 1"):
+            delivery.prepare(telemetry.small())
+        delivery.close()
+
+    def test_a_listener_elsewhere(self, tmp_path):
+        """The platform delivers to its own environment only."""
+        with (
+            measure.Placement() as placement,
+            pytest.raises(platform_stub.BenchError, match="not expected here"),
+            self.session(tmp_path, placement, uri="http://example.com:%d/"),
+        ):
+            pass
+
+    def test_an_extension_without_telemetry_is_absent(self, workshop, monkeypatch):
+        """It is ended at once, and not tried again."""
+        monkeypatch.setattr(contenders, "STORES", ("python-socket",))
+        with measure.Placement() as placement:
+            sections = telemetry.Telemetry({"python-socket": workshop.make("python-socket")}, placement, TINY)
+            figures = sections.accept() | sections.memory()
+
+        assert sections.absent == {"python-socket": telemetry.NOT_SUBSCRIBED}
+        assert not any(figures.values())
+
+    def test_an_extension_that_leaves_something_out_is_no_result(self, workshop):
+        contender = workshop.make("python-http-server")
+        program = contender.program.read_text()
+        contender.program.write_text(program.replace("kept += len(events)", "kept += len(events) - 1"))
+
+        with (
+            measure.Placement() as placement,
+            pytest.raises(platform_stub.BenchError, match=r"was sent 31 events; it said: kept 25"),
+        ):
+            telemetry.Telemetry({contender.name: contender}, placement, TINY).small()
+
+    def test_orjson_must_be_that_of_the_interpreter(self, workshop, monkeypatch, tmp_path):
+        """A package that cannot be imported there is as good as none."""
+        (tmp_path / "orjson").mkdir()
+        (tmp_path / "orjson" / "__init__.py").write_text("from .orjson import *\n")
+        monkeypatch.syspath_prepend(tmp_path)
+
+        with pytest.raises(contenders.Absent, match=r"installed for Python .*, not for"):
+            workshop.make("kit-decode-orjson")
 
 
 class TestQuota:
