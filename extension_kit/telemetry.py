@@ -185,7 +185,8 @@ class Telemetry:
         if consumer.unsettled:
             self._settle(consumer)
         cursor = consumer.cursor
-        if not self.spool.behind(cursor) or consumer.unsettled or consumer.hosted.busy:
+        # Never ahead of the kit's own place: a batch is read in order first, and what was read is at hand still.
+        if cursor.next_seq >= self._kit.next_seq or consumer.unsettled or consumer.hosted.busy:
             return False
         return not consumer.flushes or cursor.held_bytes < self._settings.spool_memory_bytes
 
@@ -203,7 +204,9 @@ class Telemetry:
         if found is None:
             return False
         seq, body = found
-        records = self._latest[1] if seq == self._latest[0] else self._open_stream().read(seq, body)[0]
+        if seq != self._latest[0]:
+            self._latest = (seq, self._open_stream().read(seq, body)[0])
+        records = self._latest[1]
         mine = self._of_streams(records, cursor)
         first = cursor.next_index
         part = mine[first : first + CHUNK]

@@ -51,23 +51,19 @@ def split(body: bytes) -> Batch:
     """The envelopes of a batch. Whatever else the array holds is a piece as well; text that is no JSON is the rest."""
     if body.startswith(_OPEN) and body.endswith(b"}]"):
         pieces = [b'{"time":"' + piece + b"}" for piece in body[10:-2].split(_BETWEEN)]
-        plain = (
-            body.count(b"},{") == len(pieces) - 1
-        )  # else: an element of another form, or the same text inside a string
         # The last one is always read: a body that was cut off may end in anything.
-        if plain and _is_json(pieces[-1]) and (body.count(b"[", 1) == 0 or all(_is_whole(piece) for piece in pieces)):
+        if _is_json(pieces[-1]) and all([_is_whole(piece) for piece in pieces if b"[" in piece or b"},{" in piece]):
             return Batch(pieces)
     return _scan_all(body)
 
 
 def _is_whole(piece: bytes) -> bool:
-    """Whether this piece ends where its envelope does. See the module's text for why most need not be read."""
-    if b"[" not in piece:
-        return True
-    string = piece.find(_STRING_RECORD, _TYPE_AT, _TYPE_AT + 64)
-    # With a string as its record an envelope has no array: the next cut can only be at its end.
-    if string >= 0 and piece.endswith(b'"}') and piece.find(b"{", 1, string) < 0:
-        return True
+    """Whether a piece that has a bracket, or the look of several objects, is one envelope."""
+    if b"},{" not in piece:
+        # With a string as its record an envelope has no array: the next cut can only be at its end.
+        string = piece.find(_STRING_RECORD, _TYPE_AT, _TYPE_AT + 64)
+        if string >= 0 and piece.endswith(b'"}') and piece.find(b"{", 1, string) < 0:
+            return True
     return _is_json(piece)
 
 
