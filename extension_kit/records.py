@@ -49,25 +49,38 @@ MALFORMED = "extension-kit.malformed"
 REPORT_MISSING = "extension-kit.reportMissing"
 
 
-class Request(Value):
-    """Whose a line is, by its place in the stream. ``request_id`` and ``trace`` ("" during init, and where it cannot be told).
+class Request(tuple):  # type: ignore[type-arg]
+    """Whose a line is, by its place in the stream. ``request_id``: "" during init, and where it cannot be told.
 
-    ``late``: the function's code had ended already when the line came.
+    ``late``: the function's code had ended already when the line came. ``source``: the request's ``platform.start`` as text,
+    or the trace header itself; what of it is the trace is looked for when somebody asks.
     """
 
-    __slots__ = ("late", "request_id", "trace")
+    __slots__ = ()
 
-    request_id: str
-    trace: str
-    late: bool
+    def __new__(cls, request_id: str = "", source: bytes | str = "", late: bool = False) -> Request:
+        return tuple.__new__(cls, (request_id, source, late))
 
-    def __init__(self, request_id: str = "", trace: str = "", late: bool = False) -> None:
-        set_field(self, "request_id", request_id)
-        set_field(self, "trace", trace)
-        set_field(self, "late", late)
+    @property
+    def request_id(self) -> str:
+        return self[0]  # type: ignore[no-any-return]
+
+    @property
+    def late(self) -> bool:
+        return self[2]  # type: ignore[no-any-return]
+
+    @property
+    def trace(self) -> str:
+        """The trace header's value, "" where there is none."""
+        source = self[1]
+        return source if isinstance(source, str) else Start((source, NO_REQUEST, 0, 0)).trace
 
 
 NO_REQUEST = Request()
+
+
+_REQUEST_ID = b',"record":{"requestId":"'
+_REQUEST_ID_LENGTH = len(_REQUEST_ID)
 
 
 class Span(Value):
@@ -210,7 +223,7 @@ class _Platform(Record):
 
     @property
     def request_id(self) -> str:
-        return _text(self._fields, "requestId")
+        return request_id_of(self[0]) or _text(self._fields, "requestId")
 
     @property
     def late(self) -> bool:
@@ -451,6 +464,15 @@ def make(raw: bytes, request: Request = NO_REQUEST, batch: int = 0, index: int =
     kind = type_of(raw)
     found = CLASSES.get(kind, Record if kind else Malformed)
     return tuple.__new__(found, (raw, request, batch, index))
+
+
+def request_id_of(raw: bytes) -> str:
+    """The request id where it stands first in the record, as Lambda writes it; found without decoding. Else ""."""
+    at = raw.find(_REQUEST_ID, 0, 160)
+    if at < 0:
+        return ""
+    found = raw[at + _REQUEST_ID_LENGTH : raw.find(b'"', at + _REQUEST_ID_LENGTH)]
+    return "" if b"\\" in found else found.decode("utf-8", "replace")
 
 
 def notice(kind: str, at_ms: int, **fields: int | str) -> Record:

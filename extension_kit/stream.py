@@ -9,7 +9,7 @@ Instances) a line's place says nothing, and its own ``requestId``, if it has one
 from __future__ import annotations
 
 from extension_kit import records
-from extension_kit.protocol.telemetry import split
+from extension_kit.protocol.telemetry import split, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ __all__ = ["Stream"]
 _FUNCTION = b',"type":"function","record":'
 _AT = 34
 _REMEMBERED = 64  # requests
+_TURNS = (
+    b"platform.start", b"platform.runtimeDone", b"platform.report", b"platform.initStart", b"platform.logsDropped",
+)  # fmt: skip
 _NONE = records.NO_REQUEST
 
 
@@ -38,6 +41,9 @@ class Stream:
         self.ended: list[str] = []
         self.reported: list[str] = []
         self.platform_dropped = 0
+        self._known = {
+            b"platform.start": self.started, b"platform.runtimeDone": self.ended, b"platform.report": self.reported,
+        }  # fmt: skip
         self._request = _NONE
         self._begins: dict[int, Request] = {}  # batch: whose its first line is
         number, late, request_id, trace = (*context.split(" ", 3), "", "", "", "")[:4]
@@ -55,17 +61,22 @@ class Stream:
         fresh = seq not in self._begins
         request = self._begins.setdefault(seq, self._request)
         found: list[Record] = []
-        new, line, add = tuple.__new__, records.FunctionLine, found.append
+        new, line, add, classes = tuple.__new__, records.FunctionLine, found.append, records.CLASSES
         for index, piece in enumerate(batch.pieces):
             if piece.startswith(_FUNCTION, _AT):  # nearly all of a busy stream
                 add(new(line, (piece, request, seq, index)))
-            else:
-                record = records.make(piece, request, seq, index)
-                add(record)
-                if record.type.startswith("platform."):
-                    request = self._platform(record, request, fresh)
+                continue
+            kind = type_of(piece)
+            record = new(
+                classes.get(kind) or (records.Record if kind else records.Malformed), (piece, request, seq, index)
+            )
+            add(record)
+            if kind in _TURNS:
+                request = self._turn(kind, record, request, fresh)
         if fresh:
             self._request = request
+            self._tidy()
+            self.platform_dropped += sum(_lost(one) for one in found if type(one) is records.LogsDropped)
         if not batch.whole:
             add(new(records.Malformed, (batch.rest, _NONE, seq, len(batch.pieces))))
         return found, None if batch.whole else batch.rest
@@ -75,31 +86,24 @@ class Stream:
         while self._begins and (first := next(iter(self._begins))) < seq:
             del self._begins[first]
 
-    def _platform(self, record: Record, request: Request, fresh: bool) -> Request:
-        """Whose the lines after this event are."""
-        kind = type(record)
-        if fresh:
-            self._note(record, kind)
-        if self.interleaved:
+    def _turn(self, kind: bytes, record: Record, request: Request, fresh: bool) -> Request:
+        """Whose the lines after this event are; what it says of its request is noted once."""
+        if kind == b"platform.initStart":
             return _NONE
-        if kind is records.Start:
-            return records.Request(record.request_id, record.trace)
-        if kind is records.RuntimeDone and record.request_id == request.request_id:
-            return records.Request(request.request_id, request.trace, late=True)
-        return _NONE if kind is records.InitStart else request
+        request_id = record.request_id
+        if fresh:
+            self._known[kind].append(request_id)
+        if self.interleaved or kind == b"platform.report":
+            return request
+        if kind == b"platform.start":
+            return records.Request(request_id, record[0])
+        return records.Request(request_id, request[1], True) if request_id == request[0] else request
 
-    def _note(self, record: Record, kind: type[Record]) -> None:
-        if kind is records.Start:
-            _remember(self.started, record.request_id)
-        elif kind is records.RuntimeDone:
-            _remember(self.ended, record.request_id)
-        elif kind is records.Report:
-            _remember(self.reported, record.request_id)
-        elif isinstance(record, records.LogsDropped):
-            self.platform_dropped += int(record.dropped_records or 0)
+    def _tidy(self) -> None:
+        """Let the oldest ids go."""
+        for known in self._known.values():
+            del known[:-_REMEMBERED]
 
 
-def _remember(known: list[str], request_id: str) -> None:
-    """Keep the id of one more request, and let the oldest go."""
-    known.append(request_id)
-    del known[:-_REMEMBERED]
+def _lost(record: Record) -> int:
+    return int(getattr(record, "dropped_records", None) or 0)

@@ -67,7 +67,8 @@ class Telemetry:
         self._types = tuple(stream for stream in api.STREAMS if stream in wanted)
         self._kit = Cursor(_KIT, self._types)
         self._signal = _thread.allocate_lock()
-        self._latest: tuple[int, list[Record]] = (0, [])
+        self._latest: tuple[int, list[Record]] = (0, [])  # the batch that was read last, and its size (bytes)
+        self._size = 0
         self._spool: Spool | None = None
 
     # before the first next
@@ -154,7 +155,7 @@ class Telemetry:
             records, rest = stream.read(seq, body)
             if rest is not None:
                 self.spool.set_aside(body)
-            self._latest = (seq, records)
+            self._latest, self._size = (seq, records), len(body)
             self.spool.hand(self._kit, seq, 0, len(records), len(body), True)
             self._serve_all()
             self.spool.acknowledge(self._kit)
@@ -205,12 +206,12 @@ class Telemetry:
             return False
         seq, body = found
         if seq != self._latest[0]:
-            self._latest = (seq, self._open_stream().read(seq, body)[0])
+            self._latest, self._size = (seq, self._open_stream().read(seq, body)[0]), len(body)
         records = self._latest[1]
         mine = self._of_streams(records, cursor)
         first = cursor.next_index
         part = mine[first : first + CHUNK]
-        size = sum([len(record[0]) for record in part])
+        size = self._size * len(part) // max(1, len(records))
         self.spool.hand(cursor, seq, first, len(part), size, first + len(part) >= len(mine))
         if consumer.hosted.resting:
             self.spool.lose(cursor, _REST, everything=True)
