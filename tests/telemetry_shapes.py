@@ -43,3 +43,47 @@ def shapes(events: Iterable[Mapping[str, Any]]) -> dict[str, Shape]:
     for event in events:
         records.setdefault(event["type"], []).append(event["record"])
     return {kind: shape(*found) for kind, found in sorted(records.items())}
+
+
+_STATUS = {"status": "string", "errorType?": "string"}
+_SPAN = {"name": "string", "start": "string", "durationMs": "number"}
+_TRACING = {"type": "string", "value": "string"}
+
+#: What AWS's emulator sends in Managed Instances mode; tests/test_rie_managed.py sees that it does.
+MANAGED: dict[str, Shape] = {
+    "function": "string",
+    "extension": "string",
+    "platform.initStart": {
+        "initializationType": "string",
+        "phase": "string",
+        "functionName": "string",
+        "functionVersion": "string",
+        "instanceId": "string",
+        "instanceMaxMemory": "number",
+        "runtimeVersion": "string",
+        "runtimeVersionArn": "string",
+    },
+    "platform.telemetrySubscription": {"name": "string", "state": "string", "types": ["string"]},
+    "platform.initRuntimeDone": {"initializationType": "string", "phase": "string", **_STATUS},
+    "platform.extension": {"name": "string", "state": "string", "events": ["string"], "errorType?": "string"},
+    "platform.initReport": {
+        "initializationType": "string",
+        "phase": "string",
+        **_STATUS,
+        "metrics": {"durationMs": "number"},
+    },
+    "platform.start": {
+        "requestId": "string",
+        "version": "string",
+        "functionArn": "string",
+        "tracing?": _TRACING,
+    },
+    "platform.report": {
+        "requestId": "string",
+        **_STATUS,
+        "metrics": {"durationMs": "number"},
+        "spans?": [_SPAN],
+        "tracing?": _TRACING,
+    },
+    "platform.logsDropped": {"droppedBytes": "number", "droppedRecords": "number", "reason": "string"},
+}
