@@ -23,6 +23,7 @@ import http.client, http.server, json, os, socketserver, sys, threading, time
 name = os.path.basename(sys.argv[0])
 lock = threading.Lock()
 identifier = ""
+told = set()  # types of the events so far
 
 def note(kind, what):
     with lock, open(os.path.join(os.environ["{FOLDER}"], name + "." + kind), "a") as file:
@@ -37,6 +38,7 @@ class Listener(http.server.BaseHTTPRequestHandler):
         self.send_response(self.statuses.pop(0) if self.statuses else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
+        told.update(event["type"] for event in json.loads(body))
     def log_message(self, *args):
         pass
 
@@ -76,6 +78,11 @@ def subscribe(port, step="subscribe", who=None, path="/2022-07-01/telemetry", **
 
 def until_exists(what):
     while not os.path.exists(os.path.join(os.environ["{FOLDER}"], what)):
+        time.sleep(0.005)
+
+def until_told(kind, seconds):
+    end = time.monotonic() + seconds
+    while kind not in told and time.monotonic() < end:
         time.sleep(0.005)
 
 def until_shutdown():

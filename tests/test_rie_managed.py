@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FUNCTION = f"""
-import json, os, pathlib, time
-print("importing")
+import json, os, pathlib, sys, time
+def say(line):
+    sys.stdout.write(line + "\\n")  # in one go: the lines of several workers go through one pipe
+say("importing")
 FOLDER = pathlib.Path(os.environ["{FOLDER}"])
 def handler(event, context):
-    print("plain")
-    print(json.dumps({{"level": "INFO", "message": "JSON"}}))
+    say("plain")
+    say(json.dumps({{"level": "INFO", "message": "JSON"}}))
     (FOLDER / ("arrived-" + context.aws_request_id)).touch()
     if "raise" in event:
         raise ValueError(event["raise"])
@@ -85,14 +87,15 @@ GRUMPY = "\n".join([
     "threading.Thread(target=late, daemon=True).start()",
     "until_shutdown()",
 ])  # fmt: skip
-# Everything in one delivery, which the end of the environment causes.
-AT_THE_END = "buffering={'maxItems': 10000, 'maxBytes': 1048576, 'timeoutMs': 30000}"
+# AWS's emulator may end its telemetry before it tells what init came to: what it tells after that comes with the next delivery,
+# for which somebody must still be there.
 WITNESS = f"""
 listen(4243)
 register(["SHUTDOWN"])
-subscribe(4243, {AT_THE_END})
+subscribe(4243)
 open(os.path.join(os.environ["{FOLDER}"], "subscribed"), "w").close()
 until_shutdown()
+until_told("platform.initReport", 1.8)
 """
 FAILING = """
 register(["SHUTDOWN"])
