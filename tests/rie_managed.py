@@ -276,13 +276,15 @@ def _furnish(place: namespaces.NamespaceThread, staging: Path, binary: Path) -> 
     for folder in (opt, task):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
+    hosts = staging / "hosts"  # to be written by `furnish`, and read by everybody
+    hosts.touch()
+    hosts.chmod(0o644)
     wanted = {Path(sys.prefix), Path(sys.base_prefix), _ROOT, binary.parent}
     wanted |= {path.resolve() for path in wanted}
 
     def mount() -> None:
         _uncover(staging / "uncovered", wanted)
         namespaces.furnish(staging, opt, task, _TMP_MB, namespaces.must_stay_visible(binary.parent))
-        Path("/etc/hosts").chmod(0o644)  # ours, bound there
 
     place.call(mount)
 
