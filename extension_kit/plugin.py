@@ -65,7 +65,7 @@ class Plugin:
         """The function is being invoked. Budget 50 ms."""
 
     def on_telemetry(self, records: list[Record]) -> None:
-        """Telemetry has arrived: up to 500 records of this plug-in's streams, in the order in which they came. Budget 50 ms.
+        """Telemetry has arrived: up to 1,000 records of this plug-in's streams, in the order in which they came. Budget 50 ms.
 
         What was handed over is delivered once `flush` has returned; without a `flush` hook, once this hook has. What is not
         delivered when the process is killed is handed over again. A record may come twice, with the same ``id``.

@@ -20,9 +20,7 @@ __all__ = ["Stream"]
 _FUNCTION = b',"type":"function","record":'
 _AT = 34
 _REMEMBERED = 64  # requests
-_TURNS = (
-    b"platform.start", b"platform.runtimeDone", b"platform.report", b"platform.initStart", b"platform.logsDropped",
-)  # fmt: skip
+_TURNS = frozenset((b"platform.start", b"platform.runtimeDone", b"platform.report", b"platform.initStart"))
 _NONE = records.NO_REQUEST
 
 

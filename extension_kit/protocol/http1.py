@@ -229,8 +229,11 @@ class Reader:
     def __init__(self, role: str, limits: Limits = DEFAULT_LIMITS) -> None:
         self._server = role == SERVER
         self._limits = limits
-        self._buffer = bytearray()
-        self._searched = 0  # of the buffer, how far a line end was looked for in vain
+        self._buffer: bytes | bytearray = (
+            b""  # bytes, as received, until something must be added to what is left of them
+        )
+        self._at = 0  # where in the buffer that which has not been taken begins
+        self._searched = 0  # how far a line end was looked for in vain, from there
         self._expecting = _HEAD
         self._left = 0  # bytes of the body or chunk that are still to come
         self._taken = 0  # bytes of the body so far
@@ -241,16 +244,22 @@ class Reader:
     @property
     def at_message_boundary(self) -> bool:
         """Whether nothing of an unfinished message has been received."""
-        return self._expecting in (_HEAD, _DONE) and not self._buffer
+        return self._expecting in (_HEAD, _DONE) and not self.buffered
 
     @property
     def buffered(self) -> int:
         """Bytes that are held."""
-        return len(self._buffer)
+        return len(self._buffer) - self._at
 
     def receive(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes from the peer."""
-        self._buffer += data
+        if self._at == len(self._buffer):
+            self._buffer = bytes(data)
+        else:
+            if self._at or isinstance(self._buffer, bytes):
+                self._buffer = bytearray(memoryview(self._buffer)[self._at :])
+            self._buffer += data
+        self._at = 0
 
     def receive_eof(self) -> None:
         """The peer has closed its side."""
@@ -276,7 +285,7 @@ class Reader:
             return self._next()
         except RemoteProtocolError as error:
             self._error = error
-            self._buffer.clear()
+            self._buffer, self._at = b"", 0
             raise
 
     def _next(self) -> RequestHead | ResponseHead | Data | EndOfMessage | Sentinel:
@@ -301,21 +310,24 @@ class Reader:
     # pieces of the buffer
 
     def _take(self, count: int) -> bytes:
-        taken = bytes(memoryview(self._buffer)[:count])
-        del self._buffer[:count]
+        end = self._at + count
+        taken = bytes(memoryview(self._buffer)[self._at : end])
+        self._at = end
         self._searched = 0
         return taken
 
     def _find(self, end: bytes, limit: int, status: int, what: str) -> int:
         """Where `end` begins, or -1; remembers how far it has looked, so that a slow peer costs no second look."""
-        found = self._buffer.find(end, max(0, self._searched - len(end) + 1), limit + len(end))
+        begin = self._at + max(0, self._searched - len(end) + 1)
+        found = self._buffer.find(end, begin, self._at + limit + len(end))
         if found < 0:
-            if len(self._buffer) >= limit + len(end):
+            if self.buffered >= limit + len(end):
                 raise RemoteProtocolError(f"{what} is longer than {limit} bytes", status)
-            if self._eof and self._buffer:
+            if self._eof and self.buffered:
                 raise RemoteProtocolError(f"the connection ended inside {what}")
-            self._searched = len(self._buffer)
-        return found
+            self._searched = self.buffered
+            return -1
+        return found - self._at
 
     # heads
 
@@ -330,7 +342,7 @@ class Reader:
 
     def _check_early(self) -> None:
         """Refuse what can never become a head without waiting for its end: a peer that speaks TLS, or a bare line feed."""
-        if self._buffer and (self._buffer[0] < 0x21 or self._buffer[0] > 0x7E):
+        if self.buffered and not 0x21 <= self._buffer[self._at] <= 0x7E:
             raise RemoteProtocolError("this is not HTTP/1.1")
 
     def _request(self, line: bytes, headers: Headers) -> RequestHead:
@@ -372,11 +384,11 @@ class Reader:
 
     def _read_data(self) -> Data | EndOfMessage | Sentinel | None:
         if self._left:
-            if not self._buffer:
+            if not self.buffered:
                 if self._eof:
                     raise RemoteProtocolError("the connection ended inside a body")
                 return NEED_DATA
-            data = self._take(min(self._left, len(self._buffer)))
+            data = self._take(min(self._left, self.buffered))
             self._left -= len(data)
             return Data(data)
         if self._expecting == _CHUNK_DATA:
@@ -386,9 +398,9 @@ class Reader:
         return EndOfMessage(_NO_HEADERS)
 
     def _read_until_eof(self) -> Data | EndOfMessage | Sentinel:
-        if self._buffer:
-            self._admit(len(self._buffer))
-            return Data(self._take(len(self._buffer)))
+        if self.buffered:
+            self._admit(self.buffered)
+            return Data(self._take(self.buffered))
         if not self._eof:
             return NEED_DATA
         self._expecting = _DONE
@@ -414,8 +426,8 @@ class Reader:
         return None
 
     def _read_chunk_end(self) -> Sentinel | None:
-        if len(self._buffer) < 2:
-            if not b"\r\n".startswith(self._buffer):
+        if self.buffered < 2:
+            if not b"\r\n".startswith(self._buffer[self._at :]):
                 raise RemoteProtocolError("a chunk is longer than its size")
             return self._need_more("a chunk")
         if self._take(2) != b"\r\n":
@@ -424,7 +436,7 @@ class Reader:
         return None
 
     def _read_trailers(self) -> EndOfMessage | Sentinel:
-        if self._buffer[:2] == b"\r\n":
+        if self._buffer[self._at : self._at + 2] == b"\r\n":
             self._take(2)
             self._expecting = _DONE
             return EndOfMessage(_NO_HEADERS)
