@@ -161,7 +161,7 @@ def _at_the_end(policy: Policy, now: Situation) -> Decision:
 
 def _without_an_end(now: Situation) -> Decision:
     """Nobody tells when the invocation ends: what earlier ones left goes out beside this one's handler."""
-    decision = _flush(now, "invoke") if now.pending and now.flushed_ms < now.invoked_ms else None
+    decision = _flush(now, "invoke") if now.pending and now.flushed_ms <= now.invoked_ms else None
     return decision or Decision(NEXT, now.now_ms, "nothing tells the end of this invocation")
 
 

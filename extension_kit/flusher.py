@@ -125,18 +125,24 @@ class Flusher:
         if self.telemetry is None or not self.telemetry.hears:
             return
         malformed = self.telemetry.spool.malformed
-        self.telemetry.pump(self._on_done)
+        self.telemetry.pump(self._on_done if self._wants_end else None)
+        self._note_duration()
         if self.telemetry.spool.malformed > malformed:
             self._heard_at_miss = self.telemetry.received  # the end may have been in what could not be read
 
     def _on_done(self, record: Record) -> None:
         from extension_kit.host import call_all
 
-        duration = record.duration_ms  # type: ignore[attr-defined]
-        if duration is not None:
-            self._durations = [*self._durations, int(duration)][-HISTORY:]
-        if self._wants_end:
-            call_all([one for one in self._hosted if not one.busy], "on_runtime_done", record)
+        call_all([one for one in self._hosted if not one.busy], "on_runtime_done", record)
+
+    def _note_duration(self) -> None:
+        """How long the latest invocation ran, for the policy's history."""
+        stream = self.telemetry.stream if self.telemetry is not None else None
+        if stream is not None and stream.last_done is not None:
+            duration = stream.last_done.duration_ms
+            stream.last_done = None
+            if duration is not None:
+                self._durations = [*self._durations, int(duration)][-HISTORY:]
 
     # a flush
 

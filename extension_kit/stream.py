@@ -9,7 +9,7 @@ Instances) a line's place says nothing, and its own ``requestId``, if it has one
 from __future__ import annotations
 
 from extension_kit import records
-from extension_kit.protocol.telemetry import split, type_of
+from extension_kit.protocol.telemetry import HEAD, TAIL, cut, is_json, scan_all, type_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream"]
 
+# where the type stands in an envelope of the usual form, its head taken off
+_AT = 25
+_KIND_AT = 34
 _FUNCTION = b',"type":"function","record":'
-_AT = 34
+_TEXT = b',"type":"function","record":"'
 _REMEMBERED = 64  # requests
 _TURNS = frozenset((b"platform.start", b"platform.runtimeDone", b"platform.report", b"platform.initStart"))
 _NONE = records.NO_REQUEST
@@ -39,8 +42,10 @@ class Stream:
         self.ended: list[str] = []
         self.reported: list[str] = []
         self.platform_dropped = 0
-        self._known = {
+        self.last_done: records.RuntimeDone | None = None
+        self._known: dict[bytes, list[str]] = {
             b"platform.start": self.started, b"platform.runtimeDone": self.ended, b"platform.report": self.reported,
+            b"platform.initStart": [],
         }  # fmt: skip
         self._request = _NONE
         self._begins: dict[int, Request] = {}  # batch: whose its first line is
@@ -55,47 +60,87 @@ class Stream:
 
     def read(self, seq: int, body: bytes) -> tuple[list[Record], bytes | None]:
         """The records of batch number `seq`; and what could not be read of it, None where all could."""
-        batch = split(body)
         fresh = seq not in self._begins
         request = self._begins.setdefault(seq, self._request)
+        middles, rest = cut(body), None
+        found = self._read_usual(middles, seq, request, fresh) if middles is not None else None
+        if found is None:
+            batch = scan_all(body)
+            found = self._read_any(batch.pieces, seq, request, fresh)
+            if not batch.whole:
+                rest = batch.rest
+                found.append(tuple.__new__(records.Malformed, (rest, _NONE, seq, len(batch.pieces))))
+        if fresh:
+            self._tidy()
+        return found, rest
+
+    def _read_usual(self, middles: list[bytes], seq: int, request: Request, fresh: bool) -> list[Record] | None:
+        """A batch as Lambda writes it; None where it turns out to be none. The loop that every event goes through."""
         found: list[Record] = []
+        turns: list[tuple[bytes, Record]] = []
         new, line, add, classes = tuple.__new__, records.FunctionLine, found.append, records.CLASSES
-        for index, piece in enumerate(batch.pieces):
-            if piece.startswith(_FUNCTION, _AT):  # nearly all of a busy stream
+        for index, middle in enumerate(middles):
+            piece = HEAD + middle + TAIL
+            if middle.startswith(_TEXT, _AT):  # nearly all of a busy stream
                 add(new(line, (piece, request, seq, index)))
                 continue
-            kind = type_of(piece)
-            record = new(
-                classes.get(kind) or (records.Record if kind else records.Malformed), (piece, request, seq, index)
-            )
-            add(record)
+            if middle.startswith(_FUNCTION, _AT):  # a line in JSON
+                if b"[" in middle and not is_json(piece):
+                    return None
+                add(new(line, (piece, request, seq, index)))
+                continue
+            kind = middle[_KIND_AT : middle.find(b'"', _KIND_AT)]
+            if not kind.startswith(b"platform.") and b"[" in middle and not is_json(piece):
+                return None
+            one = classes.get(kind)
+            add(new(one, (piece, request, seq, index)) if one else records.make(piece, request, seq, index))
             if kind in _TURNS:
-                request = self._turn(kind, record, request, fresh)
+                turns.append((kind, found[-1]))
+                if kind != b"platform.report":
+                    request = self._turn(kind, found[-1], request)
         if fresh:
-            self._request = request
-            self._tidy()
-            self.platform_dropped += sum(_lost(one) for one in found if type(one) is records.LogsDropped)
-        if not batch.whole:
-            add(new(records.Malformed, (batch.rest, _NONE, seq, len(batch.pieces))))
-        return found, None if batch.whole else batch.rest
+            self._keep(request, turns, found)
+        return found
+
+    def _read_any(self, pieces: list[bytes], seq: int, request: Request, fresh: bool) -> list[Record]:
+        """Envelopes of any form, in the way of a parser."""
+        found: list[Record] = []
+        turns: list[tuple[bytes, Record]] = []
+        for index, piece in enumerate(pieces):
+            record = records.make(piece, request, seq, index)
+            found.append(record)
+            kind = type_of(piece)
+            if kind in _TURNS:
+                turns.append((kind, record))
+                request = self._turn(kind, record, request)
+        if fresh:
+            self._keep(request, turns, found)
+        return found
 
     def forget(self, seq: int) -> None:
         """Batches before `seq` will not be read again."""
         while self._begins and (first := next(iter(self._begins))) < seq:
             del self._begins[first]
 
-    def _turn(self, kind: bytes, record: Record, request: Request, fresh: bool) -> Request:
-        """Whose the lines after this event are; what it says of its request is noted once."""
+    def _turn(self, kind: bytes, record: Record, request: Request) -> Request:
+        """Whose the lines after this event are."""
+        if kind == b"platform.report" or self.interleaved:
+            return request
+        request_id = record.request_id
+        if kind == b"platform.start":
+            return tuple.__new__(records.Request, (request_id, record[0], False))
         if kind == b"platform.initStart":
             return _NONE
-        request_id = record.request_id
-        if fresh:
-            self._known[kind].append(request_id)
-        if self.interleaved or kind == b"platform.report":
-            return request
-        if kind == b"platform.start":
-            return records.Request(request_id, record[0])
-        return records.Request(request_id, request[1], True) if request_id == request[0] else request
+        return tuple.__new__(records.Request, (request_id, request[1], True)) if request_id == request[0] else request
+
+    def _keep(self, request: Request, turns: list[tuple[bytes, Record]], found: list[Record]) -> None:
+        """What a batch that was read for the first time says about its requests."""
+        self._request = request
+        for kind, record in turns[-_REMEMBERED:]:
+            self._known[kind].append(record.request_id)
+            if isinstance(record, records.RuntimeDone):
+                self.last_done = record
+        self.platform_dropped += sum([_lost(one) for one in found if type(one) is records.LogsDropped])
 
     def _tidy(self) -> None:
         """Let the oldest ids go."""

@@ -76,11 +76,11 @@ def sandbox_address() -> str:
     done = _thread.allocate_lock()
     done.acquire()
 
-    def ask() -> None:
+    def ask() -> None:  # in bytes: for text the codec for international names would be imported, a megabyte of it
         try:
-            answers = _socket.getaddrinfo("sandbox.localdomain", None, _socket.AF_INET, _socket.SOCK_STREAM)
+            answers = _socket.getaddrinfo(b"sandbox.localdomain", None, _socket.AF_INET, _socket.SOCK_STREAM)
             result.extend(str(answer[4][0]) for answer in answers)
-        except (OSError, UnicodeError):
+        except OSError:
             pass
         done.release()
 

@@ -8,6 +8,7 @@ It uses ``epoll`` where there is one (Linux) and ``poll`` elsewhere (macOS); the
 from __future__ import annotations
 
 import _thread
+import posix
 import select
 import sys
 import time
@@ -41,8 +42,6 @@ class Loop:
     """Readiness callbacks and timers on one thread. Only `call_soon_threadsafe` and `stop` may be called from others."""
 
     def __init__(self) -> None:
-        import os
-
         self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._scale = 1.0 if hasattr(select, "epoll") else 1000.0  # epoll waits in seconds, poll in milliseconds
         self._callbacks: dict[int, Callable[[int], object]] = {}
@@ -51,10 +50,10 @@ class Loop:
         self._lock = _thread.allocate_lock()
         self._running = False
         self._closed = False
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_out, False)
-        os.set_blocking(self._wake_in, False)
-        self._read, self._write, self._close_fd = os.read, os.write, os.close
+        self._wake_out, self._wake_in = posix.pipe()
+        posix.set_blocking(self._wake_out, False)
+        posix.set_blocking(self._wake_in, False)
+        self._read, self._write, self._close_fd = posix.read, posix.write, posix.close
         self.watch(self._wake_out, READ, self._drain_wake)
 
     # sockets

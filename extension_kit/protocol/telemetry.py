@@ -10,7 +10,7 @@ parser. The cut is exact, not a guess:
   the platform itself has written, none of which has such an array;
 * the few others (a line in JSON with an array) are looked at by the JSON scanner; if one turns out not to be whole, the batch
   is read again by the scanner alone, as is every batch that is written in another way than Lambda's. (What this does
-  not look for are elements that are no objects, in a batch that is written as Lambda writes it.)
+  not look for are elements of another form, in a batch that begins and ends as Lambda writes it.)
 
 Nothing here raises: what cannot be read is handed back as bytes, and costs nothing else of its batch.
 """
@@ -20,10 +20,14 @@ from __future__ import annotations
 from extension_kit.protocol.jsontext import scan
 from extension_kit.protocol.values import Value, set_field
 
-__all__ = ["Batch", "split", "type_of"]
+__all__ = ["HEAD", "TAIL", "Batch", "cut", "is_json", "scan_all", "split", "type_of"]
 
 _OPEN = b'[{"time":"'
+_CLOSE = b"}]"
 _BETWEEN = b'},{"time":"'
+#: how every envelope begins, and ends
+HEAD = b'{"time":"'
+TAIL = b"}"
 _WHITE = " \t\r\n"
 # {"time":"2026-11-23T08:00:00.700Z","type":"function",...: where the type stands in an envelope of the usual form
 _TYPE_KEY = b',"type":"'
@@ -51,20 +55,28 @@ class Batch(Value):
 
 def split(body: bytes) -> Batch:
     """The envelopes of a batch. Whatever else the array holds is a piece as well; text that is no JSON is the rest."""
-    if body.startswith(_OPEN) and body.endswith(b"}]"):
-        pieces = [b'{"time":"' + piece + b"}" for piece in body[10:-2].split(_BETWEEN)]
-        # The last one is always read: a body that was cut off may end in anything.
-        doubtful = [piece for piece in pieces if b"[" in piece and not piece.startswith(_TRUSTED, _TYPE_AT)]
-        if body.count(b"},{") != len(pieces) - 1 + body.count(
-            b'},{"name":"'
-        ):  # spans have names: a look-alike in a line
-            doubtful += [piece for piece in pieces if b"},{" in piece and not piece.startswith(_PLATFORM, _TYPE_AT)]
-        if _is_json(pieces[-1]) and all(map(_is_json, doubtful)):
+    middles = cut(body)
+    if middles is not None:
+        pieces = [HEAD + middle + TAIL for middle in middles]
+        if all(is_json(piece) for piece in pieces if b"[" in piece and not piece.startswith(_TRUSTED, _TYPE_AT)):
             return Batch(pieces)
-    return _scan_all(body)
+    return scan_all(body)
 
 
-def _is_json(piece: bytes) -> bool:
+def cut(body: bytes) -> list[bytes] | None:
+    """The envelopes, each without `HEAD` and `TAIL`; None where the batch is not written as Lambda writes it.
+
+    Whoever uses them must look at those that have a ``[`` and are not the platform's own (`is_json`), as `split` does.
+    """
+    if not body.startswith(_OPEN) or not body.endswith(_CLOSE):
+        return None
+    middles = body[10:-2].split(_BETWEEN)
+    # The last one is always read: a body that was cut off may end in anything.
+    return middles if is_json(HEAD + middles[-1] + TAIL) else None
+
+
+def is_json(piece: bytes) -> bool:
+    """Whether a piece is one JSON value from its start to its end."""
     try:
         _value, end = scan(text := piece.decode("latin-1"), 0)
     except ValueError:
@@ -72,7 +84,7 @@ def _is_json(piece: bytes) -> bool:
     return end == len(text)
 
 
-def _scan_all(body: bytes) -> Batch:
+def scan_all(body: bytes) -> Batch:
     """One element after the other, up to the first that is no JSON. Latin-1: a character is a byte, whatever the encoding."""
     text = body.decode("latin-1")
     pieces: list[bytes] = []
