@@ -80,6 +80,14 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--namespaces", action=argparse.BooleanOptionalAction, default=True, help="own /opt, /tmp, network"
     )
     how.add_argument("--env", type=_variable, action="append", default=[], metavar="K=V", help="variable (repeatable)")
+    how.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="something goes wrong; 'list' prints what (repeatable)",
+    )
+    how.add_argument("--seed", type=_natural, default=0, metavar="N", help="of the times that Lambda leaves open")
     how.add_argument("--port", type=_port, default=0, metavar="PORT", help="of the invoke endpoint (default: any free)")
     out = run.add_argument_group("what comes out")
     out.add_argument("--json", type=Path, metavar="FILE", help="write the record of the run")
@@ -148,6 +156,11 @@ def _variable(text: str) -> tuple[str, str]:
 def _run(options: argparse.Namespace) -> int:
     from extension_kit.terminal import Progress, costs, summary
 
+    if "list" in options.fault:
+        from extension_kit.emulator.faults import listing
+
+        print(listing())
+        return 0
     plan = _plan(options)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
@@ -200,6 +213,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         namespaces=options.namespaces,
         variables=dict(options.env),
         invoke_port=options.port,
+        faults=tuple(options.fault),
+        seed=options.seed,
     )
 
 

@@ -191,6 +191,8 @@ class Flusher:
     def _report_is_missing(self) -> bool:
         if self.telemetry is None or self._hears() != "yes" or not self.last_request:
             return False
+        if not any("platform" in one.cursor.streams for one in self.telemetry.consumers):
+            return False  # nobody wants it
         stream = self.telemetry.stream
         return stream is not None and self.last_request not in stream.reported
 

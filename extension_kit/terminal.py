@@ -43,6 +43,8 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"response after {e['duration_ms']:.1f} ms" + (f": {e['error_type']}" if e["error_type"] else "")
     ),
     "invoke_end": lambda e: f"invoke ends: {e['status']}, {e['duration_ms']:.1f} ms with extensions",
+    "telemetry_subscribed": lambda e: f"{e['party']} subscribes to {', '.join(e['types'])} ({e['schema']})",
+    "report": lambda e: f"platform: {_report(e['metrics'])}",
     "log": lambda e: f"  {e['party']} | {_readable(e['text'])}",
     "process_exit": lambda e: f"{e['party']} ended: {e['detail']}",
     "shutdown_start": lambda e: f"shutdown ({e['reason']}), {e['budget_ms']} ms",
@@ -50,6 +52,18 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "reset": lambda _e: "environment reset: the next invoke starts everything anew",
     "swept": lambda e: f"process {e['pid']} was left behind and has been ended",
 }
+
+
+def _report(metrics: dict[str, float]) -> str:
+    """The platform's own figures of an invocation, as its report has them."""
+    figures = [f"duration {metrics['durationMs']:.1f} ms"]
+    if "billedDurationMs" in metrics:
+        figures.append(f"billed {metrics['billedDurationMs']} ms")
+    if "initDurationMs" in metrics:
+        figures.append(f"init {metrics['initDurationMs']:.1f} ms")
+    if "maxMemoryUsedMB" in metrics:
+        figures.append(f"{metrics['maxMemoryUsedMB']} of {metrics['memorySizeMB']} MB used")
+    return ", ".join(figures)
 
 
 def _more(event: dict[str, Any]) -> str:

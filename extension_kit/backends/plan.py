@@ -29,6 +29,8 @@ class Plan:
     namespaces: bool = True
     variables: dict[str, str] = field(default_factory=dict)
     invoke_port: int = 0
+    faults: tuple[str, ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from extension_kit.backends.plan import Invoked, Plan
 from extension_kit.emulator import namespaces
 from extension_kit.emulator.environment import Layout
+from extension_kit.emulator.faults import Faults
 from extension_kit.emulator.model import Profile, Result
 from extension_kit.errors import ConfigError
 from extension_kit.plugin import validate
@@ -69,6 +70,9 @@ def profile(plan: Plan) -> Profile:
         timeout=plan.timeout,
         init_type=plan.init_type,
         freeze=plan.freeze,
+        json_logs=plan.variables.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON",
+        seed=plan.seed,
+        faults=Faults.parse(plan.faults),
     )
 
 

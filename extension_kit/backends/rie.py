@@ -79,6 +79,8 @@ def run(plan: Plan, listener: Callable[[dict[str, Any]], object] | None = None) 
 def _refuse_what_it_cannot(plan: Plan) -> None:
     if plan.init_type != ON_DEMAND:
         raise ConfigError(f"--backend rie initialises on demand only, not {plan.init_type}")
+    if plan.faults:
+        raise ConfigError("--backend rie makes no faults: --fault cannot be given")
     if plan.invoke_port:
         raise ConfigError("--backend rie has its invoke endpoint in a network of its own: --port cannot be given")
     if not plan.namespaces:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from extension_kit.emulator.answers import refused
 from extension_kit.emulator.calls import ExtensionCalls, RuntimeCalls
+from extension_kit.emulator.managed import ManagedCalls, ManagedPlatform
 from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Phase, Result
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
@@ -57,7 +58,8 @@ class RuntimeApi:
         self._world = platform.world
         self._metadata_token = metadata_token
         self._extensions = ExtensionCalls(platform)
-        self._runtime = runtime = RuntimeCalls(platform)
+        runtime = ManagedCalls(platform) if isinstance(platform, ManagedPlatform) else RuntimeCalls(platform)
+        self._runtime: RuntimeCalls = runtime
         self._handlers = {
             calls.PING: lambda _exchange, _call, reply: reply.send(_PONG),
             calls.EXTENSION_REGISTER: self._register,

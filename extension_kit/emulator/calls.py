@@ -187,8 +187,7 @@ class RuntimeCalls:
         reply.send(answers.OK)
 
     def _is_current(self, request_id: str, reply: Reply) -> bool:
-        current = self._platform.current
-        if current is not None and current.request_id == request_id and self._platform.phase == Phase.INVOKE:
+        if self._platform.is_current(request_id):
             return True
         _refuse(self._platform, reply, refusals.INVALID_REQUEST_ID)
         return False

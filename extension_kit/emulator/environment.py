@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from extension_kit.emulator import layers, namespaces, processes, variables
 from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi, new_trace
 from extension_kit.emulator.delivery import Carrier
-from extension_kit.emulator.model import Invocation, LaunchError, Party, Phase, Profile, Result
+from extension_kit.emulator.managed import ManagedPlatform
+from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, LaunchError, Party, Phase, Profile, Result
 from extension_kit.emulator.narrator import Narrator
 from extension_kit.emulator.platform import Platform
 from extension_kit.emulator.record import Record
@@ -73,10 +74,12 @@ class Environment:
         self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
         self._place: namespaces.NamespaceThread | None = None
         self._network = ""
-        self.platform = Platform(self, profile)
+        kind = ManagedPlatform if profile.init_type == MANAGED_INSTANCES else Platform
+        self.platform: Platform = kind(self, profile)
         self._narrator = Narrator(profile, self.now_ms, self._peak_bytes)
         self._carrier = Carrier(self._loop, self._enter, self.now_ms)
-        self.telemetry = Source(self._carrier, profile.faults, Random(profile.seed), profile.json_logs)
+        late_reports = profile.init_type != MANAGED_INSTANCES
+        self.telemetry = Source(self._carrier, profile.faults, Random(profile.seed), profile.json_logs, late_reports)
         self._thread = threading.Thread(target=self._loop.run, name="environment", daemon=True)
         try:
             self._build()
@@ -317,6 +320,8 @@ class Environment:
         if kind == "log":
             self.telemetry.emit(fields["source"], fields["text"])
         for told, record in self._narrator.tell(kind, fields, self.platform.registry):
+            if told == "platform.report":
+                self.log.add("report", request_id=record["requestId"], metrics=record["metrics"])
             self.telemetry.emit(told, record)
         if kind == "process_exit" and fields["party"] == "runtime":
             self.telemetry.flush()

@@ -132,6 +132,7 @@ class Profile:
     runtime_share_ms: int = 300
     freeze: bool = True
     json_logs: bool = False  # the function's log format is JSON: lines that are objects are told as objects
+    concurrency: int = 2  # invocations at a time, Managed Instances only
     seed: int = 0  # of the times that Lambda leaves open: when a report is written
     faults: Faults = field(default_factory=Faults)
 

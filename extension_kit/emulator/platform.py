@@ -58,6 +58,10 @@ class Platform:
         self._queue.append(invocation)
         self._pump()
 
+    def is_current(self, request_id: str) -> bool:
+        """Whether the runtime may answer this request."""
+        return self.current is not None and self.current.request_id == request_id and self.phase == Phase.INVOKE
+
     def shutdown(self, done: Callable[[], object]) -> None:
         """End the environment (reason ``spindown``) and call `done` when no process is left."""
         self._end_requested = done

@@ -74,12 +74,15 @@ class _Event:
 class Source:
     """All subscriptions of one environment. Everything runs on the loop's thread."""
 
-    def __init__(self, deliveries: Deliveries, faults: Faults, random: Random, json_format: bool) -> None:
+    def __init__(
+        self, deliveries: Deliveries, faults: Faults, random: Random, json_format: bool, late_reports: bool = True
+    ) -> None:
         self.ledgers: dict[str, Ledger] = {}
         self._deliveries = deliveries
         self._faults = faults
         self._random = random
         self._json_format = json_format
+        self._late_reports = late_reports
         self._early: list[_Event] = []  # since this environment began to initialise
         self._subscribers: dict[str, _Subscriber] = {}
         self._orphans: dict[str, list[_Batch]] = {}
@@ -97,7 +100,7 @@ class Source:
             kind == "platform.report" and "telemetry-lost-report" in self._faults
         ):
             return
-        if kind == "platform.report":
+        if kind == "platform.report" and self._late_reports:
             # Reports keep their order, so one may be waited for by those behind it.
             due = self._deliveries.now_ms() + self._random.uniform(0, _LONGEST_DELAY_MS)
             self._report_ms = due = max(due, self._report_ms)

@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extension_kit.emulator.model import SNAP_START
+from extension_kit.emulator.model import MANAGED_INSTANCES, SNAP_START
 
 if TYPE_CHECKING:
     from extension_kit.emulator.model import Profile
@@ -57,6 +57,7 @@ def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user
         "AWS_LAMBDA_FUNCTION_VERSION": profile.function_version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(profile.memory_mb),
         "AWS_LAMBDA_INITIALIZATION_TYPE": profile.init_type,
+        **({"AWS_LAMBDA_MAX_CONCURRENCY": str(profile.concurrency)} if profile.init_type == MANAGED_INSTANCES else {}),
         **({} if profile.init_type == SNAP_START else log),  # a snapshot does not know its log stream
         "AWS_LAMBDA_METADATA_API": api,
         "AWS_LAMBDA_METADATA_TOKEN": metadata_token,

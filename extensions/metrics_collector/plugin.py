@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from extension_kit.events import Invoke, Shutdown
     from extension_kit.plugin import Context
     from extension_kit.protocol.deadline import Deadline
+    from extension_kit.records import RuntimeDone
 
 __all__ = ["MetricsCollector"]
 
 
 class MetricsCollector(Plugin):
-    """CPU, memory, /tmp and network of each invocation, on stdout in CloudWatch's embedded metric format."""
+    """CPU, memory, /tmp and network of each invocation, on stdout in CloudWatch's embedded metric format.
+
+    An invocation ends with the platform's ``platform.runtimeDone``, whose own figures join the line; where there is no
+    telemetry it ends with the next event.
+    """
 
     name = "metrics-collector"
     settings = CollectorSettings
@@ -36,11 +41,19 @@ class MetricsCollector(Plugin):
         self._close()
         self._open = (event, self._sampler.sample(), self._context.clock.wall_ms())
 
+    def on_runtime_done(self, record: RuntimeDone) -> None:
+        if self._open is not None and self._open[0].request_id == record.request_id:
+            figures = {
+                "runtime_duration_ms": record.duration_ms,
+                "response_latency_ms": record.span_ms("responseLatency"),
+            }
+            self._close({name: figure for name, figure in figures.items() if figure is not None})
+
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
         self._close()
 
-    def _close(self) -> None:
-        """End the open invocation and write its line, dated to when the invocation began."""
+    def _close(self, told: dict[str, float] | None = None) -> None:
+        """End the open invocation and write its line, dated to when the invocation began. ``told``: the platform's figures."""
         if self._open is None:
             return
         (event, start, began_ms), self._open = self._open, None
@@ -50,7 +63,7 @@ class MetricsCollector(Plugin):
         for source in end.missing:
             self._context.count(f"missing_{source}")
         registration = self._context.registration
-        figures = emf.difference(start, end)
+        figures = {**emf.difference(start, end), **(told or {})}
         if figures:
             self._write(
                 emf.line(
