@@ -18,9 +18,13 @@ ABSENT = "(absent)"
 
 #: (type of event, field, ours, theirs): why
 DIFFERENCES: dict[tuple[str, str, str, str], str] = {
-    ("platform.start", "tracing.spanId", "string", ABSENT): (
-        "AWS's schema reference shows the span's id; its emulator leaves it out."
-    ),
+    (
+        kind,
+        "tracing.spanId",
+        "string",
+        ABSENT,
+    ): "AWS's schema reference shows the span's id; its emulator leaves it out."
+    for kind in ("platform.start", "platform.report")
 }
 
 

@@ -176,7 +176,7 @@ class Narrator:
             record["metrics"] = {"durationMs": _ms(fields["duration_ms"])}
             if invocation.responded:
                 record["spans"] = self._runtime_spans(invocation)
-            return [*told, ("platform.report", record)]
+            return [*told, ("platform.report", {**record, **self._tracing(invocation.trace)})]
         record["metrics"] = self._report_metrics(fields["duration_ms"])
         overhead = max(0.0, fields["duration_ms"] - invocation.runtime_ms)
         start = format_ms(invocation.done_ms or self._now_ms())

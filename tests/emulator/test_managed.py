@@ -128,7 +128,10 @@ def judge(tmp_path_factory):
         variables={tl.FOLDER: rie_managed.SHARED},
     ) as running:  # fmt: skip
         # Lambda makes a trace header where the caller sends none (AWS docs, X-Ray); its emulator does not.
-        headers = {"Content-Type": "application/json", "X-Amzn-Trace-Id": "Root=1-6a3f0b1c-0123456789abcdef01234567"}
+        headers = {
+            "Content-Type": "application/json",
+            "X-Amzn-Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
+        }
         drive(lambda payload: running.invoke(payload, headers))
         running.shutdown()
         return tl.events(running.shared, "listener")
