@@ -14,15 +14,17 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from extension_kit.emulator import variables
 from extension_kit.emulator.answers import refused
 from extension_kit.emulator.calls import ExtensionCalls, RuntimeCalls
 from extension_kit.emulator.managed import ManagedCalls, ManagedPlatform
-from extension_kit.emulator.model import MANAGED_INSTANCES, Invocation, Phase, Result
+from extension_kit.emulator.model import MANAGED_INSTANCES, SNAP_START, Invocation, Phase, Result
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol import refusals
 from extension_kit.protocol import runtime_api as calls
 from extension_kit.protocol import telemetry_api as api
 from extension_kit.protocol.runtime_api import Answer
+from extension_kit.protocol.timestamps import format_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from extension_kit.io.server import Exchange
 
 _JSON = ((b"Content-Type", b"application/json"),)
+_CREDENTIALS_MS = 6 * 3_600_000  # validity
 _PONG = Answer(200, ((b"Content-Type", b"text/plain; charset=utf-8"),), b"pong")
 _EVENTS = frozenset({lc.INVOKE, lc.SHUTDOWN})
 
@@ -75,6 +78,7 @@ class RuntimeApi:
             calls.RESTORE_NEXT: lambda _exchange, _call, reply: runtime.restore_next(reply),
             calls.RESTORE_ERROR: self._report(runtime.restore_error),
             calls.METADATA: self._metadata,
+            calls.CREDENTIALS: self._credentials,
         }
 
     def handle(self, exchange: Exchange) -> None:
@@ -196,6 +200,16 @@ class RuntimeApi:
             reply.send(Answer(401))
             return
         reply.send(Answer(200, _JSON, b'{"AvailabilityZoneID":"use1-az1"}'))
+
+    def _credentials(self, exchange: Exchange, _call: calls.Call, reply: ExchangeReply) -> None:
+        if self._platform.profile.init_type != SNAP_START:
+            reply.send(calls.NOT_FOUND)
+        elif not hmac.compare_digest(_text(exchange, b"authorization"), self._metadata_token):
+            reply.send(Answer(401))
+        else:
+            expiration = format_ms(self._world.now_ms() + _CREDENTIALS_MS)
+            body = variables.credentials(self._platform.restores, expiration)
+            reply.send(Answer(200, _JSON, json.dumps(body).encode()))
 
 
 class InvokeEndpoint:

@@ -36,6 +36,7 @@ class Platform:
         self.registry = Registry()
         self.current: Invocation | None = None
         self.healthy = True
+        self.restores = 0
         self._queue: list[Invocation] = []
         self._init_phase = "init"  # "invoke" once an init has failed: a suppressed init inside the next invoke
         self._init_started = 0.0
@@ -225,6 +226,7 @@ class Platform:
     def _begin_restore(self, runtime: Party) -> None:
         """Resume the snapshot: the runtime runs the function's hooks, then asks for work. Extensions are not told."""
         self.phase = Phase.RESTORE
+        self.restores += 1
         self.world.record("restore_start")
         self._set_timer(self.profile.restore_limit, self._restore_overran)
         self._give(runtime, lc.RESTORE, answers.RESTORED)

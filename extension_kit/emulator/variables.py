@@ -38,14 +38,29 @@ _CREDENTIALS = {
 }
 
 
+def credentials(number: int, expiration: str) -> dict[str, str]:
+    """What the credentials endpoint of a snapshot answers; others after every restore, as the old ones have expired."""
+    return {
+        "AccessKeyId": f"ASIAEMULATOREXAMPLE{number}",
+        "SecretAccessKey": _CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        "Token": f"{_CREDENTIALS['AWS_SESSION_TOKEN']}-{number}",
+        "Expiration": expiration,
+    }
+
+
 def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user: dict[str, str]) -> dict[str, str]:
     """The runtime's variables; `user` (from ``--env``) may add, and may override credentials and region only."""
     log = {
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{profile.function_name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"emulator/[{profile.function_version}]",
     }
+    # A snapshot holds no keys: it would keep them for ever. It is told where to ask (lambda-apis 7).
+    container = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{api}/2021-04-23/credentials",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": metadata_token,
+    }
     return {
-        **_CREDENTIALS,
+        **(container if profile.init_type == SNAP_START else _CREDENTIALS),
         "AWS_REGION": profile.region,
         "AWS_DEFAULT_REGION": profile.region,
         "LANG": "en_US.UTF-8",

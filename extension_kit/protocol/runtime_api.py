@@ -28,6 +28,7 @@ RUNTIME_INIT_ERROR = "runtime/init/error"
 RESTORE_NEXT = "runtime/restore/next"
 RESTORE_ERROR = "runtime/restore/error"
 METADATA = "metadata/execution-environment"
+CREDENTIALS = "credentials"
 
 _FIXED: dict[str, tuple[str, str]] = {
     "/2018-06-01/ping": ("GET", PING),
@@ -42,6 +43,7 @@ _FIXED: dict[str, tuple[str, str]] = {
     "/2018-06-01/runtime/restore/next": ("GET", RESTORE_NEXT),
     "/2018-06-01/runtime/restore/error": ("POST", RESTORE_ERROR),
     "/2026-01-15/metadata/execution-environment": ("GET", METADATA),
+    "/2021-04-23/credentials": ("GET", CREDENTIALS),
 }
 _INVOCATION = "/2018-06-01/runtime/invocation/"
 
