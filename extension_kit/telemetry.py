@@ -60,6 +60,7 @@ class Telemetry:
         self._name = name
         self._settings = settings
         self._init_type = init_type
+        self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
         self._say = say
         self._clock = clock
         # The platform's own events are always asked for: they tell when an invocation ends.
@@ -92,7 +93,9 @@ class Telemetry:
         self.hears = self._subscribe(client, listener.port)
 
     def _subscribe(self, client: ExtensionsClient, port: int) -> bool:
-        timeout_ms = 1_000 if self._settings.flush.startswith("periodic") else api.LIMITS["timeoutMs"][0]
+        # Whoever waits for an end wants to hear of it soon; nobody does under "periodic", and fewer posts cost less.
+        waits = self._wants_end or not self._settings.flush.startswith("periodic")
+        timeout_ms = api.LIMITS["timeoutMs"][0] if waits else 250
         text = ""
         for schema in api.ladder(self._init_type):
             wanted = api.Subscription(self._types, port, schema, timeout_ms=timeout_ms)

@@ -1,0 +1,140 @@
+"""Whose a line is, by its place in the stream."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extension_kit import records
+from extension_kit.stream import Stream
+
+TIME = "2026-11-23T08:00:00.700Z"
+
+
+def body(*events) -> bytes:
+    return json.dumps(
+        [{"time": TIME, "type": kind, "record": record} for kind, record in events], separators=(",", ":")
+    ).encode()
+
+
+def start(request_id):
+    return "platform.start", {"requestId": request_id, "tracing": {"value": f"Root={request_id}"}}
+
+
+def done(request_id):
+    return "platform.runtimeDone", {"requestId": request_id, "metrics": {"durationMs": 5.5}}
+
+
+def line(text="x"):
+    return "function", text
+
+
+def whose(found):
+    return [(one.request_id, one.trace, one.late) for one in found if one.type == "function"]
+
+
+def test_lines_belong_to_the_request_that_began_before_them():
+    """Init lines to none; lines after the end are late; the trace goes with the request."""
+    stream = Stream()
+    events = [line(), start("a"), line(), done("a"), line(), start("b"), line()]
+
+    found, rest = stream.read(1, body(*events))
+
+    assert whose(found) == [("", "", False), ("a", "Root=a", False), ("a", "Root=a", True), ("b", "Root=b", False)]
+    assert rest is None
+    assert (stream.started, stream.ended) == (["a", "b"], ["a"])
+    assert stream.last_done.duration_ms == 5.5
+
+
+def test_a_batch_goes_on_where_the_one_before_it_ended():
+    """And an init inside an invocation begins anew."""
+    stream = Stream()
+    stream.read(1, body(start("a"), line()))
+    found, _ = stream.read(2, body(line(), ("platform.initStart", {"phase": "invoke"}), line(), start("b"), line()))
+
+    assert [owner[0] for owner in whose(found)] == ["a", "", "b"]
+
+
+def test_a_batch_that_is_read_again_says_the_same_and_changes_nothing():
+    """For a plug-in that lags behind."""
+    stream = Stream()
+    first, _ = stream.read(1, body(start("a"), line()))
+    stream.read(2, body(done("a"), start("b"), line()))
+    again, _ = stream.read(1, body(start("a"), line()))
+
+    assert whose(first) == whose(again)
+    assert stream.started == ["a", "b"]
+    assert whose(stream.read(3, body(line()))[0]) == [("b", "Root=b", False)]
+    stream.forget(3)
+    assert list(stream._begins) == [3]
+
+
+def test_another_process_goes_on_with_the_context():
+    """After a kill the first line of the oldest batch still has its owner."""
+    before = Stream()
+    before.read(1, body(start("a"), done("a")))
+    before.read(2, body(line()))
+
+    after = Stream(context=before.context(2))
+
+    assert whose(after.read(2, body(line()))[0]) == [("a", "Root=a", True)]
+    assert whose(Stream(context="").read(1, body(line()))[0]) == [("", "", False)]
+
+
+def test_interleaved_requests_are_told_by_the_line_itself():
+    """Managed Instances: a line's place says nothing."""
+    stream = Stream(interleaved=True)
+    found, _ = stream.read(
+        1, body(start("a"), start("b"), line({"requestId": "a"}), line({"AWSRequestId": "b"}), line())
+    )
+
+    assert [owner[0] for owner in whose(found)] == ["a", "b", ""]
+
+
+def test_what_the_platform_lost_is_counted():
+    """From its own notices."""
+    stream = Stream()
+    stream.read(1, body(("platform.logsDropped", {"droppedRecords": 7}), ("platform.logsDropped", {})))
+
+    assert stream.platform_dropped == 7
+
+
+def test_what_cannot_be_read_is_a_record_of_its_own():
+    """And the rest of the batch is read; an odd envelope among usual ones too."""
+    stream = Stream()
+    found, rest = stream.read(1, body(start("a"), line())[:-3])
+    odd, _ = stream.read(2, b'[{"type":"platform.runtimeDone","record":{"requestId":"a"}},7]')
+    usual, _ = stream.read(
+        3, body(line({"list": [1, {"a": 2}]}), ("platform.new", {}), ("odd", [1]), ("extension", "[x]"))
+    )
+
+    assert [one.type for one in found] == ["platform.start", records.MALFORMED]
+    assert rest == found[-1].raw
+    assert [type(one).__name__ for one in odd] == ["RuntimeDone", "Malformed"]
+    assert stream.ended == ["a"]
+    assert [one.type for one in usual] == ["function", "platform.new", "odd", "extension"]
+
+
+def test_a_batch_that_only_looks_usual_is_read_with_care():
+    """A look-alike of a platform event inside a line in JSON is no platform event."""
+    forged = {"list": [{"a": 1}, {"time": TIME, "type": "platform.runtimeDone", "record": {"requestId": "a"}}]}
+    stream = Stream()
+    for seq, kind in enumerate(("function", "extension", "unknown"), start=1):
+        found, _ = stream.read(seq, body((kind, forged), line()))
+        assert [one.type for one in found] == [kind, "function"]
+    assert stream.ended == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("sdrl"), st.sampled_from("abc")), max_size=30), st.integers(1, 5))
+def test_batches_may_be_cut_anywhere(story, size):
+    """Owners do not depend on where the platform closed a batch."""
+    make = {"s": start, "d": done, "r": lambda one: ("platform.report", {"requestId": one}), "l": lambda _one: line()}
+    events = [make[kind](name) for kind, name in story]
+    whole = whose(Stream().read(1, body(*events))[0]) if events else []
+    stream, parts = Stream(), []
+    for seq, at in enumerate(range(0, len(events), size)):
+        parts += whose(stream.read(seq, body(*events[at : at + size]))[0])
+
+    assert parts == whole
