@@ -157,9 +157,9 @@ def _run(options: argparse.Namespace) -> int:
     from extension_kit.terminal import Progress, costs, summary
 
     if "list" in options.fault:
-        from extension_kit.emulator.faults import listing
+        from extension_kit.backends.prepare import faults
 
-        print(listing())
+        print(faults())
         return 0
     plan = _plan(options)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -18,11 +18,21 @@ BEFORE_REGISTER = {
     "__future__", "_socket", "extension_kit", "extension_kit.errors", "extension_kit.io", "extension_kit.io.client",
     "extension_kit.io.environ", "extension_kit.protocol", "extension_kit.protocol.extensions_api", "extension_kit.runner",
 }  # fmt: skip
+#: an extension without telemetry
 BEFORE_NEXT = BEFORE_REGISTER | {
     "_json", "extension_kit.declarations", "extension_kit.events", "extension_kit.host", "extension_kit.io.clock",
     "extension_kit.plugin",
     "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
     "extension_kit.settings",
+}  # fmt: skip
+#: what a subscription needs besides: a listener and a store, since the platform delivers from then on
+SUBSCRIBED = {
+    "_signal", "errno", "extension_kit.cursor", "extension_kit.flush", "extension_kit.flusher", "extension_kit.io.listener",
+    "extension_kit.io.loop", "extension_kit.io.server", "extension_kit.protocol.deadline", "extension_kit.protocol.http1",
+    "extension_kit.protocol.telemetry_api", "extension_kit.segments", "extension_kit.spool", "extension_kit.telemetry",
+    "fcntl", "select", "zlib",
+}  # fmt: skip
+COLLECTOR = {
     "extensions", "extensions.metrics_collector", "extensions.metrics_collector.plugin",
     "extensions.metrics_collector.sampling", "extensions.metrics_collector.settings",
     # the collector's own: statvfs and sysconf live there
@@ -47,12 +57,18 @@ def next(self):
     print(json.dumps(loaded), flush=True)
     return original(self)
 client.ExtensionsClient.next = next
-run("extensions.metrics_collector.plugin:MetricsCollector", name="ext")
 """
+PLAIN = """
+from extension_kit.plugin import Plugin
+class Plain(Plugin):
+    name = "plain"
+    def on_invoke(self, event): pass
+run(Plain, name="ext")
+"""
+COLLECTING = 'run("extensions.metrics_collector.plugin:MetricsCollector", name="ext")\n'
 
 
-@pytest.fixture
-def loaded():
+def loaded(plugin):
     """Modules at the connection for `register`, and at the first `next`."""
     with create_server(("127.0.0.1", 0)) as server:
 
@@ -61,7 +77,9 @@ def loaded():
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: x\r\nContent-Length: 2\r\n\r\n{}")
-                connection.recv(65536)
+                if connection.recv(65536).startswith(b"PUT"):
+                    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"OK"')
+                    connection.recv(65536)
                 connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{"eventType":"SHUTDOWN"}')
                 connection.recv(65536)
 
@@ -69,7 +87,7 @@ def loaded():
         thread.start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", SCRIPT],
+            [sys.executable, "-I", "-S", "-c", SCRIPT + plugin],
             env={"AWS_LAMBDA_RUNTIME_API": address}, capture_output=True, text=True, timeout=30,
         )  # fmt: skip
         thread.join(10)
@@ -77,11 +95,16 @@ def loaded():
     return [set(modules) for modules in json.loads(done.stdout.splitlines()[0])]
 
 
-def test_nothing_needless_is_imported_before_register(loaded):
-    """Each module here is paid for while the runtime waits."""
-    assert loaded[0] - BEFORE_REGISTER == set()
+@pytest.mark.parametrize(
+    ("plugin", "allowed"),
+    [(PLAIN, BEFORE_NEXT | {"__main__"}), (COLLECTING, BEFORE_NEXT | SUBSCRIBED | COLLECTOR)],
+    ids=["plain", "with telemetry"],
+)
+def test_nothing_needless_is_imported(plugin, allowed):
+    """Each module before `register` is paid for while the runtime waits; each before the first `next` competes with it."""
+    before_register, before_next = loaded(plugin)
 
-
-def test_nothing_needless_is_imported_before_the_first_next(loaded):
-    """Each module here competes with the function's own start."""
-    assert loaded[1] - BEFORE_NEXT == set()
+    # A class that is handed to `run` was imported, with its base, by its author.
+    authors = {"extension_kit.plugin"} if plugin == PLAIN else set()
+    assert before_register - BEFORE_REGISTER - authors == set()
+    assert before_next - allowed == set()

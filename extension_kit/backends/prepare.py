@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from extension_kit.backends.plan import Invoked, Plan
 from extension_kit.emulator import namespaces
 from extension_kit.emulator.environment import Layout
-from extension_kit.emulator.faults import Faults
+from extension_kit.emulator.faults import Faults, listing
 from extension_kit.emulator.model import Profile, Result
 from extension_kit.errors import ConfigError
 from extension_kit.plugin import validate
@@ -74,6 +74,11 @@ def profile(plan: Plan) -> Profile:
         seed=plan.seed,
         faults=Faults.parse(plan.faults),
     )
+
+
+def faults() -> str:
+    """The faults that can be made, a line each."""
+    return listing()
 
 
 def invoke_all(plan: Plan, environment: Runs) -> list[Invoked]:

@@ -101,6 +101,7 @@ class ManagedPlatform(Platform):
         self._pump()
 
     def _party_failed(self, party: Party) -> None:
+        self.healthy = False
         self._fail_all(lc.FATAL[party.kind].get(party.state, "Sandbox.Failure"), party.exit_text, "error")
         super()._party_failed(party)
 
