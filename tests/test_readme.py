@@ -7,23 +7,53 @@ import subprocess
 import sys
 from pathlib import Path
 
+from extension_kit.settings import KitSettings
+
 ROOT = Path(__file__).parents[1]
+
+
+def run_example(name, folder, *options):
+    """The output of ``extension-kit run`` with one of the README's examples."""
+    example = re.search(rf'```python title="{name}"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    path = folder / name
+    path.write_text(example.group(1))
+    path.chmod(0o755)
+    command = [
+        "run",
+        "--function",
+        "tests/functions/hello",
+        "--handler",
+        "app.handler",
+        "--extension",
+        str(path),
+        *options,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "extension_kit.cli", *command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_example_extension_runs_beside_the_sample_function(tmp_path):
     """Fifteen lines are an extension: it sees the invoke and says goodbye at the end."""
-    example = re.search(r'```python title="my_extension.py"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
-    assert example is not None
-    path = tmp_path / "my_extension.py"
-    path.write_text(example.group(1))
-    path.chmod(0o755)
-    command = ["run", "--function", "tests/functions/hello", "--handler", "app.handler", "--extension", str(path)]
+    output = run_example("my_extension.py", tmp_path)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "extension_kit.cli", *command], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+    assert "[greeter] request " in output
+    assert "[greeter] goodbye: spindown, " in output
+    assert output.splitlines()[-1].startswith("healthy: 1 invoke(s), 0 with an error, 1 extension(s)")
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "[greeter] request " in done.stdout
-    assert "[greeter] goodbye: spindown, " in done.stdout
-    assert done.stdout.splitlines()[-1].startswith("healthy: 1 invoke(s), 0 with an error, 1 extension(s)")
+
+def test_the_example_shipper_is_handed_every_line(tmp_path):
+    """Within the invocation, with the request that it belongs to; and accounts for it."""
+    output = run_example("my_shipper.py", tmp_path, "--invokes", "2")
+
+    flushes = re.findall(r"\[shipper\] end of the invocation: 1 lines: \['(\w{8}) hello from \1", output)
+    assert len(flushes) == 2
+    assert re.search(r"plug-in shipper: (\d+) records = \1 delivered \+ 0 dropped \+ 0 pending", output)
+
+
+def test_the_settings_of_the_kit_are_documented():
+    """The table is made from the declarations."""
+    assert KitSettings.markdown() in (ROOT / "extension_kit" / "README.md").read_text()
