@@ -55,7 +55,9 @@ bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the b
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
 
 soak: $(STAMP) ## every long run
-	@KIT_TESTS_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q --timeout 1800 tests/protocol
+	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 $(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol \
+		tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
+		tests/test_complaints_telemetry.py::test_complaint_4_the_last_report_is_delivered_at_shutdown
 
 clean: ## remove what was built here
 	@rm -rf .venv .venv-3.* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

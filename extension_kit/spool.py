@@ -54,6 +54,7 @@ class Spool:
         self._on_disk = 0  # bytes
         self._in_memory = 0
         self._failures = 0  # batches since the disk failed; 0: it works
+        self._hot: tuple[int, bytes] = (0, b"")  # the newest batch and its number: most often it is read at once
         self._lock = _thread.allocate_lock()
         self._folder: Folder | None = None
         try:
@@ -104,6 +105,7 @@ class Spool:
                 crc = crc32(kept)
             if kept:
                 self._add(self._write(seq, crc, kept))
+                self._hot = (seq, kept)
             return True
 
     def _is_repeated(self, body: bytes, crc: int) -> bool:
@@ -174,7 +176,7 @@ class Spool:
                 stored = self._batches.get(cursor.next_seq)
                 if stored is not None:
                     try:
-                        body = b"" if stored.seq == known else self._read(stored)
+                        body = b"" if stored.seq == known else self._take(stored)
                         cursor.in_hand = stored.seq
                         return stored.seq, body
                     except OSError as error:
@@ -229,6 +231,14 @@ class Spool:
             except OSError:
                 pass  # the count is what matters
             self._save()
+
+    def _take(self, stored: Stored) -> bytes:
+        """As `_read`; the newest batch is still in memory, once."""
+        seq, body = self._hot
+        if seq != stored.seq or len(body) != stored.length:
+            return self._read(stored)
+        self._hot = (0, b"")
+        return body
 
     def _read(self, stored: Stored) -> bytes:
         if stored.body is not None:
@@ -296,6 +306,7 @@ class Spool:
         if len(kept) == len(body):
             return
         self._remove(stored)
+        self._hot = (0, b"")
         if stored.segment >= 0:
             replacement = self._write(stored.seq, crc32(kept), kept, stored)
         else:

@@ -20,6 +20,11 @@ __all__ = ["Stream"]
 # where the type stands in an envelope of the usual form, its head taken off
 _AT = 25
 _KIND_AT = 34
+_REPORT = b'platform.report","record":{"requestId":"'
+_START = b'platform.start","record":{"requestId":"'
+_DONE = b'platform.runtimeDone","record":{"requestId":"'
+# behind the UUID
+_REPORT_END, _START_END, _DONE_END = (_KIND_AT + len(one) + 36 for one in (_REPORT, _START, _DONE))
 _FUNCTION = b',"type":"function","record":'
 _TEXT = b',"type":"function","record":"'
 _REMEMBERED = 64  # requests
@@ -77,44 +82,65 @@ class Stream:
     def _read_usual(self, middles: list[bytes], seq: int, request: Request, fresh: bool) -> list[Record] | None:
         """A batch as Lambda writes it; None where it turns out to be none. The loop that every event goes through."""
         found: list[Record] = []
-        turns: list[tuple[bytes, Record]] = []
+        turns: list[tuple[bytes, str]] = []
+        done: Record | None = None
         new, line, add, classes = tuple.__new__, records.FunctionLine, found.append, records.CLASSES
         for index, middle in enumerate(middles):
             piece = HEAD + middle + TAIL
             if middle.startswith(_TEXT, _AT):  # nearly all of a busy stream
                 add(new(line, (piece, request, seq, index)))
-                continue
-            if middle.startswith(_FUNCTION, _AT):  # a line in JSON
+            elif middle.startswith(_FUNCTION, _AT):  # a line in JSON
                 if b"[" in middle and not is_json(piece):
                     return None
                 add(new(line, (piece, request, seq, index)))
-                continue
-            kind = middle[_KIND_AT : middle.find(b'"', _KIND_AT)]
-            if not kind.startswith(b"platform.") and b"[" in middle and not is_json(piece):
-                return None
-            one = classes.get(kind)
-            add(new(one, (piece, request, seq, index)) if one else records.make(piece, request, seq, index))
-            if kind in _TURNS:
-                turns.append((kind, found[-1]))
-                if kind != b"platform.report":
-                    request = self._turn(kind, found[-1], request)
+            elif middle.startswith(_REPORT, _KIND_AT) and middle[_REPORT_END : _REPORT_END + 1] == b'"':
+                add(new(records.Report, (piece, request, seq, index)))
+                turns.append((b"platform.report", middle[_REPORT_END - 36 : _REPORT_END].decode("latin-1")))
+            elif middle.startswith(_START, _KIND_AT) and middle[_START_END : _START_END + 1] == b'"':
+                add(new(records.Start, (piece, request, seq, index)))
+                request_id = middle[_START_END - 36 : _START_END].decode("latin-1")
+                turns.append((b"platform.start", request_id))
+                request = _NONE if self.interleaved else new(records.Request, (request_id, piece, False))
+            elif middle.startswith(_DONE, _KIND_AT) and middle[_DONE_END : _DONE_END + 1] == b'"':
+                add(done := new(records.RuntimeDone, (piece, request, seq, index)))
+                request_id = middle[_DONE_END - 36 : _DONE_END].decode("latin-1")
+                turns.append((b"platform.runtimeDone", request_id))
+                if request_id == request[0]:
+                    request = new(records.Request, (request_id, request[1], True))
+            else:
+                kind = middle[_KIND_AT : middle.find(b'"', _KIND_AT)]
+                if not kind.startswith(b"platform.") and b"[" in middle and not is_json(piece):
+                    return None
+                one = classes.get(kind)
+                record = new(one, (piece, request, seq, index)) if one else records.make(piece, request, seq, index)
+                add(record)
+                if kind in _TURNS:
+                    turns.append((kind, record.request_id))
+                    request = self._turn(kind, record.request_id, piece, request)
+                    done = record if kind == b"platform.runtimeDone" else done
+                elif kind == b"platform.logsDropped" and fresh:
+                    self.platform_dropped += _lost(record)
         if fresh:
-            self._keep(request, turns, found)
+            self._keep(request, turns, done)
         return found
 
     def _read_any(self, pieces: list[bytes], seq: int, request: Request, fresh: bool) -> list[Record]:
         """Envelopes of any form, in the way of a parser."""
         found: list[Record] = []
-        turns: list[tuple[bytes, Record]] = []
+        turns: list[tuple[bytes, str]] = []
+        done: Record | None = None
         for index, piece in enumerate(pieces):
             record = records.make(piece, request, seq, index)
             found.append(record)
             kind = type_of(piece)
             if kind in _TURNS:
-                turns.append((kind, record))
-                request = self._turn(kind, record, request)
+                turns.append((kind, record.request_id))
+                request = self._turn(kind, record.request_id, piece, request)
+                done = record if kind == b"platform.runtimeDone" else done
+            elif kind == b"platform.logsDropped" and fresh:
+                self.platform_dropped += _lost(record)
         if fresh:
-            self._keep(request, turns, found)
+            self._keep(request, turns, done)
         return found
 
     def forget(self, seq: int) -> None:
@@ -122,25 +148,23 @@ class Stream:
         while self._begins and (first := next(iter(self._begins))) < seq:
             del self._begins[first]
 
-    def _turn(self, kind: bytes, record: Record, request: Request) -> Request:
+    def _turn(self, kind: bytes, request_id: str, piece: bytes, request: Request) -> Request:
         """Whose the lines after this event are."""
         if kind == b"platform.report" or self.interleaved:
             return request
-        request_id = record.request_id
         if kind == b"platform.start":
-            return tuple.__new__(records.Request, (request_id, record[0], False))
+            return tuple.__new__(records.Request, (request_id, piece, False))
         if kind == b"platform.initStart":
             return _NONE
         return tuple.__new__(records.Request, (request_id, request[1], True)) if request_id == request[0] else request
 
-    def _keep(self, request: Request, turns: list[tuple[bytes, Record]], found: list[Record]) -> None:
+    def _keep(self, request: Request, turns: list[tuple[bytes, str]], done: Record | None) -> None:
         """What a batch that was read for the first time says about its requests."""
         self._request = request
-        for kind, record in turns[-_REMEMBERED:]:
-            self._known[kind].append(record.request_id)
-            if isinstance(record, records.RuntimeDone):
-                self.last_done = record
-        self.platform_dropped += sum([_lost(one) for one in found if type(one) is records.LogsDropped])
+        for kind, request_id in turns[-_REMEMBERED:]:
+            self._known[kind].append(request_id)
+        if isinstance(done, records.RuntimeDone):
+            self.last_done = done
 
     def _tidy(self) -> None:
         """Let the oldest ids go."""
