@@ -53,6 +53,7 @@ class Spool:
         self._next = 1
         self._on_disk = 0  # bytes
         self._in_memory = 0
+        self._changed = False
         self._failures = 0  # batches since the disk failed; 0: it works
         self._hot: tuple[int, bytes] = (0, b"")  # the newest batch and its number: most often it is read at once
         self._lock = _thread.allocate_lock()
@@ -200,17 +201,21 @@ class Spool:
         """See `Cursor.acknowledge`; a process that comes after us knows of it once `commit` was called."""
         with self._lock:
             cursor.acknowledge(pending)
+            self._changed = self._changed or cursor.name != "" or len(self.cursors) == 1
 
     def lose(self, cursor: Cursor, reason: str, everything: bool = False) -> None:
         """See `Cursor.lose`."""
         with self._lock:
             cursor.lose(reason, everything)
+            self._changed = True
 
     def commit(self) -> None:
-        """Write the state, and let go of what nobody needs any more."""
+        """Write the state, and let go of what nobody needs any more, where anything has changed."""
         with self._lock:
-            self._release()
-            self._save()
+            if self._changed:
+                self._changed = False
+                self._release()
+                self._save()
 
     @property
     def oldest(self) -> int:
@@ -350,7 +355,9 @@ class Spool:
             return
         lines = [f"owner {self._owner}", f"next {self._next}", f"context {self.context(self.oldest)}"]
         lines += [f"count {name} {getattr(self, name)}" for name in ("duplicates", "malformed")]
-        for cursor in self.cursors:
+        for cursor in self.cursors:  # a cursor without a name is the kit's own: it begins anew with what is left
+            if not cursor.name:
+                continue
             lines.append(f"cursor {cursor.seq} {cursor.index} {cursor.acknowledged} {cursor.name}")
             for reason, (records, size) in cursor.dropped.items():
                 lines.append(f"dropped {records} {size} {cursor.told.get(reason, 0)} {cursor.name} {reason}")

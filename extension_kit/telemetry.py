@@ -29,7 +29,7 @@ __all__ = ["Consumer", "Telemetry"]
 
 CHUNK = 1_000  # records that a hook is given at a time: its time budget must do on a small function too
 _AGAIN = 3  # tries of a subscription that met a server error
-_KIT = "-"  # the kit's own place in the spool: it reads everything first, to know what has ended
+_KIT = ""  # the kit's own place in the spool: it reads everything first, to know what has ended
 _REST = "plug-in at rest"
 _FAILED = "on_telemetry failed"
 
@@ -174,7 +174,12 @@ class Telemetry:
     def _open_stream(self) -> Stream:
         """Made when there is something to read: nothing of it is needed before the first response."""
         if self.stream is None:
+            import gc
+
             from extension_kit.stream import Stream
+
+            # Records come by the thousand and refer to nothing: looking for cycles among them at every 700th is in vain.
+            gc.set_threshold(20_000, 10, 10)
 
             self.stream = Stream(self._init_type == "lambda-managed-instances", self.spool.restored_context)
             self.spool.context = self.stream.context
