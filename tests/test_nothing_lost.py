@@ -54,6 +54,7 @@ def test_100_invocations_of_1000_lines_a_dead_sink_and_a_kill(lab, sink):
     for number in range(100):
         sink.dead = 40 <= number < 50
         if number == 60:
+            assert environment.idle(10)
             kill(environment)
             lab.until(lambda: "ext" in lab.exits(environment))
         failed = lab.invoke(environment, {"n": number, "lines": 1000}).function_error
