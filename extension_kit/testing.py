@@ -247,11 +247,11 @@ class Sandbox:
     def kill(self, name: str) -> None:
         """SIGKILL to an extension, as from a kernel that is out of memory. The platform notices at the next invoke."""
         environment = self._running("kill")
-        exits = len(environment.log.of_kind("process_exit"))
+        exits = self._exits(name)
         if not environment.call(lambda: environment.kill_from_outside(self._known(name))):
             raise ConfigError(f"kill: {name} does not run at present")
         deadline = time.monotonic() + _PATIENCE
-        while len(environment.log.of_kind("process_exit")) == exits:
+        while self._exits(name) == exits:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(f"{name} was killed and does not end")
             time.sleep(0.002)
@@ -328,6 +328,9 @@ class Sandbox:
         if environment.platform.phase != Phase.READY:
             raise ConfigError(f"{what}: no process runs, the last invoke ended with a reset; invoke() or start() first")
         environment.call(lambda: act(environment))
+
+    def _exits(self, name: str) -> int:
+        return sum(event["party"] == name for event in self.events("process_exit"))
 
     def _known(self, name: str, *more: str) -> str:
         known = [*(one.name for one in self._attached), *more]
