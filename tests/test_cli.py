@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -134,6 +136,27 @@ def test_later_layers_win_and_a_zip_cannot_leave_opt(tmp_path):
 
     assert "PermissionDenied" in laid.stdout
     assert (refused.returncode, "outside /opt" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("backend", ["emulator", "rie"])
+def test_a_plugin_in_a_folder_below_tmp_is_found(backend):
+    """The environment's /tmp is its own; what the plug-in is imported from stays visible there."""
+    code = """from extension_kit import Plugin
+class Here(Plugin):
+    name = "here"
+    def start(self, context):
+        print("found")
+"""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        (Path(folder) / "here.py").write_text(code)
+        done = subprocess.run(
+            [sys.executable, "-m", "extension_kit.cli", "run", "--backend", backend, "--plugin", "here:Here",
+             "--function", str(ROOT / "tests/functions/hello"), "--handler", "app.handler"],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "found" in done.stdout
 
 
 def test_check_names_wrong_and_unknown_settings():

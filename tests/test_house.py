@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FOR_TESTS = ("extension_kit.testing", "extension_kit.pytest_plugin")  # what authors' tests use; nothing else does
 PURE = {"__future__", "_json", "json", "collections.abc", "typing"}
 
 
@@ -36,7 +37,10 @@ def forbidden(source: str, place: str) -> set[str]:
     if place.startswith("extensions/"):
         own = ".".join(Path(place).parts[:2])
         bad |= {module for module in modules if module.startswith("extensions.") and not module.startswith(own)}
-    if not place.startswith(("extension_kit/emulator/", "extension_kit/backends/")):
+    for_tests = place.removesuffix(".py").replace("/", ".") in FOR_TESTS
+    if not for_tests:
+        bad |= {module for module in modules if module.startswith(FOR_TESTS)}
+    if not for_tests and not place.startswith(("extension_kit/emulator/", "extension_kit/backends/")):
         bad |= {module for module in modules if module.startswith("extension_kit.emulator")}
     return bad
 
@@ -50,7 +54,7 @@ def sources() -> list[str]:
 
 @pytest.mark.parametrize("place", sources())
 def test_arrows_point_down(place):
-    """protocol/ touches no I/O; the kit no extension; an extension no other; only backends the emulator."""
+    """protocol/ touches no I/O; the kit no extension; an extension no other; only backends and testing the emulator."""
     assert forbidden((ROOT / place).read_text(), place) == set()
 
 
@@ -63,6 +67,11 @@ def test_arrows_point_down(place):
         ("extensions/a/x.py", "import extensions.b", {"extensions.b"}),
         ("extensions/a/x.py", "import extensions.a.b", set()),
         ("extension_kit/cli.py", "import extension_kit.emulator.layers", {"extension_kit.emulator.layers"}),
+        ("extension_kit/testing.py", "import extension_kit.emulator.layers", set()),
+        ("extension_kit/pytest_plugin.py", "import extension_kit.testing", set()),
+        ("extension_kit/cli.py", "import extension_kit.testing", {"extension_kit.testing"}),
+        ("extensions/a/x.py", "import extension_kit.pytest_plugin", {"extension_kit.pytest_plugin"}),
+        ("extension_kit/emulator/x.py", "import extension_kit.testing", {"extension_kit.testing"}),
     ],
 )
 def test_the_check_itself_can_fail(place, source, found):

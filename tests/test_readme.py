@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,26 +13,23 @@ from extension_kit.settings import KitSettings
 ROOT = Path(__file__).parents[1]
 
 
+def example(title: str) -> str:
+    """The code of the README's example with this title."""
+    found = re.search(rf'```python title="{re.escape(title)}"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
 def run_example(name, folder, *options):
     """The output of ``extension-kit run`` with one of the README's examples."""
-    example = re.search(rf'```python title="{name}"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
-    assert example is not None
     path = folder / name
-    path.write_text(example.group(1))
+    path.write_text(example(name))
     path.chmod(0o755)
-    command = [
-        "run",
-        "--function",
-        "tests/functions/hello",
-        "--handler",
-        "app.handler",
-        "--extension",
-        str(path),
-        *options,
-    ]
+    command = ["run", "--function", "tests/functions/hello", "--handler", "app.handler", "--extension", str(path)]
     done = subprocess.run(
-        [sys.executable, "-m", "extension_kit.cli", *command], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
+        [sys.executable, "-m", "extension_kit.cli", *command, *options],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -57,3 +55,16 @@ def test_the_example_shipper_is_handed_every_line(tmp_path):
 def test_the_settings_of_the_kit_are_documented():
     """The table is made from the declarations."""
     assert KitSettings.markdown() in (ROOT / "extension_kit" / "README.md").read_text()
+
+
+def test_the_example_test_passes(tmp_path):
+    """About twenty lines test a plug-in. Named here, the fixture is had where the kit is not installed, too."""
+    (tmp_path / "test_counter.py").write_text(example("test_counter.py"))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "extension_kit.pytest_plugin", "--rootdir", str(tmp_path)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

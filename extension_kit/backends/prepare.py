@@ -11,7 +11,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from extension_kit.backends.plan import Invoked, Plan
 from extension_kit.emulator import namespaces
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
+    from extension_kit.plugin import Plugin
+
 
 class Runs(Protocol):
     """An execution environment, as a backend offers it."""
@@ -36,10 +38,8 @@ class Runs(Protocol):
 @contextmanager
 def layout(plan: Plan, isolated: bool) -> Iterator[Layout]:
     """What lies where in the environment that `plan` asks for; ConfigError for what cannot be run at all."""
-    if plan.bootstrap is None and importlib.util.find_spec("awslambdaric") is None:
-        raise ConfigError(
-            "a Python function needs the package awslambdaric: pip install lambda-extension-kit[emulator]"
-        )
+    if plan.bootstrap is None:
+        require_python_runtime()
     with tempfile.TemporaryDirectory(prefix="extension-kit-run-") as folder:
         yield Layout(
             function=plan.function,
@@ -49,6 +49,15 @@ def layout(plan: Plan, isolated: bool) -> Iterator[Layout]:
             variables=plan.variables,
             invoke_port=plan.invoke_port,
             namespaces=isolated,
+            visible=tuple(Path(path) for path in search_path(os.getcwd())) if plan.plugins else (),
+        )
+
+
+def require_python_runtime() -> None:
+    """ConfigError where what runs Python functions is not installed."""
+    if importlib.util.find_spec("awslambdaric") is None:
+        raise ConfigError(
+            "a Python function needs the package awslambdaric: pip install lambda-extension-kit[emulator]"
         )
 
 
@@ -95,33 +104,43 @@ def invoke_all(plan: Plan, environment: Runs) -> list[Invoked]:
     return invoked
 
 
+def search_path(*more: str) -> list[str]:
+    """Where a plug-in of this process, and the kit, are imported from: for a process that begins with nothing."""
+    kit = str(Path(__file__).parents[2])
+    return list(dict.fromkeys([kit, *more, *(os.path.abspath(path) for path in sys.path)]))
+
+
+def write_launcher(launcher: Path, plugins: tuple[str, ...], paths: list[str], prelude: str = "") -> None:
+    """An extension file that runs `plugins` (``module:Class``), found on `paths`, after the Python lines of `prelude`."""
+    # sh first: the path of this interpreter may be longer than a #! line can hold.
+    launcher.write_text(
+        f"#!/bin/sh\n''':'\nexec {shlex.quote(sys.executable)} -I -S \"$0\"\n'''\n"
+        f"import sys\nsys.path[1:1] = {paths!r}\n{prelude}"
+        f"from extension_kit.runner import run\nrun(*{plugins!r})\n"
+    )
+    launcher.chmod(0o755)
+
+
+def plugin_class(spec: str, said_as: str) -> type[Plugin]:
+    """The valid plug-in that ``module:Class`` names; ConfigError, beginning with `said_as`, where there is none."""
+    module_name, _, class_name = spec.partition(":")
+    if not module_name or not class_name:
+        raise ConfigError(f"{said_as} {spec}: expected MODULE:CLASS")
+    try:
+        plugin = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{said_as} {spec}: cannot be loaded: {error}") from error
+    validate(plugin)
+    return cast("type[Plugin]", plugin)
+
+
 def _plugin_launchers(plugins: tuple[str, ...], folder: Path) -> list[Path]:
     """One extension file that runs all of `plugins`: named after the plug-in, or ``extension-kit`` for several."""
     if not plugins:
         return []
-    names = [_plugin_name(plugin) for plugin in plugins]
-    launcher = folder / (names[0] if len(names) == 1 else "extension-kit")
-    kit = str(Path(__file__).parents[2])
-    paths = list(dict.fromkeys([kit, os.getcwd(), *filter(None, sys.path)]))
-    # sh first: the path of this interpreter may be longer than a #! line can hold.
-    launcher.write_text(
-        f"#!/bin/sh\n''':'\nexec {shlex.quote(sys.executable)} -I -S \"$0\"\n'''\n"
-        f"import sys\nsys.path[1:1] = {paths!r}\n"
-        f"from extension_kit.runner import run\nrun(*{plugins!r})\n"
-    )
-    launcher.chmod(0o755)
-    return [launcher]
-
-
-def _plugin_name(spec: str) -> str:
-    module_name, _, class_name = spec.partition(":")
-    if not module_name or not class_name:
-        raise ConfigError(f"--plugin {spec}: expected MODULE:CLASS")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        plugin = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"--plugin {spec}: cannot be loaded: {error}") from error
-    validate(plugin)
-    return str(plugin.name)
+    names = [plugin_class(plugin, "--plugin").name for plugin in plugins]
+    launcher = folder / (names[0] if len(names) == 1 else "extension-kit")
+    write_launcher(launcher, plugins, search_path(os.getcwd()))
+    return [launcher]

@@ -129,7 +129,7 @@ class RieEnvironment:
         bootstrap.write_text("#!/bin/sh\nexec " + " ".join(map(_quoted, command)) + "\n")
         bootstrap.chmod(0o755)
         layers.settle([binary, bootstrap, *(opt / "extensions" / name for name in self._extensions)])
-        keep = namespaces.must_stay_visible(program, binary.parent)
+        keep = namespaces.must_stay_visible(program, binary.parent, *layout.visible)
         self._place.call(lambda: namespaces.furnish(self._staging, opt, task, 512, keep))
         self._network = self._place.call(lambda: os.readlink("/proc/thread-self/ns/net"))
         self._watch = rie_processes.Watch(self._network, self.log.add)

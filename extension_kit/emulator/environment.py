@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from extension_kit.emulator import layers, namespaces, processes, variables
 from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi, new_trace
@@ -41,13 +41,17 @@ if TYPE_CHECKING:
     from extension_kit.emulator.model import Cancellable
     from extension_kit.protocol.telemetry_api import Subscription
 
+T = TypeVar("T")
 _RUNTIME_API_PORT = 9001  # the port that Lambda and its emulator use; reserved there
 _STREAM_LIMIT = 210 * 1024 * 1024  # bytes; Lambda streams up to 200 MB
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies where: ``function`` (a directory) and ``handler``, or ``bootstrap`` (an executable); layers; extensions."""
+    """What lies where: ``function`` (a directory) and ``handler``, or ``bootstrap`` (an executable); layers; extensions.
+
+    ``visible``: directories that the processes need to see; of use where they lie under /tmp, which is private.
+    """
 
     function: Path | None = None
     bootstrap: Path | None = None
@@ -56,6 +60,7 @@ class Layout:
     variables: dict[str, str] = field(default_factory=dict)
     invoke_port: int = 0
     namespaces: bool = True
+    visible: tuple[Path, ...] = ()
 
 
 class Environment:
@@ -71,6 +76,7 @@ class Environment:
         self._processes: dict[Party, processes.Process] = {}
         self._frozen = False
         self._sealed = False
+        self._stepped_ms = 0
         self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
         self._place: namespaces.NamespaceThread | None = None
         self._network = ""
@@ -121,10 +127,9 @@ class Environment:
 
     def _enter_namespaces(self) -> None:
         self._place = namespaces.NamespaceThread()
+        keep = namespaces.must_stay_visible(*self.layout.visible)
         try:
-            self._place.call(
-                lambda: namespaces.furnish(self._staging, self._opt, self._task, 512, namespaces.must_stay_visible())
-            )
+            self._place.call(lambda: namespaces.furnish(self._staging, self._opt, self._task, 512, keep))
             self._network = self._place.call(lambda: os.readlink("/proc/thread-self/ns/net"))
         except OSError as error:
             self._place.close()
@@ -154,6 +159,43 @@ class Environment:
                 return True
             time.sleep(0.002)
         return False
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run ``function()`` on the loop's thread and wait; what it raises is raised here. Not after `shutdown`."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(function())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(run)
+        return answer.result()
+
+    @property
+    def opt(self) -> Path:
+        """This environment's /opt, as the calling process sees it."""
+        return self._opt
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the processes are stopped."""
+        return self._frozen
+
+    def step_clock(self, milliseconds: int) -> None:
+        """Set the platform's wall clock forward (or back); between invokes, on the loop's thread. Processes keep theirs."""
+        self._stepped_ms += milliseconds
+        self.telemetry.step_clock(milliseconds)
+        self.record("clock_step", milliseconds=milliseconds)
+
+    def kill_from_outside(self, name: str) -> bool:
+        """SIGKILL to an extension, as from a kernel without memory; False where it does not run. On the loop's thread."""
+        party = self.platform.registry.external(name)
+        if party is None or not party.alive:
+            return False
+        self._processes[party].signal(signal.SIGKILL)
+        return True
 
     def shutdown(self) -> None:
         """End the environment as Lambda does, wait for it, and clean up. May be called again."""
@@ -290,7 +332,7 @@ class Environment:
                 process.signal(number)
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return time.time_ns() // 1_000_000 + self._stepped_ms
 
     def monotonic(self) -> float:
         return time.monotonic()

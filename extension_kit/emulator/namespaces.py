@@ -136,7 +136,8 @@ def _loopback_up() -> None:
 def must_stay_visible(*more: Path) -> list[Path]:
     """What the environment's Python needs, and would lose with this machine's /tmp; ``more``: what a backend needs besides."""
     wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2], *more]
-    under = {path for path in (Path(os.path.realpath(path)) for path in wanted) if path.is_relative_to("/tmp")}
+    real = (Path(os.path.realpath(path)) for path in wanted)
+    under = {path for path in real if path.is_relative_to("/tmp") and path != Path("/tmp") and path.is_dir()}
     return sorted(path for path in under if not any(path != other and path.is_relative_to(other) for other in under))
 
 

@@ -153,6 +153,10 @@ class Source:
         for call in held:
             call()
 
+    def step_clock(self, milliseconds: int) -> None:
+        """The wall clock was set: a report that was due by the old one keeps its delay."""
+        self._report_ms += milliseconds
+
     def call_later(self, seconds: float, call: Callable[[], object]) -> Cancellable:
         """As the loop's; what falls due while everything is frozen happens at the thaw."""
         return self._deliveries.call_later(seconds, lambda: self._held.append(call) if self._frozen else call())

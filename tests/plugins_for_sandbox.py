@@ -1,0 +1,57 @@
+"""Plug-ins that the sandbox's tests attach: another process must be able to import them."""
+
+from __future__ import annotations
+
+from extension_kit import Plugin
+from extension_kit.settings import Settings, text
+
+
+class TellerSettings(Settings):
+    prefix = "TELLER_"
+    word = text("none", help="What it says at the start.")
+
+
+class Teller(Plugin):
+    """Says what it is told."""
+
+    name = "teller"
+    telemetry = ("function",)
+    settings = TellerSettings
+
+    def start(self, context):
+        self.clock = context.clock
+        print(f"START {context.settings.word}", flush=True)
+
+    def on_invoke(self, event):
+        print(f"INVOKE {event.request_id} {self.clock.wall_ms()} {event.deadline_ms}", flush=True)
+
+    def on_restore(self, event):
+        print(f"RESTORE {event.reason} {event.jumped_ms}", flush=True)
+
+    def on_telemetry(self, records):
+        for record in records:
+            print(f"HEARD {record.text.strip()}", flush=True)
+
+    def on_shutdown(self, event, deadline):
+        print(f"GOODBYE {event.reason}", flush=True)
+
+
+class Refuser(Plugin):
+    """Delivers nothing."""
+
+    name = "refuser"
+    telemetry = ("function",)
+
+    def flush(self, reason, deadline):
+        return 1_000
+
+
+class Outer:
+    class Inner(Plugin):
+        name = "inner"
+
+
+class Misspelt(Plugin):
+    name = "misspelt"
+
+    def on_invok(self, event): ...
