@@ -22,7 +22,7 @@ from extension_kit.backends import prepare
 from extension_kit.emulator import namespaces
 from extension_kit.emulator.environment import Environment, Layout
 from extension_kit.emulator.faults import Faults
-from extension_kit.emulator.model import INIT_TYPES, ON_DEMAND, Phase, Profile, Result
+from extension_kit.emulator.model import INIT_TYPES, ON_DEMAND, SNAP_START, Phase, Profile, Result
 from extension_kit.errors import ConfigError, DeadlineExceeded
 from extension_kit.nearest import nearest
 from extension_kit.plugin import Plugin, validate
@@ -55,6 +55,7 @@ _ACCOUNT = re.compile(
     r"plug-in (\S+): (\d+) records = (\d+) delivered \+ (\d+) dropped(?: \((.*)\))? \+ (\d+) pending; "
     r"(?:(\d+) lost by the platform, )?(\d+) re-posted batches, (\d+) malformed"
 )
+_SNAPSHOT_AGE = 3_600.0  # seconds
 _PATIENCE = 15.0  # seconds beyond every limit of the environment: a busy machine
 
 
@@ -99,6 +100,7 @@ class Sandbox:
         self._profile = Profile(handler="app.handler")
         self._environment: Environment | None = None
         self._closed = False
+        self._aged = False
         self._offset_ms = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.configure(**options)
@@ -197,6 +199,7 @@ class Sandbox:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"invoke: the payload is not to be had as JSON: {error}") from error
         environment = self._open()
+        self._age_snapshot()
         result = environment.invoke(body).result(self._longest())
         self.idle()
         return result
@@ -222,6 +225,14 @@ class Sandbox:
     def is_frozen(self) -> bool:
         """Whether the processes are stopped now."""
         return self._environment is not None and not self._closed and self._environment.is_frozen
+
+    def _age_snapshot(self) -> None:
+        """SnapStart: what the first invoke resumes was made an hour ago, for plug-ins that have a clock to tell it by."""
+        if self._profile.init_type == SNAP_START and not self._aged:
+            self._aged = True
+            self.start()
+            if all(one.path is None for one in self._attached):
+                self.step_clock(_SNAPSHOT_AGE)
 
     def step_clock(self, seconds: float) -> None:
         """Let the wall clock jump: a snapshot is resumed later. The monotonic clock goes on; the next invoke tells plug-ins.

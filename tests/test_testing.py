@@ -232,7 +232,8 @@ def test_a_snapshot_and_managed_instances():
     with Sandbox(init_type="snap-start", seed=SEED) as snapped:
         snapped.attach(Teller)
         snapped.invoke()
-        assert told(snapped, "RESTORE") == ["snapshot 0"]
+        (reason, jumped_ms) = told(snapped, "RESTORE")[0].split()
+        assert (reason, 3_599_000 <= int(jumped_ms) <= 3_601_000) == ("snapshot", True)
     with Sandbox(init_type="lambda-managed-instances", seed=SEED) as managed:
         managed.attach(Teller)
         managed.invoke(lines=["one"])
