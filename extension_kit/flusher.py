@@ -6,7 +6,7 @@ calls have ended, or were left to themselves after their deadline, when it retur
 
 from __future__ import annotations
 
-from extension_kit.flush import FLUSH, HISTORY, NEXT, Policy, Situation, decide
+from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, decide
 from extension_kit.protocol.deadline import Deadline
 
 TYPE_CHECKING = False
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from extension_kit.telemetry import Telemetry
 
 __all__ = ["Flusher"]
+
+
+_GIVE_WAY_MS = 20
+_QUIET_S = 0.1  # longer than a batch waits in the platform's buffer
+_QUIET_TRIES = 5
 
 
 class Flusher:
@@ -40,6 +45,7 @@ class Flusher:
         self._durations: list[int] = []
         self._flushed_ms = 0
         self._failed = 0
+        self._waits = False  # in the invocation before this one the end was waited for
         self._dirty = False  # something has happened since the last flush, for plug-ins that listen to no telemetry
         self._heard_at_miss = -1  # batches that had come when an end was last waited for in vain
 
@@ -50,14 +56,24 @@ class Flusher:
         began_ms = self._clock.wall_ms()
         self.last_request = event.request_id
         self._starts = [*self._starts, began_ms][-HISTORY:]
+        if self._waits:
+            self._give_way(event.deadline_ms - began_ms)
+        self._waits = False
         while True:
             self._pump()
             decision = decide(self._policy, self._situation(event, began_ms))
             if decision.action == NEXT:
                 break
+            self._waits = self._waits or decision.action == WAIT
             self._carry_out(decision)
         self._note_a_miss(event)
         self._dirty = True
+
+    def _give_way(self, left_ms: int) -> None:
+        """The function is starting on the same core: where there was nothing to do but wait last time, wait first."""
+        telemetry = self.telemetry
+        if left_ms > 10 * _GIVE_WAY_MS and telemetry is not None and not telemetry.behind:
+            telemetry.wait(_GIVE_WAY_MS / 1000)
 
     def serve(self, over: Callable[[], bool]) -> None:
         """Managed Instances: from the start until ``over()``. Nothing ever freezes, so there is no next to hurry for."""
@@ -182,10 +198,20 @@ class Flusher:
             self._pump()
         if self._report_is_missing():
             self._tell_report_missing()
+        if not self.last_request and more_may_come and self._hears() == "yes":
+            self._linger_until_quiet()
         self._dirty = True
         while self._pending() and self._clock.wall_ms() < plan.flush_until_ms:
             if not self.flush("shutdown", plan.flush_until_ms):
                 break  # it had all the time there was, or says itself that it cannot
+            self._pump()
+
+    def _linger_until_quiet(self) -> None:
+        """Managed Instances: no INVOKE has told what is still to come, so a moment in which nothing does must do."""
+        assert self.telemetry is not None
+        for _ in range(_QUIET_TRIES):
+            if not self.telemetry.wait(_QUIET_S):
+                return
             self._pump()
 
     def _report_is_missing(self) -> bool:

@@ -36,10 +36,13 @@ class MetricsCollector(Plugin):
         self._context = context
         self._sampler = Sampler(context.clock.monotonic_ns)
         self._open: tuple[Invoke, Sample, int] | None = None
+        self._last: Sample | None = None
 
     def on_invoke(self, event: Invoke) -> None:
         self._close()
-        self._open = (event, self._sampler.sample(), self._context.clock.wall_ms())
+        # The function starts at this moment, on the same core: the sample that ended the invocation before will do.
+        start, self._last = self._last or self._sampler.sample(), None
+        self._open = (event, start, self._context.clock.wall_ms())
 
     def on_runtime_done(self, record: RuntimeDone) -> None:
         if self._open is not None and self._open[0].request_id == record.request_id:
@@ -59,7 +62,7 @@ class MetricsCollector(Plugin):
         (event, start, began_ms), self._open = self._open, None
         from extensions.metrics_collector import emf
 
-        end = self._sampler.sample()
+        end = self._last = self._sampler.sample()
         for source in end.missing:
             self._context.count(f"missing_{source}")
         registration = self._context.registration

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import contenders, first_response, measure, report
+from tests.benchmarks import contenders, first_response, measure, report, response
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.quota import NoQuota, Quota
 from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
@@ -36,7 +36,11 @@ _GAP_S = 0.002
 class Bench:
     """The measurements; each is one round of one section, all contenders interleaved."""
 
-    def __init__(self, made: dict[str, Contender], placement: measure.Placement, effort: Effort) -> None:
+    def __init__(
+        self, made: dict[str, Contender], placement: measure.Placement, effort: Effort, python: str = sys.executable
+    ) -> None:
+        self.absent: dict[str, str] = {}
+        self._python = python
         self.telemetry = Telemetry(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._placement = placement
@@ -102,6 +106,20 @@ class Bench:
         with Quota() as quota:
             return medians(quota_response_cpu_ms=self._beside_a_function(self._effort.quota_environments, quota))
 
+    def response(self) -> Figures:
+        """The upper end of what each adds to a function's response time; what cannot be told is absent."""
+        upper: dict[str, float] = {}
+        middle: dict[str, float] = {}
+        for name in response.NAMES:
+            try:
+                added = response.added_ms(name, self._effort.pairs, self._placement, self._python)
+            except BenchError as error:
+                self.absent[name] = str(error)
+                continue
+            upper[name], middle[name] = added.high, added.median
+            upper[response.ALONE] = middle[response.ALONE] = added.alone
+        return {"response_added_ms": upper, "response_median_ms": middle}
+
     def _beside_a_function(self, times: int, quota: Quota | None) -> Samples:
         chosen = [self._made[name] for name in _BESIDE_A_FUNCTION if name in self._made]
         samples: Samples = {contender.name: [] for contender in chosen}
@@ -131,6 +149,7 @@ SECTIONS = {
     "memory": Section(Bench.memory, ("pss_mb", "rss_mb"), contenders.LOOPS),
     "first-response": Section(Bench.first_response, ("response_cpu_ms",), _BESIDE_A_FUNCTION),
     "first-response-quota": Section(Bench.first_response_quota, ("quota_response_cpu_ms",), _BESIDE_A_FUNCTION),
+    "response": Section(Bench.response, ("response_added_ms", "response_median_ms"), ()),
     "telemetry-accept": Section(lambda bench: bench.telemetry.accept(), _accepted("accept"), contenders.STORES),
     "telemetry-small": Section(lambda bench: bench.telemetry.small(), _accepted("small"), contenders.STORES),
     "telemetry-large": Section(lambda bench: bench.telemetry.large(), _accepted("large"), contenders.STORES),
@@ -163,7 +182,7 @@ def run(
                 made[name] = workshop.make(name)
             except contenders.Absent as error:
                 absent[name] = str(error)
-        bench = Bench(made, placement, effort)
+        bench = Bench(made, placement, effort, python)
         measured: list[Figures] = []
         for number in range(1, rounds + 1):
             figures: Figures = {}
@@ -174,7 +193,7 @@ def run(
                 except NoQuota as error:
                     absent |= dict.fromkeys(SECTIONS[section].metrics, str(error))
             measured.append(figures)
-        absent |= bench.telemetry.absent
+        absent |= bench.telemetry.absent | bench.absent
         about = {
             "kernel": platform.release(), "machine": platform.machine(), "placement": placement.text, "python": python,
             "made_by": {name: contender.made_by for name, contender in made.items()}, "absent": absent,

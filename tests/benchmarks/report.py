@@ -6,6 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.benchmarks import response
+
 #: one round's figures: metric, contender, value
 Figures = dict[str, dict[str, float]]
 
@@ -46,6 +48,8 @@ UNITS = {
     "rss_mb": Unit("MB", 2),
     "response_cpu_ms": Unit("ms", 1),
     "quota_response_cpu_ms": Unit("ms", 1),
+    "response_added_ms": Unit("ms", 3),
+    "response_median_ms": Unit("ms", 3),
     "accept_rate": Unit("k/s", 0, more=True),
     "accept_cpu": Unit("s", 3),
     "accept_peak_mb": Unit("MB", 2),
@@ -107,6 +111,14 @@ BUDGETS = (
     Budget("telemetry, 10,000 events each: CPU of a million", "large_cpu", "kit-telemetry", "go-telemetry"),
     Budget("telemetry, 10,000 events each: CPU, read too", "large_whole_cpu", "kit-telemetry", "go-telemetry"),
     Budget("telemetry, 10,000 events each: most resident", "large_peak_mb", "kit-telemetry", "go-telemetry"),
+    *(
+        budget
+        for name in response.NAMES
+        for budget in (
+            Budget("added to the response, at most", "response_added_ms", name, response.ALONE, 0.2, absolute=True),
+            Budget("added to the response, median", "response_median_ms", name, response.ALONE),
+        )
+    ),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode-orjson", "go-decode", 1 / 4),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "go-decode", 1 / 2.5),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "python-decode"),

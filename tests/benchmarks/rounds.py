@@ -35,11 +35,12 @@ class Effort:
     small_posts: int = 200
     large_posts: int = 3
     warm_posts: int = 2  # before each slice, not counted
+    pairs: int = 200  # of invokes, with and without an extension
 
 
 QUICK = Effort(
     starts=3, batches=1, slices=3, events=50, gap_events=5, idle_s=0.05, environments=1,
-    telemetry_batches=1, telemetry_slices=2, posts=8, small_posts=50, large_posts=2, warm_posts=1,
+    telemetry_batches=1, telemetry_slices=2, posts=8, small_posts=50, large_posts=2, warm_posts=1, pairs=20,
 )  # fmt: skip
 
 

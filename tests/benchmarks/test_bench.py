@@ -17,6 +17,7 @@ from tests.benchmarks import (
     platform_stub,
     quota,
     report,
+    response,
     telemetry,
     telemetry_load,
     telemetry_stub,
@@ -374,3 +375,24 @@ class TestQuota:
 
     def test_nothing_mounted(self):
         assert quota.candidates("30 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "0::/\n") == []
+
+
+def test_the_interval_of_a_median_is_that_of_the_sign_test():
+    """Of 200 differences the ranks 86 and 114 (from 0), whatever lies beyond; of few, all of them."""
+    numbers = [float(number) for number in range(200)]
+    assert response.interval(numbers[::-1]) == (86.0, 99.5, 114.0)
+    numbers[0], numbers[-1] = -1e9, 1e9
+    assert response.interval(numbers) == (86.0, 99.5, 114.0)
+    assert response.interval([3.0, 1.0]) == (1.0, 2.0, 3.0)
+
+
+def test_what_an_extension_adds_to_a_response_is_measured_in_pairs(capsys, monkeypatch):
+    """A row for the upper end, judged, and one for the median; what cannot be told is absent, and says why."""
+    monkeypatch.setattr(response, "NAMES", (response.HEALTHY,))
+    budgets = [budget for budget in report.BUDGETS if budget.ours == response.HEALTHY]
+    effort = replace(TINY, pairs=3)
+
+    bench.main(["--rounds", "1", "--only", "response"], budgets=budgets, effort=effort)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("added to the response")]) == 2
