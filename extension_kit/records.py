@@ -445,6 +445,12 @@ class End(_Platform):
     type = "platform.end"
 
 
+class Fault(_Platform):
+    """Of the Logs API: an invocation failed; what the platform says about it is the text."""
+
+    type = "platform.fault"
+
+
 class Malformed(Record):
     """Bytes that the platform sent and that are no event; they are in ``raw``."""
 
@@ -453,7 +459,7 @@ class Malformed(Record):
 
 _ALL = (
     *(FunctionLine, ExtensionLine, InitStart, InitRuntimeDone, InitReport, RestoreStart, RestoreRuntimeDone, RestoreReport),
-    *(Start, RuntimeDone, Report, ExtensionState, Subscribed, LogsSubscribed, LogsDropped, Dropped, ReportMissing, End),
+    *(Start, RuntimeDone, Report, ExtensionState, Subscribed, LogsSubscribed, LogsDropped, Dropped, ReportMissing, End, Fault),
 )  # fmt: skip
 #: the class of each type that is known, by the type as it is written
 CLASSES: dict[bytes, type[Record]] = {one.type.encode(): one for one in _ALL}

@@ -28,7 +28,9 @@ _REPORT_END, _START_END, _DONE_END = (_KIND_AT + len(one) + 36 for one in (_REPO
 _FUNCTION = b',"type":"function","record":'
 _TEXT = b',"type":"function","record":"'
 _REMEMBERED = 64  # requests
-_TURNS = frozenset((b"platform.start", b"platform.runtimeDone", b"platform.report", b"platform.initStart"))
+_TURNS = frozenset(
+    (b"platform.start", b"platform.runtimeDone", b"platform.report", b"platform.initStart", b"platform.end")
+)
 _NONE = records.NO_REQUEST
 
 
@@ -51,6 +53,7 @@ class Stream:
         self._known: dict[bytes, list[str]] = {
             b"platform.start": self.started, b"platform.runtimeDone": self.ended, b"platform.report": self.reported,
             b"platform.initStart": [],
+            b"platform.end": self.ended,  # of the Logs API
         }  # fmt: skip
         self._request = _NONE
         self._begins: dict[int, Request] = {}  # batch: whose its first line is

@@ -97,7 +97,9 @@ class Telemetry:
         waits = self._wants_end or not self._settings.flush.startswith("periodic")
         timeout_ms = api.LIMITS["timeoutMs"][0] if waits else 250
         text = ""
-        for schema in api.ladder(self._init_type):
+        schemas = list(api.ladder(self._init_type))
+        while schemas:
+            schema = schemas.pop(0)
             wanted = api.Subscription(self._types, port, schema, timeout_ms=timeout_ms)
             for _ in range(_AGAIN):
                 means, text = client.subscribe(wanted)
@@ -105,7 +107,9 @@ class Telemetry:
                     break
             if means == api.SUBSCRIBED:
                 return True
-            if means != api.OLDER:
+            if means == api.NOT_THERE and schema in api.SCHEMAS:
+                schemas = list(api.LOGS_SCHEMAS)  # what there was before the Telemetry API
+            elif means != api.OLDER:
                 break
         self._say(f"no telemetry here ({text}): flushing goes by INVOKE and SHUTDOWN")
         return False

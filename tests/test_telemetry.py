@@ -313,3 +313,45 @@ def test_events_without_a_deadline_or_an_id_are_borne():
     assert (done.returncode, done.stdout.split()) == (0, ["shutdown"])
     assert re.search(r"plug-in p: 0 records", done.stderr)
     assert json.loads(invoke) == {"eventType": "INVOKE"}
+
+
+def test_an_environment_without_the_telemetry_api_has_the_logs_api(lab):
+    """404 there: subscribed to 2020-08-15/logs, with runtimeDone where it is known; nothing is lost."""
+    code = plugin("""
+    def on_telemetry(self, records):
+        for record in records:
+            say("got", type(record).__name__, record.request_id[:8])
+    def flush(self, reason, deadline):
+        say("flush", reason)
+""")  # fmt: skip
+    environment = lab.start(lab.plugin("ext", code + "run(One())"), faults=Faults.parse(("telemetry-absent",)))
+    ids = [lab.invoke(environment).request_id[:8] for _ in range(2)]
+    environment.idle(5)
+    environment.shutdown()
+
+    assert environment.log.of_kind("telemetry_subscribed")[0]["schema"] == "2021-03-18"
+    found = told(lab, environment, "got")
+    for request_id in ids:
+        for kind in ("Start", "FunctionLine", "RuntimeDone", "End", "Report"):
+            assert f"got {kind} {request_id}" in found
+    assert "got LogsSubscribed " in [line + " " if line.endswith("Subscribed") else line for line in found]
+    assert "flush end of the invocation" in lab.lines(environment, "ext")
+    assert account(lab, environment)[0] == environment.telemetry.ledgers["ext"].total
+
+
+def test_failures_are_a_sentence_in_the_logs_api(lab):
+    """platform.fault; and an end is an end."""
+    code = plugin(
+        "    def on_telemetry(self, records):\n        for record in records:\n            say(record.type, record.text)\n"
+    )
+    function = lab.function("import os\ndef handler(event, context):\n    os._exit(3)\n")
+    environment = lab.start(
+        lab.plugin("ext", code + "run(One())"), function=function, faults=Faults.parse(("telemetry-absent",))
+    )
+    request_id = lab.invoke(environment).request_id
+    environment.idle(5)
+    environment.shutdown()
+
+    assert told(lab, environment, "platform.fault") == [
+        f"platform.fault RequestId: {request_id} Error: Runtime.ExitError"
+    ]

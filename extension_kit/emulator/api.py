@@ -70,7 +70,7 @@ class RuntimeApi:
             calls.EXTENSION_INIT_ERROR: self._extension_error,
             calls.EXTENSION_EXIT_ERROR: self._extension_error,
             calls.TELEMETRY: self._telemetry,
-            calls.LOGS: self._not_supported,
+            calls.LOGS: self._logs,
             calls.RUNTIME_NEXT: lambda _exchange, _call, reply: runtime.next(reply),
             calls.RUNTIME_RESPONSE: self._response,
             calls.RUNTIME_ERROR: self._error,
@@ -163,10 +163,22 @@ class RuntimeApi:
         if "telemetry-unsupported" in profile.faults:
             self._not_supported(exchange, call, reply)
             return
+        if "telemetry-absent" in profile.faults:
+            reply.send(calls.NOT_FOUND)
+            return
+        schemas = api.ladder(profile.init_type)[int(profile.faults.value("telemetry-refused", "count")) :]
+        self._subscribe(exchange, reply, schemas)
+
+    def _logs(self, exchange: Exchange, call: calls.Call, reply: ExchangeReply) -> None:
+        if "telemetry-absent" in self._platform.profile.faults:
+            self._subscribe(exchange, reply, api.LOGS_SCHEMAS)
+        else:
+            self._not_supported(exchange, call, reply)
+
+    def _subscribe(self, exchange: Exchange, reply: ExchangeReply, schemas: tuple[str, ...]) -> None:
         party = self._identified(exchange, reply)
         if party is None:
             return
-        schemas = api.ladder(profile.init_type)[int(profile.faults.value("telemetry-refused", "count")) :]
         try:
             wanted = api.parse_subscription(json.loads(exchange.body), schemas)
         except ValueError as error:

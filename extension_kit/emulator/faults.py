@@ -9,6 +9,7 @@ from extension_kit.errors import ConfigError
 #: kind: (what it does, {parameter: default})
 KINDS: dict[str, tuple[str, dict[str, float]]] = {
     "telemetry-unsupported": ("subscriptions are answered 202, as by local tools without telemetry", {}),
+    "telemetry-absent": ("the Telemetry API is not there (404); the Logs API of old environments is", {}),
     "telemetry-silent": ("subscriptions are taken and nothing is ever delivered", {}),
     "telemetry-refused": ("the newest COUNT schema versions are refused with 400", {"count": 1}),
     "telemetry-slow": ("every batch is delivered MS milliseconds late", {"ms": 500}),

@@ -14,7 +14,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from extension_kit.protocol.telemetry_api import SCHEMAS
+from extension_kit.emulator import legacy
+from extension_kit.protocol.telemetry_api import LOGS_SCHEMAS, SCHEMAS
 from extension_kit.protocol.timestamps import format_ms
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class _Event:
     def encode(self, schema: str, json_format: bool) -> str:
         """As text; a line in JSON becomes an object where both the schema and the function's log format allow it."""
         record = self.record
-        if self.stream != "platform" and json_format and schema != SCHEMAS[-1]:
+        if self.stream != "platform" and json_format and schema in SCHEMAS[:-1]:
             record = _as_object(record)
         envelope = {"time": self.time, "type": self.kind, "record": record}
         return json.dumps(envelope, separators=(",", ":"), ensure_ascii=False)
@@ -197,6 +198,14 @@ class _Subscriber:
         self._lost = [0, 0]  # records and bytes since the last platform.logsDropped
 
     def add(self, event: _Event) -> None:
+        """One event, in the words of the API that was subscribed to."""
+        if self._subscription.schema in LOGS_SCHEMAS:
+            for kind, record in legacy.events(event.kind, event.record, self._subscription.schema):
+                self._add(_Event(event.stream, kind, event.time, record))
+        else:
+            self._add(event)
+
+    def _add(self, event: _Event) -> None:
         if event.stream not in self._subscription.types or "telemetry-silent" in self._faults:
             return
         text = self._source.encode(event, self._subscription.schema)

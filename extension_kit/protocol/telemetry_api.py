@@ -1,4 +1,5 @@
-"""The Telemetry API 2022-07-01 as values: a subscription, its limits, and what the platform's answer means.
+"""The Telemetry API 2022-07-01 as values: a subscription, its limits, the meaning of answers; and the Logs API 2020-08-15,
+which environments without the former still have.
 
 The rules are used by both ends: by the extension, which sends nothing that would be refused, and by the emulator, which
 refuses it. Source: AWS docs, Telemetry API reference; AWS's Managed Instances emulator for the texts of the refusals.
@@ -18,6 +19,8 @@ __all__ = ["LIMITS", "SCHEMAS", "STREAMS", "Subscription", "ladder", "subscribe_
 STREAMS = ("platform", "function", "extension")
 #: newest first: the order in which they are tried
 SCHEMAS = ("2025-01-29", "2022-12-13", "2022-07-01")
+#: of the Logs API: with and without ``platform.runtimeDone``
+LOGS_SCHEMAS = ("2021-03-18", "2020-08-15")
 #: field of ``buffering``: least, most, default
 LIMITS = {
     "maxItems": (1_000, 10_000, 10_000),
@@ -29,6 +32,7 @@ HOSTS = ("sandbox.localdomain", "sandbox")
 # What an answer means
 SUBSCRIBED = "subscribed"
 UNSUPPORTED = "unsupported"  # no telemetry here, as in local tools
+NOT_THERE = "not there"  # this API is not known: an old environment, perhaps, or a local tool
 OLDER = "older schema"  # ask again with an older schema version
 AGAIN = "again"  # worth another try with the same one
 REFUSED = "refused"
@@ -62,7 +66,7 @@ class Subscription(Value):
         """LocalProtocolError for what the platform would refuse."""
         if not types or any(one not in STREAMS for one in types):
             raise LocalProtocolError(f"types {types!r}: one or more of {', '.join(STREAMS)} are wanted")
-        if schema not in SCHEMAS:
+        if schema not in SCHEMAS + LOGS_SCHEMAS:
             raise LocalProtocolError(f"schemaVersion {schema!r}: one of {', '.join(SCHEMAS)} is wanted")
         if not 1 <= port <= 65_535:
             raise LocalProtocolError(f"port {port}: 1 to 65535 are wanted")
@@ -83,7 +87,11 @@ def ladder(init_type: str) -> tuple[str, ...]:
 
 
 def subscribe_request(host: str, identifier: str, wanted: Subscription) -> bytes:
-    """``PUT /2022-07-01/telemetry``. Buffering is always written out: the documentation contradicts itself on defaults."""
+    """``PUT /2022-07-01/telemetry``, or ``/2020-08-15/logs`` for one of its schemas.
+
+    Buffering is always written out: the documentation contradicts itself on defaults.
+    """
+    path = "/2020-08-15/logs" if wanted.schema in LOGS_SCHEMAS else "/2022-07-01/telemetry"
     types = ",".join('"%s"' % one for one in wanted.types)
     body = (
         '{"schemaVersion":"%s","types":[%s],"buffering":{"maxItems":%d,"maxBytes":%d,"timeoutMs":%d},'
@@ -91,15 +99,17 @@ def subscribe_request(host: str, identifier: str, wanted: Subscription) -> bytes
         % (wanted.schema, types, wanted.max_items, wanted.max_bytes, wanted.timeout_ms, HOSTS[0], wanted.port)
     )
     return (
-        f"PUT /2022-07-01/telemetry HTTP/1.1\r\nHost: {host}\r\nLambda-Extension-Identifier: {identifier}\r\n"
+        f"PUT {path} HTTP/1.1\r\nHost: {host}\r\nLambda-Extension-Identifier: {identifier}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
 
 def verdict(status: int) -> str:
     """What to make of the answer to a subscription; every 2xx but 202 is a success (emulators differ)."""
-    if status == 202 or status in (404, 405, 501):
+    if status == 202:
         return UNSUPPORTED
+    if status in (404, 405, 501):
+        return NOT_THERE
     if 200 <= status < 300:
         return SUBSCRIBED
     if status == 400:

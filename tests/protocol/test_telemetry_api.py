@@ -29,10 +29,18 @@ def test_what_is_sent_is_what_the_platform_reads():
     assert api.parse_subscription(json.loads(body)) == wanted
 
 
+def test_the_logs_api_is_another_path():
+    """For old environments; the body is the same."""
+    request = api.subscribe_request("h", "id", api.Subscription(("function",), 1, "2020-08-15"))
+
+    assert request.startswith(b"PUT /2020-08-15/logs HTTP/1.1\r\n")
+    assert b'"schemaVersion":"2020-08-15"' in request
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"types": ()}, {"types": ("logs",)}, {"port": 0}, {"port": 65_536}, {"schema": "2020-08-15"}, {"max_items": 999},
+        {"types": ()}, {"types": ("logs",)}, {"port": 0}, {"port": 65_536}, {"schema": "2019-08-15"}, {"max_items": 999},
         {"max_items": 10_001}, {"max_bytes": 262_143}, {"max_bytes": 1_048_577}, {"timeout_ms": 24}, {"timeout_ms": 30_001},
     ],
 )  # fmt: skip
@@ -96,8 +104,8 @@ def test_any_body_is_read_or_refused(content):
 
 @pytest.mark.parametrize(
     ("status", "means"),
-    [(200, "subscribed"), (201, "subscribed"), (202, "unsupported"), (404, "unsupported"), (405, "unsupported"),
-     (501, "unsupported"), (400, "older schema"), (403, "refused"), (429, "again"), (500, "again"), (302, "refused")],
+    [(200, "subscribed"), (201, "subscribed"), (202, "unsupported"), (404, "not there"), (405, "not there"),
+     (501, "not there"), (400, "older schema"), (403, "refused"), (429, "again"), (500, "again"), (302, "refused")],
 )  # fmt: skip
 def test_what_an_answer_means(status, means):
     """lambda-apis 4.1; complaints 15 and 16."""
