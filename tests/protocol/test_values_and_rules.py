@@ -187,12 +187,12 @@ def test_bad_json_is_a_value_error_where_nobody_has_imported_json():
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from extension_kit.protocol.jsontext import loads
+assert "json" not in sys.modules
 for data in (b'{{"a":"', b'{{"a" 1}}', b"[1,", b"nul", b"[", b'{{"a":1', b"[" * 100000):
     try:
         loads(data)
     except ValueError as error:
         print("ValueError")
-assert "json" not in sys.modules
 """
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=30, check=False
