@@ -8,6 +8,8 @@ What is missing is "" or None; what is not known stays in ``content``. Source: A
 
 from __future__ import annotations
 
+from _operator import itemgetter
+
 from extension_kit.protocol.jsontext import loads
 from extension_kit.protocol.telemetry import type_of
 from extension_kit.protocol.timestamps import parse_ms
@@ -109,9 +111,12 @@ class Record(tuple):  # type: ignore[type-arg]
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
 
-    @property
-    def raw(self) -> bytes:
-        return self[0]  # type: ignore[no-any-return]
+    if TYPE_CHECKING:
+
+        @property
+        def raw(self) -> bytes: ...
+    else:
+        raw = property(itemgetter(0))  # in C: a forwarder asks every record for it
 
     @property
     def request(self) -> Request:

@@ -25,6 +25,7 @@ LOOPBACK = "127.0.0.1"
 #: Twice the largest buffer that can be asked for, and what stands around it (lambda-apis 4.2), with room to spare.
 _LIMITS = http1.Limits(max_body=8 * 1_048_576)
 _HOSTS = "/etc/hosts"
+_LARGE_BLOCK = 2 * 1_048_576
 _PATIENCE = 0.5  # seconds for a resolver
 
 
@@ -53,6 +54,10 @@ class Listener:
 
     def start(self) -> None:
         """Serve. RuntimeError where no thread can be had."""
+        # glibc gives a large block back to the kernel as soon as it is freed, until it has seen a larger one freed; then it
+        # keeps as much. Batches come again and again: their pages would be fetched anew each time. (These are never touched.)
+        _kept = bytes(_LARGE_BLOCK)
+        del _kept
         _thread.start_new_thread(self._loop.run, ())
 
     def _handle(self, exchange: Exchange) -> None:
