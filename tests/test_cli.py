@@ -43,6 +43,9 @@ BAD = [
     ["run", *FUNCTION, "--backend", "rie", "--no-namespaces"],
     ["run", *FUNCTION, "--backend", "rie", "--port", "8080"],
     ["run", *FUNCTION, "--backend", "rie", "--init-type", "snap-start"],
+    ["run", *FUNCTION, "--backend", "rie", "--fault", "telemetry-silent"],
+    ["run", *FUNCTION, "--fault", "nonsense"],
+    ["run", *FUNCTION, "--fault", "telemetry-slow:ms=x"],
     ["run", *FUNCTION, "--plugin", "no_such_module:Class"],
     ["run", *FUNCTION, "--plugin", "extension_kit.plugin"],
     ["run", *FUNCTION, "--plugin", "extension_kit.errors:ConfigError"],
@@ -70,6 +73,24 @@ def test_a_port_that_is_taken_is_one_line_and_exit_2():
     assert done.returncode == 2
     assert str(taken) is not None
     assert "cannot listen on port" in done.stderr
+
+
+def test_faults_are_listed_and_made():
+    """``--fault list`` needs no function; a fault changes the run, the function stays healthy."""
+    listed = extension_kit("run", "--fault", "list")
+    done = extension_kit(
+        "run",
+        *FUNCTION,
+        "--fault",
+        "telemetry-unsupported",
+        "--plugin",
+        "extensions.metrics_collector.plugin:MetricsCollector",
+    )
+
+    assert listed.returncode == done.returncode == 0
+    assert "telemetry-reordered:every=2" in listed.stdout
+    assert "no telemetry here (telemetry: 202 Telemetry.NotSupported" in done.stdout
+    assert "platform: duration " in done.stdout
 
 
 def test_a_handler_that_does_not_import_is_exit_1():
