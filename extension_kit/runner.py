@@ -202,10 +202,10 @@ class _Extension:
         if wanted:
             from extension_kit.telemetry import Telemetry
 
-            self._telemetry = Telemetry(
+            telemetry = self._telemetry = Telemetry(
                 self.name, self.hosted, self._settings, self._init_type, lambda text: _say(self.name, text), self.clock
             )
-            self._telemetry.open(client, address)
+            self._guarded(lambda: telemetry.open(client, address))
         if wanted or any("flush" in one.hooks for one in self.hosted):
             from extension_kit.flusher import Flusher
 
@@ -236,13 +236,13 @@ class _Extension:
             failures = call_all(self.hosted, "on_invoke", event)
             self.must_crash = self._crash_on_failure and failures > 0
         if self._flusher is not None:
-            self._guarded(lambda flusher: flusher.invoked(event))
+            flusher = self._flusher
+            self._guarded(lambda: flusher.invoked(event))
 
-    def _guarded(self, call: Callable[[Flusher], object]) -> None:
+    def _guarded(self, call: Callable[[], object]) -> None:
         """A mistake of ours must not end the process either: it is told once, and there is no flushing from then on."""
-        assert self._flusher is not None
         try:
-            call(self._flusher)
+            call()
         except Exception as error:
             from extension_kit.host import describe
 
@@ -271,7 +271,7 @@ class _Extension:
             flusher.wake()
 
         _thread.start_new_thread(wait, ())
-        self._guarded(lambda flusher: flusher.serve(lambda: bool(events)))
+        self._guarded(lambda: flusher.serve(lambda: bool(events)))
         while not events:
             self.clock.sleep(1.0)  # only where serving has failed
         return events[0]
@@ -288,8 +288,9 @@ class _Extension:
         deadline = Deadline(at_ms, self.clock.wall_ms, _DRAIN_MARGIN_MS, f"shutdown ({event.reason})")
         seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         if self._flusher is not None:
-            limit_ms = self.clock.wall_ms() + int(seconds * 1000)
-            self._guarded(lambda flusher: flusher.drain(limit_ms, event.deadline_ms > 0))
+            flusher, limit_ms = self._flusher, self.clock.wall_ms() + int(seconds * 1000)
+            more_may_come = event.deadline_ms > 0
+            self._guarded(lambda: flusher.drain(limit_ms, more_may_come))
             seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
         for hosted in self.hosted:
@@ -297,8 +298,12 @@ class _Extension:
             if line:
                 _say(self.name, line)
         if self._telemetry is not None and self._telemetry.hears:
-            for line in self._telemetry.account():
-                _say(self.name, line)
+            self._guarded(self._tell_account)
+
+    def _tell_account(self) -> None:
+        assert self._telemetry is not None
+        for line in self._telemetry.account():
+            _say(self.name, line)
 
 
 def _say(name: str, text: str) -> None:

@@ -262,10 +262,11 @@ def test_a_full_tmp_is_said_once_and_borne(lab):
     assert account(lab, environment)[1] == environment.telemetry.ledgers["ext"].total
 
 
-def test_a_mistake_of_ours_does_not_end_the_process(lab):
+@pytest.mark.parametrize("place", ["flusher.Flusher.invoked", "telemetry.Telemetry.open", "flusher.Flusher.drain"])
+def test_a_mistake_of_ours_does_not_end_the_process(lab, place):
     """It is told once; the function and the other hooks go on."""
-    broken = "from extension_kit import flusher\ndef bang(*_):\n    raise RuntimeError('ours')\n"
-    broken += "flusher.Flusher.invoked = bang\n"
+    broken = "from extension_kit import flusher, telemetry\ndef bang(*_):\n    raise RuntimeError('ours')\n"
+    broken += f"{place} = bang\n"
     code = plugin("    def on_invoke(self, event):\n        say('invoke')\n")
     environment = lab.start(lab.plugin("ext", broken + code + "run(One())"))
     for _ in range(3):
