@@ -355,7 +355,10 @@ def _segment_files(folder):
 
 def _release_lock(kept: Spool) -> None:
     """What the end of the process does; everything else it leaves as it is."""
-    posix.close(kept._folder._state)
+    folder = kept._folder
+    for fd in (folder._state, folder._writing, folder._reading[1]):
+        if fd >= 0:
+            posix.close(fd)
 
 
 class SpoolMachine(RuleBasedStateMachine):
