@@ -1,0 +1,1 @@
+"""One module for each command: ``arguments`` declares its options, ``run`` does it and returns the exit status."""
