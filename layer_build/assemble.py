@@ -8,11 +8,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.errors import ConfigError
-from layer_build import boot, bytecode, lock, sources, wheels
+from layer_build import boot, bytecode, lock, sbom, sources, wheels
 from layer_build.launcher import build as launcher
 from layer_build.manifest import FILE, Manifest, dump
 from layer_build.provenance import Dependency, Provenance
-from layer_build.sbom import Component, sbom
 from layer_build.tree import Entry, Tree
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def assemble(
     program = _entry(layer, manifest, target, choices, sources.wants_before_register(own), say)
     made_by = Provenance(
         name=name, version=manifest.version, arch=target.arch, pythons=target.pythons, bytecode=versions,
-        launcher=choices.launcher, launcher_sha256=program, zig=launcher.ZIG_VERSION if program else "",
+        launcher=choices.launcher, launcher_sha256=program, zig=launcher.ZIG_VERSION if choices.launcher == "native" else "",
         kit_version=choices.kit_version,
         dependencies=tuple(Dependency(one.name, one.version, one.file, one.sha256) for one in dependencies),
     )  # fmt: skip
@@ -171,12 +170,12 @@ def _manifest_text(parts: list[Source], manifest: Manifest) -> Entry:
 def _entry(
     layer: Tree, manifest: Manifest, target: Target, choices: Choices, late: bool, say: Callable[[str], object]
 ) -> str:
-    """Adds what Lambda starts; the launcher's SHA-256, "" without one."""
+    """Adds what Lambda starts; its SHA-256."""
     name = manifest.name
     if choices.launcher == "python":
-        text = boot.python_entry(name, manifest.plugins, target.pythons, manifest.ports)
-        layer[f"extensions/{name}"] = Entry(text.encode(), 0o755)
-        return ""
+        program = boot.python_entry(name, manifest.plugins, target.pythons, manifest.ports).encode()
+        layer[f"extensions/{name}"] = Entry(program, 0o755)
+        return hashlib.sha256(program).hexdigest()
     program = launcher.binary(target.arch, say)
     layer[f"extensions/{name}"] = Entry(program, 0o755)
     layer[f"{name}/launcher.conf"] = Entry(boot.launcher_conf(manifest, target.pythons, late).encode())
@@ -185,35 +184,8 @@ def _entry(
 
 
 def _sbom(manifest: Manifest, dependencies: list[Wheel], made_by: Provenance) -> bytes:
-    subject = Component(name=manifest.name, version=manifest.version, kind="application")
-    kit = Component(
-        name="lambda-extension-kit", version=made_by.kit_version, kind="framework", licence="Apache-2.0",
-        purl=f"pkg:pypi/lambda-extension-kit@{made_by.kit_version}",
-    )  # fmt: skip
-    parts = [kit]
-    if made_by.launcher_sha256:
-        parts.append(
-            Component(
-                name="extension-kit-launcher",
-                version=made_by.kit_version,
-                kind="application",
-                licence="Apache-2.0",
-                sha256=made_by.launcher_sha256,
-                notes=(
-                    ("compiler", f"zig {made_by.zig}"),
-                    ("libc", f"musl, as in zig {made_by.zig}, linked statically"),
-                ),
-            )
-        )
-    parts += [
-        Component(
-            name=one.name,
-            version=one.version,
-            kind="library",
-            purl=f"pkg:pypi/{one.name}@{one.version}",
-            licence=one.licence,
-            sha256=one.sha256,
-        )
-        for one in dependencies
-    ]
-    return sbom(subject, parts)
+    parts = [sbom.kit(made_by.kit_version)]
+    if made_by.launcher == "native":
+        parts.append(sbom.launcher(made_by.kit_version, made_by.launcher_sha256, made_by.zig, launcher.MUSL_VERSION))
+    subject = sbom.Component(manifest.name, manifest.version, "application")
+    return sbom.sbom(subject, [*parts, *(wheel.component for wheel in dependencies)])

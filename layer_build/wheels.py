@@ -14,18 +14,17 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from extension_kit.errors import ConfigError
+from layer_build.sbom import Component, from_metadata
 from layer_build.tree import Entry, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from email.message import Message
 
     from packaging.tags import Tag
 
@@ -42,13 +41,13 @@ _LICENCE = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that goes into the layer. ``files``: what is imported; ``licences``: texts; ``licence``: their name."""
+    """A wheel that goes into the layer. ``files``: what is imported; ``licences``: their texts; ``component``: for the SBOM."""
 
     name: str
     version: str
     file: str
     sha256: str
-    licence: str
+    component: Component
     files: Tree
     licences: Tree
 
@@ -152,7 +151,7 @@ def _fits(tag: Tag, target: Target, python: str) -> bool:
 def _wheel(file: str, name: str, version: str, sha256: str, content: dict[str, bytes]) -> Wheel:
     files: Tree = {}
     licences: Tree = {}
-    licence = ""
+    component = None
     for path, data in sorted(content.items()):
         place = _place(path)
         if place is None:
@@ -160,8 +159,7 @@ def _wheel(file: str, name: str, version: str, sha256: str, content: dict[str, b
         if ".dist-info/" in place:
             inside = place.partition(".dist-info/")[2]
             if inside == "METADATA":
-                headers = HeaderParser().parsestr(data.decode("utf-8", "replace"))
-                licence = _licence(headers)
+                component = from_metadata(data, file, sha256)
                 data = _headers_only(data)
             elif _LICENCE.search(inside):
                 licences[PurePosixPath(inside).name] = Entry(data)
@@ -170,7 +168,9 @@ def _wheel(file: str, name: str, version: str, sha256: str, content: dict[str, b
                 continue  # pip's own book-keeping
         if not place.endswith(_NEVER_IMPORTED):
             files[place] = Entry(data, 0o755 if place.endswith(".so") or ".so." in place else 0o644)
-    return Wheel(name, version, file, sha256, licence, files, licences)
+    if component is None:
+        raise ConfigError(f"dependencies: {file} has no METADATA: no wheel")
+    return Wheel(name, version, file, sha256, component, files, licences)
 
 
 def _place(path: str) -> str | None:
@@ -186,13 +186,3 @@ def _place(path: str) -> str | None:
 def _headers_only(metadata: bytes) -> bytes:
     """``importlib.metadata`` needs the fields; the description below them is the package's read-me."""
     return re.split(rb"\r?\n\r?\n", metadata, maxsplit=1)[0] + b"\n"
-
-
-def _licence(headers: Message) -> str:
-    """The licence's name, from the field that is the most exact."""
-    expression = headers.get("License-Expression", "")
-    if expression:
-        return str(expression)
-    named = [one.rpartition(" :: ")[2] for one in headers.get_all("Classifier", []) if one.startswith("License :: ")]
-    text = str(headers.get("License", "")).strip()
-    return ", ".join(named) or (text if len(text) < 100 and "\n" not in text else "see its text")

@@ -41,7 +41,7 @@ def test_what_is_imported_is_taken_and_licences_are_kept(house):
     assert sorted(wheel.files) == ["more.py", "pure-1.0.dist-info/METADATA", "pure/__init__.py", "pure/data.json"]
     assert b"read me" not in wheel.files["pure-1.0.dist-info/METADATA"].data
     assert wheel.licences["LICENSE"].data == b"the licence's text\n"
-    assert (wheel.name, wheel.version, wheel.licence) == ("pure", "1.0", "MIT")
+    assert (wheel.name, wheel.version, wheel.component.license) == ("pure", "1.0", "MIT")
 
 
 def test_the_target_chooses_the_wheel_not_this_machine(house):
