@@ -171,15 +171,16 @@ def _entry(
     layer: Tree, manifest: Manifest, target: Target, choices: Choices, late: bool, say: Callable[[str], object]
 ) -> str:
     """Adds what Lambda starts; its SHA-256."""
-    name = manifest.name
+    name, ports = manifest.name, boot.ports_of(manifest)
     if choices.launcher == "python":
-        program = boot.python_entry(name, manifest.plugins, target.pythons, manifest.ports).encode()
-        layer[f"extensions/{name}"] = Entry(program, 0o755)
-        return hashlib.sha256(program).hexdigest()
+        text = boot.python_entry(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events)
+        layer[f"extensions/{name}"] = Entry(text.encode(), 0o755)
+        return hashlib.sha256(text.encode()).hexdigest()
     program = launcher.binary(target.arch, say)
     layer[f"extensions/{name}"] = Entry(program, 0o755)
     layer[f"{name}/launcher.conf"] = Entry(boot.launcher_conf(manifest, target.pythons, late).encode())
-    layer[f"{name}/boot.py"] = Entry(boot.boot_source(name, manifest.plugins, target.pythons, manifest.ports).encode())
+    text = boot.boot_source(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events)
+    layer[f"{name}/boot.py"] = Entry(text.encode())
     return hashlib.sha256(program).hexdigest()
 
 

@@ -1,0 +1,249 @@
+"""``build``: what is in a layer, that it is always the same, and that a build which fails leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from layer_build import interpreters, provenance, sbom, tree
+from layer_build.cli import main
+from tests.layer_build.wheelhouse import Wheelhouse
+
+ROOT = Path(__file__).parents[2]
+HERE = interpreters.found(["3.11", "3.12", "3.13", "3.14"])
+PYTHON = HERE[0]
+PLUGIN = "from extension_kit import Plugin\n\n\nclass {0}(Plugin):\n    name = '{1}'\n"
+
+
+def author(folder: Path, name: str = "my-ext", code: str = "", more: str = "") -> Path:
+    """An extension's folder as somebody else would have it."""
+    package = folder / name.replace("-", "_")
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "plugin.py").write_text(code or PLUGIN.format("Mine", name))
+    (package / "manifest.toml").write_text(
+        f'name = "{name}"\nversion = "2.1"\nplugins = ["{package.name}.plugin:Mine"]\n{more}'
+    )
+    return package
+
+
+def build(*words: object) -> int:
+    return main(["build", "--python", PYTHON, "--arch", "x86_64", *map(str, words)])
+
+
+def built(out: Path) -> tree.Tree:
+    (path,) = out.glob("*.zip")
+    return tree.read(path)
+
+
+def test_the_layout(tmp_path, capsys):
+    """What lies where is public: operators and other tools look for it there."""
+    assert build("metrics-collector", "--out", tmp_path) == 0
+    layer = built(tmp_path)
+
+    tops = {path.split("/")[0] for path in layer}
+    assert tops == {"extensions", "metrics-collector"}
+    assert [path for path in layer if path.startswith("extensions/")] == ["extensions/metrics-collector"]
+    assert layer["extensions/metrics-collector"].mode == 0o755
+    assert layer["extensions/metrics-collector"].data.startswith(b"\x7fELF")
+    assert {entry.mode for path, entry in layer.items() if not path.startswith("extensions/")} == {0o644}
+    for name in ("boot.py", "launcher.conf", "manifest.toml", "provenance.json", "sbom.cdx.json"):
+        assert f"metrics-collector/{name}" in layer
+    manifest = ROOT / "extensions" / "metrics_collector" / "manifest.toml"
+    assert layer["metrics-collector/manifest.toml"].data == manifest.read_bytes()
+    printed = capsys.readouterr().out
+    assert tree.tree_hash(layer) in printed
+
+
+def test_every_source_has_byte_code_and_is_readable_beside_it(tmp_path):
+    """/opt is read-only: what has none is compiled at each cold start."""
+    build("metrics-collector", "--out", tmp_path)
+    layer = built(tmp_path)
+    tag = f"cpython-{PYTHON.replace('.', '')}"
+    for path in [path for path in layer if path.startswith("metrics-collector/lib/") and path.endswith(".py")]:
+        folder, _, file = path.rpartition("/")
+        assert f"{folder}/__pycache__/{file[:-3]}.{tag}.pyc" in layer, path
+
+
+def test_what_it_was_made_of_is_in_it(tmp_path):
+    """SBOM in the layer and beside it; provenance with the exact interpreter."""
+    build("metrics-collector", "--out", tmp_path)
+    layer = built(tmp_path)
+    made_by = provenance.parse(layer["metrics-collector/provenance.json"].data)
+    subject, parts = sbom.read(layer["metrics-collector/sbom.cdx.json"].data)
+
+    assert made_by.bytecode == {PYTHON: interpreters.find(PYTHON)[1]}
+    assert subject.name == "metrics-collector"
+    assert {part.name for part in parts} == {"lambda-extension-kit", "extension-kit-launcher"}
+    (beside,) = tmp_path.glob("*.cdx.json")
+    assert beside.read_bytes() == layer["metrics-collector/sbom.cdx.json"].data
+
+
+def test_two_clones_at_other_places_and_times_build_the_same(tmp_path):
+    """Nothing of the machine gets in: not the path, not the date, not the hash seed, not who builds."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    digests = []
+    for place, seed, umask in ((tmp_path / "a", "1", 0o022), (tmp_path / "b" / "deeper and deeper", "2", 0o077)):
+        for name in listed.stdout.splitlines():
+            if name.startswith(("extension_kit/", "extensions/", "layer_build/")) and (ROOT / name).is_file():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, place / name)
+                os.utime(place / name, (int(seed) * 1e9, int(seed) * 1e9))
+        done = subprocess.run(
+            [sys.executable, "-m", "layer_build", "build", "metrics-collector", "--python", PYTHON, "--json"],
+            cwd=place, capture_output=True, text=True, timeout=120, check=False, umask=umask,
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": f"UTC+{seed}"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        digests.append([(one["file"], one["sha256"], one["tree"]) for one in json.loads(done.stdout)])
+
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2
+
+
+def test_anyones_extension_by_its_folder(tmp_path):
+    build(author(tmp_path), "--out", tmp_path / "out")
+    (path,) = (tmp_path / "out").glob("*.zip")
+
+    assert path.name == f"my-ext-2.1-x86_64-python{PYTHON}.zip"
+    assert "my-ext/lib/my_ext/plugin.py" in tree.read(path)
+
+
+def test_dependencies_are_in_it_without_their_sources(tmp_path, monkeypatch):
+    """Byte-code in the source's place; it is imported by that Python. Licence texts stay; what is left out is not there."""
+    house = Wheelhouse(tmp_path / "wheelhouse", monkeypatch)
+    house.wheel("words", files={"words/__init__.py": b"from words.more import VALUE\n", "words/more.py": b"VALUE = 'more'\n",
+                                "words/never.py": b"", "words/list.txt": b"one\n"})  # fmt: skip
+    package = author(tmp_path, more='[dependencies]\nlock = "requirements.lock"\nleave_out = ["words/never.py"]\n')
+    (package / "requirements.lock").write_text(house.lock)
+    assert build(package, "--out", tmp_path / "out") == 0
+    layer = built(tmp_path / "out")
+
+    assert sorted(path for path in layer if "/words/" in path) == [
+        "my-ext/lib/words/__init__.pyc", "my-ext/lib/words/list.txt", "my-ext/lib/words/more.pyc",
+    ]  # fmt: skip
+    assert layer["my-ext/licenses/words-1.0/LICENSE"].data == b"the licence's text\n"
+    _, parts = sbom.read(layer["my-ext/sbom.cdx.json"].data)
+    assert "pkg:pypi/words@1.0" in {part.purl for part in parts}
+    with zipfile.ZipFile(next((tmp_path / "out").glob("*.zip"))) as archive:
+        archive.extractall(tmp_path / "opt")
+    python, _ = interpreters.find(PYTHON)
+    done = subprocess.run(
+        [python, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import words; print(words.VALUE)",
+         str(tmp_path / "opt" / "my-ext" / "lib")],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.stdout == "more\n", done.stderr
+
+
+def test_several_in_one_process(tmp_path):
+    """One layer that may do what any of them may, and says so."""
+    one = author(tmp_path, "one", more='[capabilities]\nhosts = ["a.example"]\nvariables = ["ONE_X"]\n')
+    two = author(tmp_path, "two", more='[capabilities]\nhosts = ["b.example"]\nevents = ["SHUTDOWN"]\n')
+    assert build("--plugins", f"{one},{two}", "--out", tmp_path / "out") == 0
+    layer = built(tmp_path / "out")
+
+    assert [path for path in layer if path.startswith("extensions/")] == ["extensions/extension-kit"]
+    from layer_build import manifest
+
+    read = manifest.parse(layer["extension-kit/manifest.toml"].data, "")
+    assert [host.host for host in read.hosts] == ["a.example", "b.example"]
+    assert read.plugins == ("one.plugin:Mine", "two.plugin:Mine")
+    assert read.variables == ("ONE_X",)
+
+
+@pytest.mark.skipif(len(HERE) < 2, reason="one Python only is here")
+def test_one_zip_for_several_pythons_says_what_that_costs(tmp_path, capsys):
+    assert main(["build", "metrics-collector", "--joint", "--arch", "arm64", "--out", str(tmp_path)]) == 0
+    layer = built(tmp_path)
+
+    for python in HERE:
+        assert f"metrics-collector/lib/extension_kit/__pycache__/runner.cpython-{python.replace('.', '')}.pyc" in layer
+    assert "of its bytes unzipped are byte-code that any one function does not use" in capsys.readouterr().out
+
+
+def test_the_python_entry(tmp_path):
+    build("metrics-collector", "--launcher", "python", "--out", tmp_path)
+    layer = built(tmp_path)
+
+    assert layer["extensions/metrics-collector"].data.startswith(f"#!/var/lang/bin/python{PYTHON} -IS\n".encode())
+    assert "metrics-collector/launcher.conf" not in layer
+
+
+def test_the_size_of_the_kit_in_a_layer(tmp_path):
+    """design.md 7: 400 KB for an extension without dependencies."""
+    build("metrics-collector", "--out", tmp_path)
+    (path,) = tmp_path.glob("*.zip")
+    assert path.stat().st_size <= 400_000
+
+
+def failing(tmp_path, monkeypatch, case):
+    """Arguments of a build that must fail, and what it must say."""
+    out = tmp_path / "out"
+    house = Wheelhouse(tmp_path / "wheelhouse", monkeypatch)
+    locked = '[dependencies]\nlock = "requirements.lock"\n'
+    if case == "no manifest":
+        (tmp_path / "empty").mkdir()
+        return [tmp_path / "empty", "--out", out], "empty: no manifest.toml"
+    if case == "no folder":
+        return ["nobody", "--out", out], "nobody: no such folder, and none of ours (metrics-collector)"
+    if case == "out is a file":
+        out.write_text("")
+        return ["metrics-collector", "--out", out], f"--out {out}: cannot be written: File exists; nothing was built"
+    if case == "out in a file":
+        (tmp_path / "file").write_text("")
+        return [
+            "metrics-collector",
+            "--out",
+            tmp_path / "file" / "out",
+        ], "cannot be written: Not a directory; nothing was"
+    if case == "no interpreter":
+        monkeypatch.setattr(interpreters, "_places", lambda version: iter(()))
+        return ["metrics-collector", "--out", out], f"Python {PYTHON} is not on this machine, and only it can make"
+    if case == "no lock":
+        return [author(tmp_path, more=locked), "--out", out], "requirements.lock: cannot be read"
+    if case == "a kit of one's own":
+        house.wheel("extension_kit", files={"extension_kit/runner.py": b""})
+        package = author(tmp_path, more=locked)
+        (package / "requirements.lock").write_text(house.lock)
+        return [package, "--out", out], "a dependency brings extension_kit/runner.py, which is ours"
+    if case == "leaves out nothing":
+        house.wheel("words")
+        package = author(tmp_path, more=locked + 'leave_out = ["word/*"]\n')
+        (package / "requirements.lock").write_text(house.lock)
+        return [package, "--out", out], "leave_out: word/* matches no file"
+    if case == "another Python":
+        package = author(tmp_path, more="")
+        text = (package / "manifest.toml").read_text()
+        (package / "manifest.toml").write_text(text + 'pythons = ["3.14"]\n')
+        return [package, "--out", out], f"my-ext is for Python 3.14, not {PYTHON}"
+    assert case == "the second of two"
+    return [author(tmp_path), author(tmp_path, "bad", "class Other: ..."), "--out", out], "bad.plugin has no class Mine"
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["no manifest", "no folder", "out is a file", "out in a file", "no interpreter", "no lock", "a kit of one's own",
+     "leaves out nothing", "another Python", "the second of two"],
+)  # fmt: skip
+def test_a_build_that_fails_says_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, case):
+    """Half a layer is worse than none."""
+    words, said = failing(tmp_path, monkeypatch, case)
+    before = {path for path in tmp_path.rglob("*") if "out" in path.name}
+
+    assert build(*words) == 2
+
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert [
+        line for line in printed.err.splitlines() if line.startswith("layer_build build: ")
+    ] == printed.err.splitlines()[-1:]
+    assert printed.out == ""
+    assert {path for path in tmp_path.rglob("*") if "out" in path.name} == before
