@@ -13,6 +13,8 @@ from layer_build.manifest import Manifest, parse
 ROOT = Path(__file__).parents[3]
 OWN = "%d.%d" % sys.version_info[:2]
 ARCH = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
+#: Built while tests are collected: the first time, with the compiler to be fetched, takes longer than a test may.
+LAUNCHER = build.binary(ARCH, lambda text: print(text, file=sys.__stderr__, flush=True))
 
 PLUGIN = """
 from extension_kit import Plugin
@@ -72,7 +74,7 @@ def layer(
     if launcher == "native":
         (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late))
         (folder / name / "boot.py").write_text(boot.boot_source(*given, late=late, events=about.events))
-        entry.write_bytes(build.binary(ARCH))
+        entry.write_bytes(LAUNCHER)
     else:
         entry.write_text(boot.python_entry(*given, late=late, events=about.events))
     entry.chmod(0o755)
