@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.layer_build.launcher.layers import layer
+from layer_build.launcher import build
+from tests.layer_build.launcher.layers import ARCH, layer
 from tests.scripted_api import CLOSE, INVOKE, REGISTERED, SHUTDOWN, Server, answer
 
 IDENTIFIER = b"Lambda-Extension-Identifier: abc\r\n"
@@ -327,3 +330,23 @@ def test_no_mutilated_event_kills_or_stops_it_while_idling(made):
     with ThreadPoolExecutor(16) as pool:
         for seed, status in pool.map(one, range(EXAMPLES)):
             assert status in (0, 1), (seed, status)
+
+
+def test_the_one_for_arm64_does_the_same(tmp_path):
+    """Under qemu, where this machine has it and is none of those itself."""
+    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if ARCH != "arm64" and qemu is None:
+        pytest.skip("qemu-aarch64 is not installed")
+    folder = layer(tmp_path / "opt", ports='[{ name = "http", port = 0 }]')
+    program = folder / "extensions" / "ext"
+    program.write_bytes(build.binary("arm64"))
+    emulated = [] if ARCH == "arm64" else [str(qemu), "-0", str(program)]
+    for python, expected in ((sys.executable, "start \ninvoke\nshutdown \n"), ("/nowhere", "")):
+        server = Server([REGISTERED, answer(INVOKE), answer(SHUTDOWN)])
+        server.start()
+        done = subprocess.run(
+            [*emulated, program], env={"AWS_LAMBDA_RUNTIME_API": server.address, "EXTENSION_KIT_PYTHON": python},
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, expected)
+        assert done.stderr.endswith("; the function goes on without it\n" if python == "/nowhere" else "")
