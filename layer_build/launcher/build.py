@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 ZIG_VERSION = "0.17.1"
 #: Lambda's name of an architecture: zig's target, SHA-256 of the launcher that is built of the sources beside this file
 BINARIES = {
-    "x86_64": ("x86_64-linux-musl", "acfe5e05f0faf2d5e99492c635e954536c10ff7ee0039c722b51346fe17b22ef"),
-    "arm64": ("aarch64-linux-musl", "d9415210625d12d2bce1b38ec5bbb147584834e27ee32c7dd332cdb82ac84fdb"),
+    "x86_64": ("x86_64-linux-musl", "c4d425d0b86ee7fe567d73faac3659a0e85c0e0e48af9ef02111717fa6888e96"),
+    "arm64": ("aarch64-linux-musl", "23675ec28c9ba50ed7fcbbe448a657faded5dcdf6500d53c9eda65fd1def581b"),
 }
 SOURCES = ("config.c", "http.c", "lambda.c", "launcher.c", "ports.c", "text.c")
 HEADERS = ("config.h", "http.h", "lambda.h", "ports.h", "text.h")

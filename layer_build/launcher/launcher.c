@@ -153,6 +153,14 @@ static void become_python(char *python) {
   execv(python, arguments);
 }
 
+/* What is opened from here on must not be taken for stdin, stdout or stderr. */
+static void occupy_standard_streams(void) {
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd < 3);
+  if (fd >= 3) close(fd);
+}
+
 static bool on_managed_instances(void) {
   const char *kind = getenv("AWS_LAMBDA_INITIALIZATION_TYPE");
   return kind && !strcmp(kind, "lambda-managed-instances");
@@ -199,7 +207,8 @@ static int come_back(char **arguments) {
 int main(int count, char **arguments) {
   static char path[PATH_MAX], python[PATH_MAX], reason[1024];
   struct text conf = TEXT(path), found = TEXT(python), why = TEXT(reason);
-  signal(SIGPIPE, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN); /* of a log that is closed; Python ignores it as well */
+  occupy_standard_streams();
   connection.fd = -1;
   platform.connection = &connection;
   find_itself(count > 0 ? arguments[0] : "launcher");
