@@ -9,6 +9,7 @@ from extension_kit.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable, Mapping
     from typing import Any
 
@@ -125,10 +126,14 @@ class Log:
 class Context:
     """What a plug-in is given: facts about the environment, its settings, a log, counters.
 
-    ``memory_mb``: int or None where unknown; ``init_type``, ``region``: "" where unknown.
+    ``memory_mb``: int or None where unknown; ``init_type``, ``region``: "" where unknown. ``sockets``: the ports that the
+    manifest declares, by name, each a list of listening ``_socket.socket`` (127.0.0.1, and ::1 where there is IPv6); a port
+    that could not be had is not there.
     """
 
-    __slots__ = ("clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings")
+    __slots__ = (
+        "clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings", "sockets",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -138,6 +143,7 @@ class Context:
         clock: Clock,
         settings: Any = None,
         registration: Registration | None = None,
+        sockets: dict[str, list[socket]] | None = None,
     ) -> None:
         memory = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
         self.name = name
@@ -145,6 +151,7 @@ class Context:
         self.clock = clock
         self.settings = settings
         self.registration = registration
+        self.sockets = sockets if sockets is not None else {}
         self.counters: dict[str, int] = {}
         self.memory_mb = int(memory) if memory.isascii() and memory.isdigit() else None
         self.init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")

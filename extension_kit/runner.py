@@ -15,6 +15,7 @@ from extension_kit.protocol.extensions_api import choose_events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
     from typing import Any, NoReturn
 
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from extension_kit.telemetry import Telemetry
 
     Event = Invoke | Shutdown | UnknownEvent
+    Ports = tuple[dict[str, list[socket]], dict[str, str]]
 
-__all__ = ["run"]
+__all__ = ["run", "run_as"]
 
 _BACK_OFF = (1.0, 30.0)  # seconds: first and longest wait after a refused next
 _DRAIN_MS = 1400  # where the platform gives no deadline: the least that is left of Lambda's 2000 ms
@@ -43,17 +45,40 @@ def run(*plugins: Any, name: str = "") -> NoReturn:
     ``/opt/extensions`` (AWS docs, Extensions API). Strings are imported after ``register``. Never returns: exits 0 after
     SHUTDOWN, 1 where the platform refuses the registration or is gone, 2 outside an execution environment.
     """
-    name = name or sys.argv[0].rpartition("/")[2]
+    run_as(name or sys.argv[0].rpartition("/")[2], plugins)
+
+
+def run_as(
+    name: str,
+    plugins: tuple[Any, ...],
+    *,
+    registered: tuple[str, bytes, int] | None = None,
+    open_ports: Callable[[Callable[[str], object]], Ports] | None = None,
+    load_first: bool = False,
+    events: tuple[str, ...] = ("INVOKE", "SHUTDOWN"),
+) -> NoReturn:
+    """`run`, for what lies in a layer (see `launched`).
+
+    ``registered``: identifier, body of the answer and connection (-1: none) of a registration that was made already;
+    ``open_ports``: gives the sockets by the port's name, and why where there are none; ``load_first``: import the plug-ins
+    before the registration, since one has ``before_register``.
+    """
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         _say(name, "AWS_LAMBDA_RUNTIME_API is not set: this is not a Lambda environment. Try it with: "
                    f"extension-kit run --function DIR --handler M.F --extension {sys.argv[0]}")  # fmt: skip
         _exit(2)
     extension = _Extension(name, plugins)
+    if open_ports is not None:
+        extension.ports = open_ports(lambda text: _say(name, text))
     try:
         client = ExtensionsClient(address)
-        extension.before_register()
-        extension.registration = client.register(name, choose_events(environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")))
+        if registered is not None:
+            extension.registration = client.adopt(*registered)
+        else:
+            extension.before_register(load_first)
+            init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+            extension.registration = client.register(name, choose_events(init_type, events))
     except ExtensionKitError as error:
         _say(name, f"cannot register: {error}")
         _exit(1)
@@ -114,12 +139,17 @@ class _Extension:
         self.must_crash = False
         self.refusal_was_told = False
         self.is_managed = False
+        self.ports: Ports = ({}, {})
         self._settings: KitSettings | None = None
+        self._complaints: tuple[str, ...] = ()  # about the settings
+        self._left_out = False  # a plug-in that cannot be loaded
         self._telemetry: Telemetry | None = None
         self._flusher: Flusher | None = None
         self._watch: FreezeWatch | None = None
         self._init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
         self._specs = list(specs)
+        self._there: list[str] = []  # names of all plug-ins, also of those that are not wanted
+        self._asked_first: list[Hosted] = []  # before the registration
         self._crash_on_failure = False
         self._invoke_wanted = False
         self._clock: Any = None
@@ -132,58 +162,75 @@ class _Extension:
             self._clock = Clock()
         return self._clock
 
-    def before_register(self) -> None:
-        """Only plug-ins that are here already, and want it, are allowed to hold back the registration."""
+    def before_register(self, load_first: bool) -> None:
+        """Only plug-ins that are here already, or all where that is wanted, are allowed to hold back the registration."""
         for index, spec in enumerate(self._specs):
-            if isinstance(spec, str) or not hasattr(spec, "before_register"):
-                continue
-            from extension_kit.plugin import Plugin
+            if not load_first:
+                if isinstance(spec, str) or not hasattr(spec, "before_register"):
+                    continue
+                from extension_kit.plugin import Plugin, overridden
 
-            owner = spec if isinstance(spec, type) else type(spec)
-            if not issubclass(owner, Plugin) or owner.before_register is Plugin.before_register:
-                continue
-            hosted = self._load_one(spec)
-            if hosted is not None:
+                owner = spec if isinstance(spec, type) else type(spec)
+                if not issubclass(owner, Plugin) or not overridden(owner, "before_register"):
+                    continue
+            hosted = self._specs[index] = self._load_one(spec)
+            if hosted is not None and hosted.has("before_register"):
                 from extension_kit.host import call_all
 
+                self._asked_first.append(hosted)
                 call_all([hosted], "before_register", hosted.context)
-            self._specs[index] = hosted
 
     def load(self) -> None:
         """Import and check the plug-ins; one that is wrong is reported and left out."""
         from extension_kit.host import Hosted
 
-        settings, warnings = self._kit_settings()
-        for line in warnings:
+        settings = self._kit_settings()
+        for line in self._complaints:
             _say(self.name, line)
-        self._settings = settings
         self._crash_on_failure = settings.on_failure == "crash"
         for spec in self._specs:
             hosted = spec if isinstance(spec, Hosted) or spec is None else self._load_one(spec)
-            if hosted is None:
-                self.must_crash = self._crash_on_failure
-            else:
+            if hosted is not None:
                 hosted.context.registration = self.registration
                 hosted.context.log.level = settings.log_level
                 self.hosted.append(hosted)
+        self.must_crash = self._crash_on_failure and self._left_out
+        for name in settings.plugins:
+            if name not in self._there:
+                _say(
+                    self.name,
+                    f"EXTENSION_KIT_PLUGINS: no plug-in is called {name!r}; there are {', '.join(self._there)}",
+                )
+        for name, why in self.ports[1].items():
+            if self.hosted:
+                self.hosted[0].context.log.warning(f"nothing can be asked on port {name}: {why}")
 
-    def _kit_settings(self) -> Any:
-        from extension_kit.settings import KitSettings
+    def _kit_settings(self) -> KitSettings:
+        if self._settings is None:
+            from extension_kit.settings import KitSettings
 
-        return KitSettings.parse(environ.mapping())
+            self._settings, self._complaints = KitSettings.parse(environ.mapping())
+        return self._settings
 
     def _load_one(self, spec: Any) -> Hosted | None:
+        """The plug-in, ready to be called; None where it cannot be, which was told, or where the operator wants others."""
         from extension_kit.host import Hosted, describe
         from extension_kit.plugin import Context, Log, load
 
         variables = environ.mapping()
         try:
             plugin = load(spec)
+            self._there.append(plugin.name)
+            wanted = self._kit_settings().plugins
+            if wanted and plugin.name not in wanted:
+                return None
             settings, warnings = plugin.settings.parse(variables) if plugin.settings is not None else (None, [])
         except ConfigError as error:
+            self._left_out = True
             _say(self.name, f"{error}; it is left out, the function goes on without it")
             return None
         except Exception as error:  # noqa: BLE001 - a plug-in's own code
+            self._left_out = True
             _say(
                 self.name,
                 f"plug-in {spec!r}: {''.join(describe(error))}; it is left out, the function goes on without it",
@@ -192,7 +239,7 @@ class _Extension:
         log = Log(plugin.name, _write)
         for line in warnings:
             log.warning(line)
-        context = Context(plugin.name, variables, log, self.clock, settings)
+        context = Context(plugin.name, variables, log, self.clock, settings, sockets=self.ports[0])
         return Hosted(plugin, context, lambda text: _say(self.name, text))
 
     def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
@@ -222,6 +269,10 @@ class _Extension:
 
         failures = 0
         for hosted in self.hosted:
+            if hosted.has("before_register") and hosted not in self._asked_first:
+                _say(self.name, f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
+                                "before the plug-in was there")  # fmt: skip
+                failures += call_all([hosted], "before_register", hosted.context)
             failures += call_all([hosted], "start", hosted.context)
         self._invoke_wanted = any(hosted.has("on_invoke") for hosted in self.hosted)
         self.must_crash = self.must_crash or (self._crash_on_failure and failures > 0)

@@ -94,12 +94,14 @@ class Lab:
         function: Path = FUNCTION,
         variables: dict[str, str] | None = None,
         bootstrap: Path | None = None,
+        layers: tuple[Path, ...] = (),
         **profile: object,
     ) -> Environment:
         profile = {"handler": "app.handler", "timeout": 5.0, **profile}
         layout = Layout(
             function=None if bootstrap else function,
             bootstrap=bootstrap,
+            layers=layers,
             extensions=extensions,
             variables=variables or {},
             namespaces=ISOLATED,

@@ -28,7 +28,8 @@ BEFORE_NEXT = BEFORE_REGISTER | {
 #: what a subscription needs besides: a listener and a store, since the platform delivers from then on
 SUBSCRIBED = {
     "_signal", "errno", "extension_kit.cursor", "extension_kit.flush", "extension_kit.flusher", "extension_kit.io.listener",
-    "extension_kit.io.loop", "extension_kit.io.server", "extension_kit.protocol.deadline", "extension_kit.protocol.http1",
+    "extension_kit.io.loop", "extension_kit.io.ports", "extension_kit.io.server", "extension_kit.protocol.deadline",
+    "extension_kit.protocol.http1",
     "extension_kit.protocol.telemetry_api", "extension_kit.segments", "extension_kit.spool", "extension_kit.telemetry",
     "fcntl", "select", "zlib",
 }  # fmt: skip
@@ -65,19 +66,27 @@ class Plain(Plugin):
     def on_invoke(self, event): pass
 run(Plain, name="ext")
 """
+LAUNCHED = PLAIN.replace(
+    'run(Plain, name="ext")',
+    'from extension_kit.launched import run\nrun("ext", ("__main__:Plain",), ["x", "{}", "-", "http!taken"])',
+)
 COLLECTING = 'run("extensions.metrics_collector.plugin:MetricsCollector", name="ext")\n'
 
 
 def loaded(plugin):
-    """Modules at the connection for `register`, and at the first `next`."""
+    """Modules at the connection for `register` (where there is one), and at the first `next`."""
     with create_server(("127.0.0.1", 0)) as server:
 
         def serve():
             connection, _ = server.accept()
             with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: x\r\nContent-Length: 2\r\n\r\n{}")
-                if connection.recv(65536).startswith(b"PUT"):
+                request = connection.recv(65536)
+                if request.startswith(b"POST"):
+                    connection.sendall(
+                        b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: x\r\nContent-Length: 2\r\n\r\n{}"
+                    )
+                    request = connection.recv(65536)
+                if request.startswith(b"PUT"):
                     connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"OK"')
                     connection.recv(65536)
                 connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{"eventType":"SHUTDOWN"}')
@@ -108,3 +117,10 @@ def test_nothing_needless_is_imported(plugin, allowed):
     authors = {"extension_kit.plugin"} if plugin == PLAIN else set()
     assert before_register - BEFORE_REGISTER - authors == set()
     assert before_next - allowed == set()
+
+
+def test_nothing_needless_is_imported_behind_the_launcher():
+    """The launcher has registered: what Python imports until the first `next` is all that there is."""
+    at_next = loaded(LAUNCHED)[0]
+
+    assert at_next - (BEFORE_NEXT | {"__main__", "extension_kit.launched"}) == set()

@@ -49,7 +49,11 @@ def _account(pid: int) -> tuple[str, float, int]:
     words = (folder / "cmdline").read_bytes().split(b"\0")
     if os.path.basename(words[0]) in _EMULATOR:
         return "", 0.0, 0
-    extension = next((word for word in words if word.startswith(b"/opt/extensions/")), b"")
+    # The launcher of a layer becomes Python, which runs /opt/NAME/boot.py.
+    extension = next((word for word in words if word.startswith(b"/opt/extensions/")), b"") or next(
+        (word.removesuffix(b"/boot.py") for word in words if word.startswith(b"/opt/") and word.endswith(b"/boot.py")),
+        b"",
+    )
     fields = (folder / "stat").read_bytes().rpartition(b") ")[2].split()
     _, _, rest = (folder / "status").read_bytes().partition(b"\nVmHWM:")
     party = os.path.basename(extension).decode("utf-8", "replace") or "runtime"

@@ -31,7 +31,8 @@ from extension_kit.emulator.record import Record
 from extension_kit.emulator.telemetry import Source
 from extension_kit.errors import ConfigError
 from extension_kit.io.loop import Loop
-from extension_kit.io.server import Server, bind
+from extension_kit.io.ports import bind
+from extension_kit.io.server import Server
 from extension_kit.protocol import http1
 from extension_kit.protocol import lifecycle as lc
 
@@ -107,6 +108,11 @@ class Environment:
             self._enter_namespaces()
         else:
             self.log.notes.append("no namespaces: /opt, /var/task and /tmp are this machine's own")
+        self._has_python = self._place is not None or namespaces.LANG_PYTHON.exists()
+        if not self._has_python and "EXTENSION_KIT_PYTHON" not in self.layout.variables:
+            self.log.notes.append(
+                f"no {namespaces.LANG_PYTHON}: extensions are told EXTENSION_KIT_PYTHON={sys.executable}"
+            )
         token = secrets.token_urlsafe(16)
         api_limits = http1.Limits(max_body=_STREAM_LIMIT)
         self._api = Server(self._loop, RuntimeApi(self.platform, token).handle, api_limits)
@@ -280,7 +286,8 @@ class Environment:
             )
         program = str(self._opt_seen / "extensions" / party.name)
         real = self._opt / "extensions" / party.name
-        return self.start_process([program], "/", variables.for_extension(self._runtime_variables), real)
+        seen = variables.for_extension(self._runtime_variables, with_python=self._has_python)
+        return self.start_process([program], "/", seen, real)
 
     def launch(self, party: Party) -> None:
         process = self.start_party(party)

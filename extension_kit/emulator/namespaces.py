@@ -30,6 +30,8 @@ _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE, _MS_MOVE, _MS_NOSUID, _MS_NODEV = 4096, 16384, 1 << 18, 8192, 2, 4
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
+#: where Lambda has the interpreter that runs this kind of function
+LANG_PYTHON = Path(f"/var/lang/bin/python{sys.version_info[0]}.{sys.version_info[1]}")
 HOSTS = "127.0.0.1 localhost sandbox.localdomain sandbox\n::1 localhost ip6-localhost ip6-loopback\n"
 
 
@@ -152,8 +154,19 @@ def furnish(staging: Path, opt: Path, task: Path | None, tmp_mb: int, keep: list
     _mount(str(hosts), "/etc/hosts", "", _MS_BIND)
     if task is not None:
         _bind_at(staging / "var", task, Path("/var/task"))
+    if not LANG_PYTHON.exists():  # it does in an image made for Lambda
+        _bind_at(staging / "var-with-lang", _lang(staging / "lang"), Path("/var/lang"))
     _bind_at(staging / "root", opt, Path("/opt"))
     _private_tmp(staging / "tmp", tmp_mb, keep)
+
+
+def _lang(folder: Path) -> Path:
+    """What /var/lang has on Lambda, as far as extensions rely on it: the interpreter, for functions in Python the very same."""
+    binaries = folder / "bin"
+    binaries.mkdir(parents=True)
+    # The interpreter itself, not that of a virtual environment: on Lambda too there is nothing beside the standard library.
+    (binaries / LANG_PYTHON.name).symlink_to(os.path.realpath(sys.executable))
+    return folder
 
 
 def _bind_at(scratch: Path, source: Path, target: Path) -> None:

@@ -28,7 +28,8 @@ HIDDEN_FROM_EXTENSIONS = frozenset(
         "LAMBDA_TASK_ROOT",
     }
 )
-#: Lambda's PATH; the folder of this interpreter stands where /var/lang/bin does there.
+#: Lambda's PATH, between whose first two parts the folder of this interpreter stands here.
+_LANG_BIN = "/var/lang/bin"
 _LAMBDA_PATH = "/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 #: Example credentials, in the form of real ones: a function that signs a request can, and nothing real can leak.
 _CREDENTIALS = {
@@ -65,7 +66,7 @@ def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user
         "AWS_DEFAULT_REGION": profile.region,
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
-        "PATH": f"{Path(sys.executable).parent}:{_LAMBDA_PATH}",
+        "PATH": f"{_LANG_BIN}:{Path(sys.executable).parent}:{_LAMBDA_PATH}",
         **user,
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sysconfig.get_python_version()}",
         "AWS_LAMBDA_FUNCTION_NAME": profile.function_name,
@@ -84,10 +85,13 @@ def for_runtime(profile: Profile, api: str, metadata_token: str, task: str, user
     }
 
 
-def for_extension(runtime: dict[str, str]) -> dict[str, str]:
-    """What of the runtime's variables an extension sees."""
-    return {
+def for_extension(runtime: dict[str, str], *, with_python: bool = True) -> dict[str, str]:
+    """What of the runtime's variables an extension sees; also which Python is ours, where /var/lang/bin has none for it."""
+    found = {
         name: value
         for name, value in runtime.items()
         if not name.startswith("_") and name not in HIDDEN_FROM_EXTENSIONS
     }
+    if not with_python:
+        found.setdefault("EXTENSION_KIT_PYTHON", sys.executable)
+    return found

@@ -67,16 +67,33 @@ class ExtensionsClient:
                 failure = RemoteProtocolError(f"register: {self._host} cannot be reached: {error}")
             else:
                 if status == 200:
-                    self._identifier = _field(head, head.lower(), _IDENTIFIER).decode("latin-1")
-                    self._next = api.next_request(self._host, self._identifier)
-                    self._lifecycle = _first_step(internal)
-                    return api.parse_registration(self._identifier, body)
+                    return self._registered_as(
+                        _field(head, head.lower(), _IDENTIFIER).decode("latin-1"), body, internal
+                    )
                 failure = api.parse_refusal("register", status, body)
                 if status != 429 and status < 500:
                     break
             if attempt < _REGISTER_TRIES:
                 time.sleep(0.05 * 2**attempt)
         raise failure
+
+    def adopt(self, identifier: str, body: bytes, fd: int) -> Registration:
+        """Go on with a registration that the launcher has made. `body`: of its answer; `fd`: its open connection, or -1."""
+        if fd >= 0:
+            import posix
+
+            try:
+                posix.set_inheritable(fd, False)
+                self._sock = _socket.socket(fileno=fd)
+            except OSError:
+                self._sock = None  # it is not open: the next request makes a connection
+        return self._registered_as(identifier, body, internal=False)
+
+    def _registered_as(self, identifier: str, body: bytes, internal: bool) -> Registration:
+        self._identifier = identifier
+        self._next = api.next_request(self._host, identifier)
+        self._lifecycle = _first_step(internal)
+        return api.parse_registration(identifier, body)
 
     def subscribe(self, wanted: Subscription) -> tuple[str, str]:
         """Ask for telemetry, with this schema version: what the answer means (see `telemetry_api`), and its text.

@@ -16,6 +16,7 @@ import errno
 
 from extension_kit.errors import RemoteProtocolError
 from extension_kit.io.loop import READ, WRITE
+from extension_kit.io.ports import bind
 from extension_kit.protocol import http1
 
 TYPE_CHECKING = False
@@ -268,17 +269,3 @@ class Server:
     def _resume(self, listener: _socket.socket) -> None:
         if listener in self._listeners:
             self.loop.change(listener.fileno(), READ)
-
-
-def bind(host: str, port: int = 0, backlog: int = 128) -> _socket.socket:
-    """A listening TCP socket on `host` (an IP literal) and `port` (0: any free one)."""
-    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
-    sock = _socket.socket(family, _socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(backlog)
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -21,9 +21,9 @@ __all__ = [
 _BASE = "/2020-01-01/extension"
 
 
-def choose_events(init_type: str) -> tuple[str, ...]:
+def choose_events(init_type: str, wanted: tuple[str, ...] = ("INVOKE", "SHUTDOWN")) -> tuple[str, ...]:
     """The events that can be had: Managed Instances refuse INVOKE. `init_type`: ``AWS_LAMBDA_INITIALIZATION_TYPE`` or ""."""
-    return ("SHUTDOWN",) if init_type == "lambda-managed-instances" else ("INVOKE", "SHUTDOWN")
+    return ("SHUTDOWN",) if init_type == "lambda-managed-instances" else wanted
 
 
 def register_request(host: str, name: str, events: tuple[str, ...]) -> bytes:

@@ -171,7 +171,7 @@ def run(
     say: Callable[[str], object],
 ) -> tuple[list[Figures], dict[str, str], dict[str, object]]:
     """The figures of every round; what is absent, and why; what they were measured with."""
-    absent = dict.fromkeys(set(contenders.NAMES) - set(names), "left out") | {"launcher": "joins with the launcher"}
+    absent = dict.fromkeys(set(contenders.NAMES) - set(names), "left out")
     needed = {name for section in sections for name in SECTIONS[section].names}
     with tempfile.TemporaryDirectory(prefix="extension-kit-bench-") as folder, _placed() as placement:
         workshop = contenders.Workshop(Path(folder), contenders.cache_folder(), python)

@@ -23,6 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extension_kit.errors import ConfigError
+from layer_build import boot, manifest
+from layer_build.launcher import build
+from layer_build.targets import ARCHITECTURES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,6 +47,7 @@ run("{plugin}")
 """
 _PLUGINS = {
     "kit": "plugins:Empty",
+    "launcher": "plugins:Empty",
     "kit-hook": "plugins:Hook",
     "metrics-collector": "extensions.metrics_collector.plugin:MetricsCollector",
     "kit-telemetry": "plugins:Store",
@@ -55,7 +61,7 @@ _GO_FLAGS = {
 }
 OURS = tuple(_PLUGINS)
 #: without telemetry
-LOOPS = ("kit", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c", "go", "go-quiet")
+LOOPS = ("kit", "launcher", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c", "go", "go-quiet")
 #: what subscribes: first what only stores, then what decodes
 STORES = ("kit-telemetry", "go-telemetry", "go-telemetry-typed", "python-http-server")
 DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
@@ -104,19 +110,44 @@ class Workshop:
         (layer / "extensions").mkdir(parents=True)
         makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
+        makers |= {"launcher": self._launcher}
         made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
 
     # in Python
 
-    def _kit(self, layer: Path) -> str:
-        name = layer.name
-        lib = layer / name
+    def _library(self, lib: Path) -> None:
         leave_out = shutil.ignore_patterns(*_NOT_IN_A_LAYER)
         shutil.copytree(ROOT / "extension_kit", lib / "extension_kit", ignore=leave_out)
         shutil.copytree(ROOT / "extensions", lib / "extensions", ignore=leave_out)
         shutil.copy(HERE / "plugins.py", lib)
+
+    def _launcher(self, layer: Path) -> str:
+        """The kit behind the launcher, which finds the interpreter where a layer has one of its own."""
+        name = layer.name
+        version = _output(self.python, "-ISc", "import sys; print('%d.%d' % sys.version_info[:2])")
+        arch = {kernels: lambdas for lambdas, kernels in ARCHITECTURES.items()}.get(
+            platform.machine(), platform.machine()
+        )
+        try:
+            program = build.binary(arch)
+        except ConfigError as error:
+            raise Absent(str(error)) from error
+        (layer / "extensions" / name).write_bytes(program)
+        self._library(layer / name / "lib")
+        about = manifest.parse(f'name = "{name}"\nplugins = ["{_PLUGINS[name]}"]'.encode(), "1")
+        (layer / name / "launcher.conf").write_text(boot.launcher_conf(about, (version,), late=False))
+        (layer / name / "boot.py").write_text(boot.boot_source(name, about.plugins, (version,), ()))
+        binaries = layer / "extension-kit-python" / version / "bin"
+        binaries.mkdir(parents=True)
+        (binaries / f"python{version}").symlink_to(os.path.realpath(self.python))
+        return f"zig {build.ZIG_VERSION}, musl; {self._compile(layer / name / 'lib')}"
+
+    def _kit(self, layer: Path) -> str:
+        name = layer.name
+        lib = layer / name
+        self._library(lib)
         entry = _KIT_ENTRY.format(python=self.python, name=name, plugin=_PLUGINS[name])
         (layer / "extensions" / name).write_text(entry)
         if not name.endswith("-orjson"):

@@ -77,6 +77,7 @@ BUDGETS = (
     Budget("spawn -> first next, Python entry", "next_ms", "metrics-collector", "python-socket"),
     Budget("spawn -> register, native launcher", "register_ms", "launcher", "c", 2.0),
     Budget("spawn -> register, native launcher", "register_ms", "launcher", "go", 1 / 3),
+    Budget("spawn -> first next, native launcher", "next_ms", "launcher", "kit"),
     Budget("CPU per event, back to back", "event_us", "kit", "c", 2.0),
     Budget("CPU per event, back to back", "event_us", "kit", "go", 1 / 2),
     Budget("CPU per event, back to back", "event_us", "kit", "go-quiet"),

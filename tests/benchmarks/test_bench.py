@@ -22,6 +22,7 @@ from tests.benchmarks import (
     telemetry_load,
     telemetry_stub,
 )
+from tests.layer_build.launcher.layers import LAUNCHER
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the benchmark needs Linux")
 
@@ -89,8 +90,22 @@ class TestTheCommand:
         assert all(accepted[metric] > 0 for metric in accepted if metric.startswith(("accept_", "small_", "large_")))
         assert all(decoded[metric] > 0 for metric in decoded if metric.startswith(("decode_", "telemetry_")))
         printed = capsys.readouterr().out
-        assert "joins with the launcher" in printed
+        assert "absent: left out" in printed
         assert all(row["what"] in printed for row in record["rows"])
+
+    def test_the_launcher_is_measured_like_the_others(self, monkeypatch, tmp_path):
+        """Its rows have figures: of its own registration, and of Python's first ``next`` behind it."""
+        monkeypatch.setattr(contenders.build, "binary", lambda _arch: LAUNCHER)
+        file = tmp_path / "bench.json"
+        arguments = ["--rounds", "1", "--only", "start", "--json", str(file)]
+
+        assert bench.main(arguments, with_limits(1e9), ("launcher", "kit", "c"), TINY) == 0
+
+        rows = [row for row in json.loads(file.read_text())["rows"] if row["ours_name"] == "launcher"]
+        assert [(row["peer_name"], row["verdict"]) for row in rows] == [
+            ("c", "ok"), ("go", "absent: left out"), ("kit", "shown"),
+        ]  # fmt: skip
+        assert 0 < rows[0]["ours"] < rows[2]["ours"]
 
     def test_a_budget_missed_in_every_round_makes_it_fail(self, capsys):
         """Exit status 1, and the row says so."""

@@ -1,0 +1,143 @@
+"""The text files between Lambda and the kit: ``launcher.conf``, ``boot.py``, and the entry in Python where one is wanted.
+
+``boot.py`` is read by whatever Python there is, so it must parse in any Python 3; only then can it say that this is the
+wrong one. The entry in Python is the same text after a first line that finds an interpreter: there is no launcher then, so
+what the launcher does before Python is up (bind the ports, register) is done by the kit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from extension_kit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from layer_build.manifest import Manifest
+
+#: name, default, the variables that override it, the file that it is written to or ""; see `extension_kit.io.ports`
+PortSpec = tuple[str, int, tuple[str, ...], str]
+
+_EVENTS = ("INVOKE", "SHUTDOWN")
+
+_BOOT = '''\
+"""What Python begins with: finds the kit in this layer and runs the plug-ins. Made by layer_build."""
+import sys
+
+NAME = "{name}"
+PLUGINS = {plugins}
+PYTHONS = {pythons}
+PORTS = {ports}
+LATE = {late}
+EVENTS = {events}
+
+FOLDER = __file__.rpartition("/")[0]
+OPT = FOLDER.rpartition("/")[0] if FOLDER.startswith("/") else (FOLDER or ".") + "/.."
+
+
+def cannot_go_on(text):
+    """Back to the launcher, which says so and then does what EXTENSION_KIT_ON_FAILURE wants; without one this is the end."""
+    text = text.replace("\\n", " ")
+    if len(sys.argv) < 4:
+        sys.stderr.write("[" + NAME + "] " + text + "\\n")
+        sys.exit(1)
+    import posix
+
+    launcher = OPT + "/extensions/" + NAME
+    posix.execv(launcher, [launcher, "--idle", sys.argv[1], sys.argv[3], text])
+
+
+def main():
+    if sys.version_info[:2] not in PYTHONS:
+        supported = ", ".join("%d.%d" % version for version in PYTHONS)
+        found = "%d.%d" % sys.version_info[:2]
+        cannot_go_on("this layer supports Python " + supported + ", but " + sys.executable + " is " + found)
+    sys.path[0:0] = [OPT + "/" + NAME + "/lib"]
+    try:
+        from extension_kit.launched import run
+    except Exception as error:
+        cannot_go_on("the kit cannot be imported from " + sys.path[0] + ": " + type(error).__name__ + ": " + str(error))
+    run(NAME, PLUGINS, sys.argv[1:], ports=PORTS, late=LATE, events=EVENTS)
+
+
+main()
+'''
+
+#: For several versions: sh reads it as commands, Python as a string that nobody uses. A function's sitecustomize, PYTHONPATH
+#: and so on are of no effect with -I -S; what is in LD_PRELOAD has been loaded into sh already.
+_POLYGLOT = """\
+#!/bin/sh
+''':'
+for python in "$EXTENSION_KIT_PYTHON"{candidates}; do
+  [ -n "$python" ] || continue
+  [ -x "$python" ] && exec "$python" -I -S -X utf8 "$0"
+  [ "$python" = "$EXTENSION_KIT_PYTHON" ] && break
+done
+echo "[{name}] no Python was found: this layer supports {supported}; looked for ${{EXTENSION_KIT_PYTHON:-{looked_for}}}" >&2
+exit 1
+'''
+"""
+
+
+def ports_of(manifest: Manifest) -> tuple[PortSpec, ...]:
+    """The ports of a manifest as launcher and kit take them; ConfigError where two would be written to the same file."""
+    specs = []
+    for port in manifest.ports:
+        file = f"/tmp/.extension-kit/{manifest.name}/port" if port.fallback else ""  # noqa: S108 - named in the design
+        specs.append((port.name, port.port, port.variables, file))
+    if sum(1 for spec in specs if spec[3]) > 1:
+        raise ConfigError(
+            f"{manifest.name}: only one port may have fallback: its number stands in /tmp/.extension-kit/{manifest.name}/port"
+        )
+    return tuple(specs)
+
+
+def launcher_conf(manifest: Manifest, pythons: tuple[str, ...], late: bool) -> str:
+    """``launcher.conf``: `pythons` are the versions that the layer has byte-code for, best first.
+
+    `late`: a plug-in has ``before_register``, so that Python registers, not the launcher.
+    """
+    lines = ["extension-kit-launcher 1", "pythons " + " ".join(pythons), "register late" if late else "register early"]
+    lines.append("events " + " ".join(manifest.events))
+    for name, port, variables, file in ports_of(manifest):
+        lines.append(f"port {name} {port} {','.join(variables) or '-'} {file or '-'}")
+    for line in lines:
+        if not line.isascii() or not line.isprintable():
+            raise ConfigError(f"launcher.conf: {line!r}: only printable ASCII can stand there")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def boot_source(
+    name: str,
+    plugins: tuple[str, ...],
+    pythons: tuple[str, ...],
+    ports: tuple[PortSpec, ...],
+    *,
+    late: bool = False,
+    events: tuple[str, ...] = _EVENTS,
+) -> str:
+    """``boot.py`` of the layer `name`: `plugins` as ``MODULE:CLASS``, `pythons` as "3.13", `ports` as `ports_of` has them."""
+    versions = tuple((int(major), int(minor)) for major, minor in (python.split(".") for python in pythons))
+    return _BOOT.format(name=name, plugins=plugins, pythons=versions, ports=ports, late=late, events=tuple(events))
+
+
+def python_entry(
+    name: str,
+    plugins: tuple[str, ...],
+    pythons: tuple[str, ...],
+    ports: tuple[PortSpec, ...],
+    *,
+    late: bool = False,
+    events: tuple[str, ...] = _EVENTS,
+) -> str:
+    """``extensions/<name>`` in Python, instead of the launcher: for one version the kernel finds it, for several sh does."""
+    source = boot_source(name, plugins, pythons, ports, late=late, events=events)
+    if len(pythons) == 1:
+        return f"#!/var/lang/bin/python{pythons[0]} -ISXutf8\n{source}"
+    paths = [f"/var/lang/bin/python{python}" for python in pythons]
+    first = _POLYGLOT.format(
+        name=name,
+        candidates="".join(f" {path}" for path in paths),
+        supported=" ".join(pythons),
+        looked_for=" ".join(paths),
+    )
+    return first + source

@@ -1,0 +1,1 @@
+"""The file in ``extensions/``: a small static program that registers at once, then becomes Python."""
