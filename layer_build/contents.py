@@ -56,6 +56,8 @@ class Ours:
     @property
     def registers(self) -> str:
         """Who registers: ``early`` the launcher, before Python is up; ``late`` Python; "" where nothing says so."""
+        if self.provenance and self.provenance.launcher == "python":
+            return "late"
         words = [line.split() for line in self.conf]
         return next((line[1] for line in words if len(line) == 2 and line[0] == "register"), "")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layer_build.index import entries, render
-from layer_build.output import write
+from layer_build.atomic import write
 
 if TYPE_CHECKING:
     import argparse

@@ -86,7 +86,6 @@ def files(
     conf = f"extension-kit-launcher 1\npythons {' '.join(pythons)}\nregister early\nevents INVOKE SHUTDOWN\n"
     content: dict[str, Any] = {
         "boot.py": b"print('boot')\n",
-        "launcher.conf": conf.encode() + b"port http 2773 LOG_SHIPPER_PORT -\n",
         "manifest.toml": manifest.encode(),
         "provenance.json": made.to_json(),
         "sbom.cdx.json": sbom.sbom(Component(name, version, "application", license="Apache-2.0"), parts),
@@ -96,6 +95,8 @@ def files(
         **{f"lib/{one}/__init__.pyc": one.encode() * 900 for one in needs},
         **{f"licenses/{one}/LICENSE": b"Apache License\n" for one in needs},
     }
+    if launcher == "native":
+        content["launcher.conf"] = conf.encode() + b"port http 2773 LOG_SHIPPER_PORT -\n"
     made_tree = {f"{name}/{path}": Entry(data) for path, data in content.items()}
     return {f"extensions/{name}": Entry(program, 0o755), **made_tree}
 

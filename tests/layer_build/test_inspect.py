@@ -91,14 +91,18 @@ def test_json_of_a_folder_of_somebody_else(tmp_path, capsys):
     assert found["seen_by_function"] == ["python/"]
 
 
-def test_a_python_entry_that_registers_late(tmp_path, capsys):
-    layer = sample.files(launcher="python", dependencies={})
-    layer["log-shipper/launcher.conf"] = Entry(b"extension-kit-launcher 1\nregister late\n")
-    out = shown(capsys, sample.zipped(tmp_path / "layer.zip", layer))
+def test_a_python_entry(tmp_path, capsys):
+    out = shown(capsys, sample.zipped(tmp_path / "layer.zip", sample.files(launcher="python", dependencies={})))
     assert "Python, starts with #!/var/lang/bin/python3 -IS" in out
     assert "  launcher        python\n" in out
     assert "  registered by   Python\n" in out
     assert "  ports it opens  none\n" in out
+
+
+def test_a_launcher_that_leaves_registering_to_python(tmp_path, capsys):
+    layer = sample.files()
+    layer["log-shipper/launcher.conf"] = Entry(b"extension-kit-launcher 1\nregister late\n")
+    assert "  registered by   Python\n" in shown(capsys, sample.zipped(tmp_path / "layer.zip", layer))
 
 
 @pytest.mark.parametrize(
