@@ -26,7 +26,6 @@ __all__ = ["Flusher"]
 
 _GIVE_WAY_MS = 20
 _QUIET_S = 0.1  # longer than a batch waits in the platform's buffer
-_QUIET_TRIES = 5
 
 
 class Flusher:
@@ -34,8 +33,9 @@ class Flusher:
 
     def __init__(self, hosted: list[Hosted], telemetry: Telemetry | None, settings: KitSettings, clock: Clock) -> None:
         self.telemetry = telemetry
-        self.last_request = ""
+        self._last_request = ""
         self._hosted = hosted
+        self._is_managed = False
         self._clock = clock
         self._policy = Policy.parse(settings.flush)
         self._margin_ms = settings.flush_margin_ms
@@ -54,7 +54,7 @@ class Flusher:
     def invoked(self, event: Invoke) -> None:
         """From INVOKE until nothing stands against asking for the next event."""
         began_ms = self._clock.wall_ms()
-        self.last_request = event.request_id
+        self._last_request = event.request_id
         self._starts = [*self._starts, began_ms][-HISTORY:]
         if self._waits:
             self._give_way(event.deadline_ms - began_ms)
@@ -77,6 +77,7 @@ class Flusher:
 
     def serve(self, over: Callable[[], bool]) -> None:
         """Managed Instances: from the start until ``over()``. Nothing ever freezes, so there is no next to hurry for."""
+        self._is_managed = True
         while not over():
             self._pump()
             decision = decide(self._policy, self._situation(None, self._clock.wall_ms()))
@@ -191,42 +192,41 @@ class Flusher:
         from extension_kit.protocol.drain import plan_drain
 
         self._pump()
-        plan = plan_drain(self._clock.wall_ms(), limit_ms, more_may_come and self._report_is_missing())
+        managed = self._is_managed and self._hears() == "yes"
+        plan = plan_drain(self._clock.wall_ms(), limit_ms, more_may_come and (managed or self._report_is_missing()))
         while self._report_is_missing() and (left := plan.linger_until_ms - self._clock.wall_ms()) > 0:
             assert self.telemetry is not None
             self.telemetry.wait(left / 1000)
             self._pump()
         if self._report_is_missing():
             self._tell_report_missing()
-        if not self.last_request and more_may_come and self._hears() == "yes":
-            self._linger_until_quiet()
+        if managed:
+            self._linger_until_quiet(plan.linger_until_ms)
         self._dirty = True
         while self._pending() and self._clock.wall_ms() < plan.flush_until_ms:
             if not self.flush("shutdown", plan.flush_until_ms):
                 break  # it had all the time there was, or says itself that it cannot
             self._pump()
 
-    def _linger_until_quiet(self) -> None:
+    def _linger_until_quiet(self, until_ms: int) -> None:
         """Managed Instances: no INVOKE has told what is still to come, so a moment in which nothing does must do."""
         assert self.telemetry is not None
-        for _ in range(_QUIET_TRIES):
-            if not self.telemetry.wait(_QUIET_S):
-                return
+        while (left := until_ms - self._clock.wall_ms()) > 0 and self.telemetry.wait(min(_QUIET_S, left / 1000)):
             self._pump()
 
     def _report_is_missing(self) -> bool:
-        if self.telemetry is None or self._hears() != "yes" or not self.last_request:
+        if self.telemetry is None or self._hears() != "yes" or not self._last_request:
             return False
         if not any("platform" in one.cursor.streams for one in self.telemetry.consumers):
             return False  # nobody wants it
         stream = self.telemetry.stream
-        return stream is not None and self.last_request not in stream.reported
+        return stream is not None and self._last_request not in stream.reported
 
     def _tell_report_missing(self) -> None:
         from extension_kit.records import notice
 
         assert self.telemetry is not None
-        record = notice("reportMissing", self._clock.wall_ms(), requestId=self.last_request, status="unknown")
+        record = notice("reportMissing", self._clock.wall_ms(), requestId=self._last_request, status="unknown")
         self.telemetry.tell(record)
 
 

@@ -25,6 +25,7 @@ one is used, and written to ``/tmp/.extension-kit/NAME/port``).
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -226,3 +227,33 @@ class _Reader:
 
     def why(self) -> str:
         return self.text("why", None, "a sentence", "")
+
+
+def dump(manifest: Manifest) -> str:
+    """A manifest as text again, for a layer that was put together of several."""
+
+    def quote(value: object) -> str:
+        """A JSON string is a TOML string, and so is a list of them, but for surrogates and DEL."""
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+    def table(pairs: list[tuple[str, Any]]) -> str:
+        said = [f"{key} = {quote(value)}" for key, value in pairs if value not in ("", [], False) or key == "port"]
+        return "{ " + ", ".join(said) + " }"
+
+    hosts = [table([("host", one.host), ("why", one.why)]) for one in manifest.hosts]
+    iam = [
+        table([("actions", list(one.actions)), ("resources", list(one.resources)), ("why", one.why)])
+        for one in manifest.iam
+    ]
+    ports = []
+    for one in manifest.ports:
+        fields: list[tuple[str, Any]] = [("name", one.name), ("port", one.port), ("variables", list(one.variables))]
+        ports.append(table([*fields, ("fallback", one.fallback), ("why", one.why)]))
+    lines = [f"{key} = {quote(getattr(manifest, key))}" for key in ("name", "version", "summary")]
+    lines += [f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("plugins", "pythons")]
+    lines += ["", "[capabilities]"]
+    lines += [f"{key} = [{', '.join(value)}]" for key, value in (("hosts", hosts), ("iam", iam), ("ports", ports))]
+    lines += [
+        f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("variables", "events", "telemetry", "writes")
+    ]
+    return "\n".join(lines) + "\n"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FUNCTION = ROOT / "tests" / "functions" / "hello"
+#: a runtime that asks for `restore/next` first, as one that was snapshotted does
+SNAP_START = ROOT / "tests" / "functions" / "snap_start_sh" / "bootstrap"
 ALLOWED_SKIPS = "KIT_TESTS_ALLOWED_SKIPS"  # names the list that CI goes by
 ISOLATED = not namespaces.unavailable()
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from extension_kit.emulator.faults import Faults
+from tests.conftest import SNAP_START
 from tests.scripted_api import INVOKE, REGISTERED, SHUTDOWN, Server, answer
 from tests.sink import Sink
 from tests.test_nothing_lost import TALKER, account, function_lines
@@ -286,22 +287,9 @@ def test_complaint_18_ports_never_collide(lab):
         assert any(line.startswith("platform.runtimeDone") for line in lab.lines(environment, name))
 
 
-SNAP = """#!/bin/sh
-api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime
-curl -s $api/restore/next
-while :; do
-  id=$(curl -s -D - -o /dev/null $api/invocation/next | tr -d '\\r' | sed -n 's/^Lambda-Runtime-Aws-Request-Id: //ip')
-  curl -s -d '{}' $api/invocation/$id/response >/dev/null
-done
-"""
-
-
 def test_complaint_27_a_snapshot_that_is_resumed_is_told(lab):
     """DataDog PR 911, aws-lambda-web-adapter PR 569: stale connections, repeated random state, old init events replayed."""
-    bootstrap = lab.folder / "bootstrap"
-    bootstrap.write_text(SNAP)
-    bootstrap.chmod(0o755)
-    environment = lab.start(lab.plugin("ext", HEARER), bootstrap=bootstrap, init_type="snap-start")
+    environment = lab.start(lab.plugin("ext", HEARER), bootstrap=SNAP_START, init_type="snap-start")
     environment.start()
     for _ in range(2):
         lab.invoke(environment)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extension_kit.errors import ConfigError
 from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, decide
+from extension_kit.flusher import Flusher
 
 T0 = 1_795_420_800_000  # epoch ms
 
@@ -162,3 +165,40 @@ def test_strategies_are_read():
     """With their intervals in ms."""
     assert [Policy.parse(text).interval_ms for text in ("end", "end,500", "periodic", "periodic,2", "continuous")] == [
         0, 500, 10_000, 2_000, 100]  # fmt: skip
+
+
+class Quiet:
+    """A subscription on which something comes at every wait, or nothing; the clock moves only while it is waited for."""
+
+    hears, received, pending, behind = True, 1, False, False
+    consumers: tuple[object, ...] = ()
+    stream = None
+
+    def __init__(self, talks):
+        self.talks, self.waits, self.now = talks, 0, 1_000_000
+        self.spool = SimpleNamespace(malformed=0)
+
+    def wait(self, seconds):
+        self.waits += 1
+        self.now += int(seconds * 1000)
+        return self.talks
+
+    def pump(self, on_done):
+        """Nothing to hand over."""
+
+
+@pytest.mark.parametrize(
+    ("managed", "talks", "waits"), [(False, False, 0), (False, True, 0), (True, False, 1), (True, True, 12)]
+)
+def test_only_managed_instances_listen_for_what_is_still_to_come(managed, talks, waits):
+    """Elsewhere an environment that was never invoked has nothing to wait for; and nobody waits into the time to flush."""
+    telemetry = Quiet(talks)
+    clock = SimpleNamespace(wall_ms=lambda: telemetry.now)
+    flusher = Flusher([], telemetry, SimpleNamespace(flush="adaptive", flush_margin_ms=150), clock)
+    if managed:
+        flusher.serve(lambda: True)
+
+    flusher.drain(telemetry.now + 1_900)
+
+    assert telemetry.waits == waits
+    assert telemetry.now <= 1_000_000 + 1_150

@@ -8,6 +8,7 @@ import pytest
 
 from extension_kit.emulator.faults import KINDS, Faults, listing
 from extension_kit.errors import ConfigError
+from tests.conftest import SNAP_START
 
 LISTENER = """
 import http.server, threading
@@ -250,10 +251,7 @@ def test_a_reset_begins_a_new_story_and_keeps_what_was_not_taken(lab):
 
 def test_a_snapshot_that_is_resumed(lab):
     """restoreStart, restoreRuntimeDone, restoreReport before the first start; the old init events come too."""
-    bootstrap = lab.folder / "bootstrap"
-    bootstrap.write_text(SNAP)
-    bootstrap.chmod(0o755)
-    environment = lab.start(lab.extension("ext", script()), bootstrap=bootstrap, init_type="snap-start")
+    environment = lab.start(lab.extension("ext", script()), bootstrap=SNAP_START, init_type="snap-start")
     environment.start()
     lab.invoke(environment)
     environment.idle(5)
@@ -262,16 +260,6 @@ def test_a_snapshot_that_is_resumed(lab):
     restore = ["platform.restoreStart", "platform.restoreRuntimeDone", "platform.restoreReport", "platform.start"]
     assert found[0] == "platform.initStart"
     assert [kind for kind in found if kind in restore] == restore
-
-
-SNAP = """#!/bin/sh
-api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime
-curl -s $api/restore/next
-while :; do
-  id=$(curl -s -D - -o /dev/null $api/invocation/next | tr -d '\\r' | sed -n 's/^Lambda-Runtime-Aws-Request-Id: //ip')
-  curl -s -d '{}' $api/invocation/$id/response >/dev/null
-done
-"""
 
 
 def faulty(lab, *specs, **profile):

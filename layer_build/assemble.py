@@ -1,0 +1,191 @@
+"""Puts a layer together: what `build` does once for each architecture and Python version. Nothing is written here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from extension_kit.errors import ConfigError
+from layer_build import boot, bytecode, lock, sbom, sources, wheels
+from layer_build.launcher import build as launcher
+from layer_build.manifest import FILE, Manifest, dump
+from layer_build.provenance import Dependency, Provenance
+from layer_build.tree import Entry, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from layer_build.targets import Target
+    from layer_build.wheels import Wheel
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to build: ``launcher`` native or python; ``bytecode``; the kit's version."""
+
+    launcher: str = "native"
+    bytecode: bool = True
+    kit_version: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An extension's folder and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+
+def joint(parts: list[Source], name: str, version: str) -> Manifest:
+    """The manifest of a layer that runs several extensions in one process: it may do what any of them may."""
+    manifests = [part.manifest for part in parts]
+    pythons = tuple(one for one in manifests[0].pythons if all(one in other.pythons for other in manifests))
+    ports = [port for one in manifests for port in one.ports]
+    if len({port.name for port in ports}) < len(ports):
+        raise ConfigError(f"{name}: two of its extensions have a port of the same name")
+
+    def all_of(field: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(value for one in manifests for value in getattr(one, field)))
+
+    return replace(
+        manifests[0], name=name, version=version, pythons=pythons, ports=tuple(ports),
+        summary=" ".join(one.summary for one in manifests if one.summary),
+        plugins=all_of("plugins"), hosts=all_of("hosts"), variables=all_of("variables"), iam=all_of("iam"),
+        events=all_of("events"), telemetry=all_of("telemetry"), writes=all_of("writes"), leave_out=all_of("leave_out"),
+    )  # fmt: skip
+
+
+def assemble(
+    parts: list[Source], manifest: Manifest, target: Target, choices: Choices, say: Callable[[str], object]
+) -> Tree:
+    """The layer of `manifest` for `target`, made of the extensions `parts`; ConfigError in one line where that cannot be."""
+    _check_pythons(manifest, target)
+    own: Tree = {}
+    for part in parts:
+        own |= sources.extension(part.folder, part.manifest)
+    dependencies = _dependencies(parts, target, say)
+    foreign = _merged(dependencies)
+    _leave_out(foreign, manifest)
+    ours = {**sources.kit(), **own}
+    clash = sorted(set(ours) & set(foreign))
+    if clash:
+        raise ConfigError(f"{manifest.name}: a dependency brings {clash[0]}, which is ours")
+    name = manifest.name
+    code, versions = _with_bytecode(ours, foreign, name, target, choices)
+    layer: Tree = {f"{name}/lib/{path}": entry for path, entry in code.items()}
+    layer[f"{name}/{FILE}"] = _manifest_text(parts, manifest)
+    for wheel in dependencies:
+        for path, entry in wheel.licences.items():
+            layer[f"{name}/licenses/{wheel.name}-{wheel.version}/{path}"] = entry
+    program = _entry(layer, manifest, target, choices, sources.wants_before_register(own), say)
+    made_by = Provenance(
+        name=name, version=manifest.version, arch=target.arch, pythons=target.pythons, bytecode=versions,
+        launcher=choices.launcher, launcher_sha256=program, zig=launcher.ZIG_VERSION if choices.launcher == "native" else "",
+        kit_version=choices.kit_version,
+        dependencies=tuple(Dependency(one.name, one.version, one.file, one.sha256) for one in dependencies),
+    )  # fmt: skip
+    layer[f"{name}/provenance.json"] = Entry(made_by.to_json())
+    layer[f"{name}/sbom.cdx.json"] = Entry(_sbom(manifest, dependencies, made_by))
+    return dict(sorted(layer.items()))
+
+
+def _check_pythons(manifest: Manifest, target: Target) -> None:
+    for python in target.pythons:
+        if python not in manifest.pythons:
+            raise ConfigError(f"{manifest.name} is for Python {', '.join(manifest.pythons)}, not {python}")
+
+
+def _dependencies(parts: list[Source], target: Target, say: Callable[[str], object]) -> list[Wheel]:
+    """The wheels of all parts, for all of the target's versions; ConfigError where two parts pin the same differently."""
+    found: dict[str, Wheel] = {}
+    for part in parts:
+        if not part.manifest.lock:
+            continue
+        for python in target.pythons:
+            wanted = lock.read(part.folder / part.manifest.lock, target, python)
+            say(f"{part.manifest.name}: {len(wanted)} dependencies for Python {python}, {target.arch}")
+            for wheel in wheels.fetch(wanted, target, python):
+                other = found.setdefault(wheel.file, wheel)
+                if other.version != wheel.version or other.sha256 != wheel.sha256:
+                    raise ConfigError(f"{wheel.file} is pinned with two hashes")
+    return [found[file] for file in sorted(found)]
+
+
+def _merged(dependencies: list[Wheel]) -> Tree:
+    merged: Tree = {}
+    for wheel in dependencies:
+        for path, entry in wheel.files.items():
+            if merged.setdefault(path, entry) != entry:
+                raise ConfigError(
+                    f"{wheel.file} and another wheel both bring {path}, with different content: build one zip for each "
+                    "Python version, and pin one version of each package"
+                )
+    return merged
+
+
+def _leave_out(foreign: Tree, manifest: Manifest) -> None:
+    """Drop what the manifest says is never imported; a pattern that matches nothing is a mistake, and said."""
+    for pattern in manifest.leave_out:
+        matched = [path for path in foreign if fnmatchcase(path, pattern)]
+        if not matched:
+            raise ConfigError(f"{manifest.name}: dependencies.leave_out: {pattern} matches no file of its dependencies")
+        for path in matched:
+            del foreign[path]
+
+
+def _with_bytecode(
+    ours: Tree, foreign: Tree, name: str, target: Target, choices: Choices
+) -> tuple[Tree, dict[str, str]]:
+    """Byte-code beside our sources; in the place of others', where there is but one version to serve."""
+    code: Tree = {**ours, **foreign}
+    versions: dict[str, str] = {}
+    if not choices.bytecode:
+        return code, versions
+    python_files = {path: entry for path, entry in code.items() if path.endswith(".py")}
+    alone = len(target.pythons) == 1
+    for python in target.pythons:
+        given = {path: (f"/opt/{name}/lib/{path}", entry.data) for path, entry in python_files.items()}
+        compiled, versions[python] = bytecode.compile_all(given, python)
+        for path, data in compiled.items():
+            folder, _, file = path.rpartition("/")
+            if alone and path in foreign:
+                code[f"{path}c"] = Entry(data)
+                del code[path]
+            else:
+                cached = f"__pycache__/{file.removesuffix('.py')}.{bytecode.tag(python)}.pyc"
+                code[f"{folder}/{cached}" if folder else cached] = Entry(data)
+    return code, versions
+
+
+def _manifest_text(parts: list[Source], manifest: Manifest) -> Entry:
+    """The author's own text with its comments; written anew for a layer of several."""
+    if len(parts) == 1 and parts[0].manifest.name == manifest.name:
+        return Entry((parts[0].folder / FILE).read_bytes())
+    return Entry(dump(manifest).encode())
+
+
+def _entry(
+    layer: Tree, manifest: Manifest, target: Target, choices: Choices, late: bool, say: Callable[[str], object]
+) -> str:
+    """Adds what Lambda starts; its SHA-256."""
+    name = manifest.name
+    if choices.launcher == "python":
+        program = boot.python_entry(name, manifest.plugins, target.pythons, manifest.ports).encode()
+        layer[f"extensions/{name}"] = Entry(program, 0o755)
+        return hashlib.sha256(program).hexdigest()
+    program = launcher.binary(target.arch, say)
+    layer[f"extensions/{name}"] = Entry(program, 0o755)
+    layer[f"{name}/launcher.conf"] = Entry(boot.launcher_conf(manifest, target.pythons, late).encode())
+    layer[f"{name}/boot.py"] = Entry(boot.boot_source(name, manifest.plugins, target.pythons, manifest.ports).encode())
+    return hashlib.sha256(program).hexdigest()
+
+
+def _sbom(manifest: Manifest, dependencies: list[Wheel], made_by: Provenance) -> bytes:
+    parts = [sbom.kit(made_by.kit_version)]
+    if made_by.launcher == "native":
+        parts.append(sbom.launcher(made_by.kit_version, made_by.launcher_sha256, made_by.zig, launcher.MUSL_VERSION))
+    subject = sbom.Component(manifest.name, manifest.version, "application")
+    return sbom.sbom(subject, [*parts, *(wheel.component for wheel in dependencies)])

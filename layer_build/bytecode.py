@@ -1,0 +1,64 @@
+"""Byte-code of a layer's Python files: made by the interpreter version that will read it, the same on every machine.
+
+/opt is read-only on Lambda: what has no byte-code in the layer is compiled anew at each cold start. The files carry a hash of
+their source instead of a date, and it is not checked at import (PEP 552, "unchecked"). Paths in them are those on Lambda.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+from extension_kit.errors import ConfigError
+from layer_build import interpreters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LIMIT = 300  # seconds for all files of a layer
+
+# Runs in the other interpreter, which may be any supported version: names and sources come in as JSON, byte-code goes out so.
+_COMPILE = """
+import base64, importlib._bootstrap_external as external, importlib.util, json, sys
+found = {}
+for name, (path, source) in json.load(sys.stdin).items():
+    source = base64.b64decode(source)
+    try:
+        code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+    except SyntaxError as error:
+        sys.exit("%s:%s: %s" % (name, error.lineno, error.msg))
+    data = external._code_to_hash_pyc(code, importlib.util.source_hash(source), False)
+    found[name] = base64.b64encode(data).decode()
+json.dump(found, sys.stdout)
+"""
+
+
+def tag(python: str) -> str:
+    """What stands in a file's name for a version: ``cpython-313``."""
+    return f"cpython-{python.replace('.', '')}"
+
+
+def compile_all(sources: Mapping[str, tuple[str, bytes]], python: str) -> tuple[dict[str, bytes], str]:
+    """``sources``: name -> (path on Lambda, source). Byte-code by name, and the exact version of what made it.
+
+    ConfigError where this machine has no such interpreter, or where a source is no Python of that version.
+    """
+    found = interpreters.find(python)
+    if found is None:
+        raise ConfigError(
+            f"Python {python} is not on this machine, and only it can make its byte-code: install it, name its path in "
+            "EXTENSION_KIT_BUILD_PYTHON, or build with --no-bytecode (each cold start then compiles, several times slower)"
+        )
+    given = {name: (path, base64.b64encode(source).decode()) for name, (path, source) in sorted(sources.items())}
+    # A fixed hash seed: the order of sets in the code must not differ from run to run. -I would ignore it.
+    done = subprocess.run(
+        [found[0], "-s", "-S", "-B", "-P", "-c", _COMPILE],
+        input=json.dumps(given), capture_output=True, text=True, timeout=_LIMIT, check=False,
+        env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise ConfigError(f"byte-code for Python {python} cannot be made: {reason}")
+    return {name: base64.b64decode(data) for name, data in json.loads(done.stdout).items()}, found[1]
