@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layer_build.index import entries, render
 from layer_build.atomic import write
+from layer_build.index import entries, render
 
 if TYPE_CHECKING:
     import argparse
