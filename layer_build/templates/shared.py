@@ -63,9 +63,9 @@ class Subject:
 
     @property
     def description(self) -> str:
-        """One line, as long as Lambda allows; CloudFormation cannot take two braces for a reference to a secret."""
-        text = one_line(f"{self.manifest.version}: {self.manifest.summary}".rstrip(": ")).replace("{{", "{ {")
-        return text[:_DESCRIPTION]
+        """One line, as long as Lambda allows; nothing in it that CloudFormation could take for a reference."""
+        text = one_line(f"{self.manifest.version}: {self.manifest.summary}".rstrip(": "))
+        return text.replace("{{", "{ {").replace("${", "$ {")[:_DESCRIPTION]
 
     @property
     def runtimes(self) -> list[str]:

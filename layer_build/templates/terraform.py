@@ -47,7 +47,7 @@ def _variables(subject: Subject) -> list[list[str]]:
 
 
 def _variable(name: str, description: str) -> list[str]:
-    return [f'variable "{name}" {{', "  type        = string", f"  description = {_text(description)}", "}"]
+    return [f'variable "{name}" {{', "  type        = string", f"  description = {text(description)}", "}"]
 
 
 def _sources(subject: Subject) -> list[list[str]]:
@@ -66,18 +66,18 @@ def _layer(subject: Subject) -> list[str]:
         digest = f'"{base64.b64encode(bytes.fromhex(subject.sha256)).decode()}"'
     return [
         f'resource "aws_lambda_layer_version" "{subject.snake}" {{',
-        f"  layer_name               = {_text(subject.layer_name)}",
-        f"  description              = {_text(subject.description)}",
+        f"  layer_name               = {text(subject.layer_name)}",
+        f"  description              = {text(subject.description)}",
         f"  filename                 = {zip_}",
         f"  source_code_hash         = {digest}",
-        f"  compatible_runtimes      = [{', '.join(map(_text, subject.runtimes))}]",
-        f"  compatible_architectures = [{_text(subject.arch)}]",
+        f"  compatible_runtimes      = [{', '.join(map(text, subject.runtimes))}]",
+        f"  compatible_architectures = [{text(subject.arch)}]",
         "}",
     ]
 
 
 def _layer_arn(subject: Subject) -> str:
-    return _text(subject.layer_arn) if subject.layer_arn else f"aws_lambda_layer_version.{subject.snake}.arn"
+    return text(subject.layer_arn) if subject.layer_arn else f"aws_lambda_layer_version.{subject.snake}.arn"
 
 
 def _role(subject: Subject) -> list[list[str]]:
@@ -86,7 +86,7 @@ def _role(subject: Subject) -> list[list[str]]:
     blocks = [
         [
             f'resource "aws_iam_role" "{name}" {{',
-            f"  name_prefix = {_text(subject.layer_name[:37] + '-')}",
+            f"  name_prefix = {text(subject.layer_name[:37] + '-')}",
             "  assume_role_policy = jsonencode({",
             '    Version = "2012-10-17"',
             "    Statement = [",
@@ -109,7 +109,7 @@ def _policy(subject: Subject) -> list[str]:
     name = subject.snake
     lines = [
         f'resource "aws_iam_role_policy" "{name}" {{',
-        f"  name = {_text(subject.layer_name)}",
+        f"  name = {text(subject.layer_name)}",
         f"  role = aws_iam_role.{name}.name",
         "  policy = jsonencode({",
         '    Version = "2012-10-17"',
@@ -121,16 +121,16 @@ def _policy(subject: Subject) -> list[str]:
         lines += [
             "      {",
             '        Effect   = "Allow"',
-            f"        Action   = [{', '.join(map(_text, one.actions))}]",
-            f"        Resource = [{', '.join(_resource(text, name) for text in one.resources)}]",
+            f"        Action   = [{', '.join(map(text, one.actions))}]",
+            f"        Resource = [{', '.join(_resource(resource, name) for resource in one.resources)}]",
             "      },",
         ]
     return [*lines, "    ]", "  })", "}"]
 
 
-def _resource(text: str, name: str) -> str:
+def _resource(resource: str, name: str) -> str:
     words = []
-    for piece in pieces(text):
+    for piece in pieces(resource):
         if isinstance(piece, str):
             words.append(_inner(piece))
         elif piece.name in _DATA:
@@ -141,13 +141,14 @@ def _resource(text: str, name: str) -> str:
     return f'"{"".join(words)}"'
 
 
-def _text(text: str) -> str:
-    return f'"{_inner(text)}"'
+def text(words: str) -> str:
+    """`words` as a string of HCL."""
+    return f'"{_inner(words)}"'
 
 
-def _inner(text: str) -> str:
+def _inner(words: str) -> str:
     """Escaped for between the quotes; what would begin a template is doubled (HCL, "String Literals")."""
-    return escaped(text).replace("${", "$${").replace("%{", "%%{")
+    return escaped(words).replace("${", "$${").replace("%{", "%%{")
 
 
 def _function(subject: Subject) -> list[str]:
@@ -155,12 +156,12 @@ def _function(subject: Subject) -> list[str]:
     return [
         "# A function to try it with: yours needs layers, and the policy on its role.",
         f'resource "aws_lambda_function" "{name}" {{',
-        f"  function_name    = {_text(subject.layer_name[:57] + '-sample')}",
+        f"  function_name    = {text(subject.layer_name[:57] + '-sample')}",
         f"  filename         = var.{name}_function_zip",
         f"  source_code_hash = filebase64sha256(var.{name}_function_zip)",
         '  handler          = "index.handler"',
-        f"  runtime          = {_text(subject.runtimes[-1])}",
-        f"  architectures    = [{_text(subject.arch)}]",
+        f"  runtime          = {text(subject.runtimes[-1])}",
+        f"  architectures    = [{text(subject.arch)}]",
         f"  role             = aws_iam_role.{name}.arn",
         f"  layers           = [{_layer_arn(subject)}]",
         *_environment(subject),
