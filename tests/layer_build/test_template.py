@@ -6,8 +6,6 @@ import ast
 import json
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +19,11 @@ from extension_kit.errors import ConfigError
 from layer_build import tree
 from layer_build.cli import main
 from layer_build.commands.template import KINDS, subject
-from layer_build.manifest import parse
 from layer_build.templates import cdk, cloudformation, dockerfile, sam, terraform
 from layer_build.templates.shared import Placeholder, Subject, escaped, pieces, quoted
 from layer_build.tree import Entry
 from tests.layer_build import sample
-
-ARN = "arn:aws:lambda:eu-west-1:123456789012:layer:log-shipper:7"
-HOSTILE = (
-    'a "b" \'c\' ${AWS::Region} ${d} %{if e} {{resolve:ssm:f}} \\ # */ """\nrm -rf: - !Ref g\u202e \u0007 \U0001f600'
-)
-MANY = f"""\
-name = "9-many.parts"
-version = "2.0.0"
-summary = {json.dumps(HOSTILE, ensure_ascii=False)}
-plugins = ["many:Many"]
-[capabilities]
-hosts = ["secretsmanager.{{region}}.amazonaws.com"]
-variables = ["MANY_*", "AWS_LAMBDA_FUNCTION_NAME"]
-ports = [{{ name = "http", port = 2773 }}, {{ name = "proxy", port = 0, fallback = true }}]
-[[capabilities.iam]]
-actions = ["secretsmanager:GetSecretValue", "kms:Decrypt"]
-resources = ["arn:aws:secretsmanager:{{region}}:{{account}}:secret:{{secret_name}}-*", "arn:aws-cn:kms:*:*:key/{{key}}"]
-why = {json.dumps(HOSTILE, ensure_ascii=False)}
-[[capabilities.iam]]
-actions = ["s3:Get*"]
-resources = ["arn:aws:s3:::x/${{aws:username}}/{{key}}", "arn:aws-us-gov:s3:::${{aws:username}}"]
-[[capabilities.iam]]
-actions = ["ssm:GetParameter"]
-"""
-MANIFESTS = {"sample": sample.MANIFEST, "bare": sample.BARE, "many": MANY}
-
-
-def made(manifest: str, **more: Any) -> Subject:
-    pythons = more.pop("pythons", ("3.12", "3.13"))
-    values = {"arch": "arm64", "zip": "dist/a layer.zip", "sha256": "ab" * 32, **more}
-    return Subject(parse(manifest.encode(), "1.0.0"), pythons=pythons, **values)
+from tests.layer_build.subjects import ARN, HOSTILE, MANIFESTS, MANY, made
 
 
 @pytest.fixture(params=MANIFESTS)
@@ -172,93 +139,6 @@ def test_what_the_extension_may_do_stands_above(one):
         said = " ".join(line.removeprefix("#").strip() for line in head if line.startswith("#"))
         assert "It may talk to: " in said
         assert "It needs these IAM actions: " in said
-
-
-# Terraform
-
-
-def _terraform() -> str | None:
-    return shutil.which("terraform") or shutil.which("tofu")
-
-
-@pytest.fixture(scope="module")
-def initialised(tmp_path_factory):
-    """A folder in which Terraform knows the AWS provider, from a mirror on this machine or from the registry."""
-    program = _terraform()
-    if program is None:
-        pytest.skip("no terraform here")
-    folder = tmp_path_factory.mktemp("terraform")
-    (folder / "main.tf").write_text(
-        'terraform {\n  required_providers {\n    aws = { source = "hashicorp/aws" }\n  }\n}\n'
-    )
-    mirrors = sorted(Path("/opt").glob("*/registry.*/hashicorp/aws"))
-    mirror = [f"-plugin-dir={mirrors[0].parents[2]}"] if mirrors else []
-    done = subprocess.run(
-        [program, "init", "-backend=false", "-input=false", "-no-color", *mirror],
-        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip("terraform has no AWS provider here")
-    return program, folder
-
-
-def _validate(program: str, folder: Path) -> Any:
-    done = subprocess.run(
-        [program, "validate", "-json"], cwd=folder, capture_output=True, text=True, timeout=100, check=False
-    )
-    return json.loads(done.stdout)
-
-
-def test_terraform_validates_all_of_them_in_one_folder(initialised):
-    program, folder = initialised
-    for name, text in MANIFESTS.items():
-        for arn in ("", ARN):
-            part = text if not arn else re.sub('^name = "', 'name = "published-', text)
-            (folder / f"{name}{len(arn)}.tf").write_text(terraform.render(made(part, layer_arn=arn)))
-    assert _validate(program, folder)["diagnostics"] == []
-
-
-def test_terraform_can_say_no(initialised):
-    program, folder = initialised
-    text = terraform.render(made(sample.MANIFEST.replace('name = "log', 'name = "bad-log'))).replace(
-        "handler ", "handle "
-    )
-    (folder / "bad.tf").write_text(text)
-    try:
-        found = _validate(program, folder)["diagnostics"]
-    finally:
-        (folder / "bad.tf").unlink()
-    assert any("handle" in one["detail"] for one in found)
-
-
-@pytest.mark.skipif(_terraform() is None, reason="no terraform here")
-def test_terraform_has_nothing_to_format(one):
-    program = _terraform()
-    assert program
-    text = terraform.render(one)
-    done = subprocess.run(
-        [program, "fmt", "-no-color", "-"], input=text, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout == text
-
-
-@pytest.mark.skipif(_terraform() is None, reason="no terraform here")
-@pytest.mark.parametrize("text", [HOSTILE, "$${a} $$${b} %%{c} ${", '\\${x} \\" $', "\x00\u202e\u2028\U000e0001"])
-def test_terraform_reads_the_text_that_was_meant(tmp_path, text):
-    program = _terraform()
-    assert program
-    done = subprocess.run(
-        [program, "console"], cwd=tmp_path, input=f"jsonencode({terraform.text(text)})\n",
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert json.loads(ast.literal_eval(done.stdout.strip())) == text
-
-
-def test_terraform_has_the_zips_hash_and_no_sample_of_other_names():
-    text = terraform.render(made(sample.MANIFEST))
-    assert 'source_code_hash         = "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="' in text
-    unknown = terraform.render(made(sample.MANIFEST, sha256=""))
-    assert 'source_code_hash         = filebase64sha256("${path.module}/dist/a layer.zip")' in unknown
 
 
 # CDK
