@@ -45,7 +45,7 @@ def render(subject: Subject) -> str:
         "",
         'if __name__ == "__main__":',
         "    app = App()",
-        f"    {class_}(app, {quoted(subject.layer_name)})",
+        f"    {class_}(app, {quoted(class_)})",
         "    app.synth()",
     ]
     return "\n".join(lines) + "\n"

@@ -187,6 +187,11 @@ def test_cdk_says_what_the_manifest_says():
     assert function == {"runtime": "<PYTHON_3_13>", "architecture": "<ARM_64>", "handler": "index.handler"}
 
 
+def test_a_stack_has_a_name_that_cdk_allows(one):
+    (name,) = re.findall(r'^    \w+\(app, "(.*)"\)$', cdk.render(one), re.MULTILINE)
+    assert re.fullmatch("[A-Za-z][A-Za-z0-9-]*", name), "any other is refused when the stack is made"
+
+
 def test_cdk_imports_what_it_uses_and_no_more(one):
     module = ast.parse(cdk.render(one))
     imported = {

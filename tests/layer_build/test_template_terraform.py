@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     """A folder in which Terraform knows the AWS provider, from a mirror on this machine: it is too large to be fetched."""
     found = [
         path
-        for root in (*Path("/opt").iterdir(), *map(Path, MIRRORS))
+        for root in (*Path("/opt").glob("*"), *map(Path, MIRRORS))
         for path in root.glob("registry.*/hashicorp/aws")
     ]
     if not found:
