@@ -51,12 +51,12 @@ class Component:
 
     @property
     def ref(self) -> str:
-        """What names it within one SBOM."""
-        return self.purl or f"{self.name}@{self.version}"
+        """What names it within one SBOM: a layer for two Pythons may hold two wheels of one name and version."""
+        return (self.purl or f"{self.name}@{self.version}") + (f"#{self.sha256[:16]}" if self.sha256 else "")
 
 
 def sbom(subject: Component, parts: Sequence[Component]) -> bytes:
-    """The SBOM of `subject`, made of `parts` in whatever order; ConfigError where two of them have one name and version."""
+    """The SBOM of `subject`, made of `parts` in whatever order; ConfigError where one is given twice."""
     ordered = sorted(parts, key=lambda part: part.ref)
     refs = [part.ref for part in ordered]
     twice = sorted({ref for ref in (*refs, subject.ref) if [*refs, subject.ref].count(ref) > 1})

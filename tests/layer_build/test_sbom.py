@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -78,9 +79,16 @@ def test_what_is_no_sbom_is_one_line(data):
         sbom.read(data)
 
 
-def test_two_parts_of_one_name_and_version_are_refused():
-    with pytest.raises(ConfigError, match=r"log-shipper: pkg:pypi/requests@2\.34\.2 is in the list of parts twice"):
+def test_a_part_that_is_given_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"log-shipper: pkg:pypi/requests@2\.34\.2\S+ is in the list of parts twice"):
         sbom.sbom(SUBJECT, (*PARTS, PARTS[2]))
+
+
+def test_two_wheels_of_one_version_are_two_parts():
+    other = replace(PARTS[2], sha256=hashlib.sha256(b"another").hexdigest())
+    made = sbom.sbom(SUBJECT, (*PARTS, other)).decode()
+    assert VALIDATOR.validate_str(made) is None
+    assert made.count('"name": "requests"') == 2
 
 
 @pytest.mark.parametrize(

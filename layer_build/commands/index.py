@@ -1,0 +1,33 @@
+"""``index``: the layers of a folder as JSON, for programs that look for the newest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layer_build.atomic import write
+from layer_build.index import entries, render
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its command line."""
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("dist"), metavar="FOLDER", help="default: dist")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="written in one go, or not at all (default: printed)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print or write the index; what is left out is told on standard error."""
+    found, skipped = entries(options.folder)
+    for name, why in skipped:
+        print(f"layer_build index: {name} skipped: {why}", file=sys.stderr)
+    data = render(found)
+    if options.out is None:
+        sys.stdout.write(data.decode())
+    else:
+        write(options.out, data)
+        print(f"{options.out}: {len(found)} layer{'s'[: len(found) != 1]}")
+    return 0
