@@ -96,13 +96,14 @@ def _from_zip(archive: zipfile.ZipFile, path: Path) -> Archive:
     members = []
     for info in infos:
         place = _place(info.filename)
-        data, problem = (b"", "") if info.is_dir() else _content(archive, info)
+        is_folder = info.filename.endswith("/")  # `is_dir` fails on an empty name
+        data, problem = (b"", "") if is_folder else _content(archive, info)
         mode = info.external_attr >> 16 if info.create_system in _UNIX else 0
         encrypted = bool(info.flag_bits & _ENCRYPTED)
-        members.append(Member(info.filename, place, info.is_dir(), bool(mode), encrypted, problem))
-        if place and not info.is_dir():
+        members.append(Member(info.filename, place, is_folder, bool(mode), encrypted, problem))
+        if place and not is_folder:
             files[place] = tree.Entry(data, stat.S_IMODE(mode), stat.S_ISLNK(mode))
-        folders |= _above(place) | ({place} if place and info.is_dir() else set())
+        folders |= _above(place) | ({place} if place and is_folder else set())
     return Archive(path, files, frozenset(folders), tuple(members), path.stat().st_size)
 
 

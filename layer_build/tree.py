@@ -57,7 +57,7 @@ def read(path: Path) -> Tree:
 
 
 def _from_zip(archive: zipfile.ZipFile, path: Path) -> Tree:
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     size = sum(info.file_size for info in infos)
     if size > READ_LIMIT:
         raise ConfigError(f"{path}: {size} bytes unzipped; more than {READ_LIMIT} are not read")

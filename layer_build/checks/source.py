@@ -7,6 +7,7 @@ Only what is written out is seen: ``os.environ[name]`` says nothing about which 
 from __future__ import annotations
 
 import ast
+import warnings
 from dataclasses import dataclass, field
 
 _READERS = ("os.getenv", "os.environ.get", "os.environb.get", "posix.environ.get", "extension_kit.io.environ.get")
@@ -56,11 +57,13 @@ class Class:
 def read(source: bytes, module: str, is_package: bool = False) -> Facts:
     """The facts about the source of `module`; SyntaxError or ValueError where it is no Python."""
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes and comparisons that the author may look after
+            tree = ast.parse(source)
         reader = _Reader(module, is_package)
         reader.constants = _constants(tree)
         reader.visit(tree)
-    except RecursionError:
+    except (RecursionError, MemoryError):  # the parser says one or the other, by version
         raise ValueError("nested too deeply") from None
     return reader.facts
 
