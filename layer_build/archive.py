@@ -74,9 +74,9 @@ def read(path: Path) -> Archive:
 
 
 def unzipped_size(path: Path) -> int:
-    """Bytes that a zip or a folder takes once it is unpacked; only the table of contents is read."""
+    """Bytes that a zip or a folder takes once it is unpacked, without reading what is in the files."""
     if path.is_dir():
-        return tree.size(tree.read(path))
+        return sum(one.lstat().st_size for one in path.rglob("*") if one.is_symlink() or not one.is_dir())
     try:
         with zipfile.ZipFile(path) as archive:
             return sum(info.file_size for info in archive.infolist())

@@ -27,7 +27,8 @@ BROKEN = rule(
     "broken-elf",
     ERROR,
     "a damaged ELF file: {reason}",
-    "'exec format error' where it is started; where it is loaded: 'file too short', 'invalid ELF header'",
+    "started: 'exec format error' (Extension.LaunchError) or 'signal: segmentation fault' (Extension.Crash); loaded: "
+    "'file too short', 'invalid ELF header'",
     "build or copy it anew, in binary mode",
 )
 WRONG_MACHINE = rule(

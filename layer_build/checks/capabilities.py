@@ -236,13 +236,16 @@ def _plugins(subject: Subject, own: Own, manifest: Manifest, code: _Code) -> Ite
                 yield NO_PLUGIN.at(f"{own.name}/manifest.toml", plugin=plugin)
             continue
         classes = code.lineage(f"{module}.{name}")
+        methods = frozenset[str]().union(*(each.methods for each in classes))
         streams = next((each.values["telemetry"] for each in classes if "telemetry" in each.values), ())
         listed = [str(stream) for stream in streams] if isinstance(streams, (tuple, list)) else []
+        if "on_runtime_done" in methods and "platform" not in listed:
+            listed.append("platform")  # where the kit learns of the end of an invocation
         subscribed |= set(listed)
         for stream in listed:
             if stream not in manifest.telemetry:
                 yield TELEMETRY.at(path, plugin=name, stream=stream)
-        if own.conf and own.conf.register == "early" and any("before_register" in each.methods for each in classes):
+        if own.conf and own.conf.register == "early" and "before_register" in methods:
             yield EARLY.at(path, plugin=name)
     for stream in manifest.telemetry:
         if known and stream not in subscribed:

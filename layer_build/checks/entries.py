@@ -81,7 +81,8 @@ NOT_A_PROGRAM = rule(
     "not-a-program",
     ERROR,
     "{kind}, not a program",
-    "it is started all the same: 'exec format error', Extension.LaunchError, or it ends at once: Extension.Crash",
+    "it is started all the same: 'exec format error' or 'permission denied', Extension.LaunchError, or it ends at once: "
+    "Extension.Crash",
     "link it as a program, or move it out of extensions/",
 )
 OTHER_NAME = rule(
@@ -133,8 +134,10 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield SUBFOLDER.at(f"{folder}/")
     for path in subject.started:
         entry = subject.find(path)
-        if entry is not None:  # else a link that leads nowhere, of which `paths` speaks
+        if entry is not None:
             yield from _file(subject, path, entry)
+        elif subject.resolve(path):
+            yield NOT_A_PROGRAM.at(path, kind="a link to a folder")  # a link to nothing is told by `paths`
     for path, entry in subject.files.items():
         if path not in subject.started and entry.mode & 0o111 and scripts.is_script(entry.data):
             yield from scripts.first_bytes(path, entry.data)  # a wrapper, a tool in bin/

@@ -46,7 +46,7 @@ UNUSED_FOLDER = rule(
 SHADOWS = rule(
     "shadows-runtime",
     NOTE,
-    "{name} stands before the runtime's own",
+    "it stands before what the runtime has under this name",
     "functions import this one instead, in every function that has the layer: errors appear far from their cause, and "
     "updates of the runtime no longer reach it",
     "leave it out, unless that is what the layer is for",
@@ -90,7 +90,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield UNUSED_FOLDER.at(f"python/lib/python{version}/", version=version)
     for path, name in sorted(tops.items()):
         if name in _RUNTIME or name in _STANDARD:
-            yield SHADOWS.at(path, name=name)
+            yield SHADOWS.at(path)
 
 
 def _compiled(subject: Subject) -> Iterator[Finding]:

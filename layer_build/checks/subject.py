@@ -76,7 +76,7 @@ class Subject:
 
     @cached_property
     def started(self) -> tuple[str, ...]:
-        """Paths of what Lambda starts: every file directly inside extensions/, links to folders left out."""
+        """Paths of what Lambda starts: every file and link directly inside extensions/."""
         inside = [path for path in self.files if path.startswith(EXTENSIONS) and path.count("/") == 1]
         return tuple(sorted(inside))
 

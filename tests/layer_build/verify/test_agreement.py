@@ -29,7 +29,7 @@ CASES = [
     *((BY_NAME[name], LAUNCH) for name in (
         "not executable", "carriage return", "byte order mark", "no first line", "empty", "unknown interpreter",
         "interpreter not in the layer", "interpreter in the layer, not executable", "no Unix modes", "a README", "a module",
-        "a package", ".DS_Store", "data", "eleven", "made on a Mac", "made on Windows", "an object file",
+        "a package", ".DS_Store", "data", "eleven", "made on a Mac", "made on Windows", "a link to a folder", "an object file",
     )),
     (Case("a loader that is not there", binary(program(interpreter="/lib/ld-other.so.1")), "loader-missing", ()), LAUNCH),
     (Case("for the other machine", binary(ALIEN), "wrong-architecture", ()), LAUNCH),
@@ -39,6 +39,7 @@ CASES = [
 ]  # fmt: skip
 #: what both emulators are asked; starting AWS's takes longer
 UNDER_RIE = (
+    "a link to a folder",
     "not executable", "carriage return", "byte order mark", "no first line", "unknown interpreter", "a README", "no Unix modes",
     "a loader that is not there", "for the other machine", "eleven", "a command that is not there", "a library to start",
 )  # fmt: skip

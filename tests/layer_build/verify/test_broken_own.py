@@ -186,6 +186,15 @@ CAPABILITIES = [
         ("function", "everything that the function logs"),
     ),
     Case(
+        "the end of an invocation",
+        ours(
+            manifest=('telemetry = ["platform"]', "telemetry = []"),
+            plugin=('    telemetry = ("platform",)', "    def on_runtime_done(self, record):\n        pass\n"),
+        ),
+        "telemetry-undeclared",
+        ("subscribes to platform",),
+    ),
+    Case(
         "telemetry that nobody wants",
         ours(plugin=('telemetry = ("platform",)', "telemetry = ()")),
         "telemetry-unused",
