@@ -56,6 +56,14 @@ SUBFOLDER = rule(
     "Lambda starts files that lie directly in extensions/ and looks no deeper",
     "put what belongs to an extension elsewhere in the layer, e.g. into NAME/",
 )
+FOLDER_LINK = rule(
+    "link-to-folder",
+    ERROR,
+    "a link to a folder",
+    "Lambda looks at the link, which is no folder, and starts it: 'fork/exec /opt/{path}: permission denied', "
+    "Extension.LaunchError (PermissionDenied)",
+    "link to a program, or put the link elsewhere in the layer",
+)
 STRAY = rule(
     "stray-file",
     ERROR,
@@ -81,8 +89,7 @@ NOT_A_PROGRAM = rule(
     "not-a-program",
     ERROR,
     "{kind}, not a program",
-    "it is started all the same: 'exec format error' or 'permission denied', Extension.LaunchError, or it ends at once: "
-    "Extension.Crash",
+    "it is started all the same: 'exec format error', Extension.LaunchError, or it ends at once: Extension.Crash",
     "link it as a program, or move it out of extensions/",
 )
 OTHER_NAME = rule(
@@ -137,7 +144,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         if entry is not None:
             yield from _file(subject, path, entry)
         elif subject.resolve(path):
-            yield NOT_A_PROGRAM.at(path, kind="a link to a folder")  # a link to nothing is told by `paths`
+            yield FOLDER_LINK.at(path)  # a link to nothing is told by `paths`
     for path, entry in subject.files.items():
         if path not in subject.started and entry.mode & 0o111 and scripts.is_script(entry.data):
             yield from scripts.first_bytes(path, entry.data)  # a wrapper, a tool in bin/

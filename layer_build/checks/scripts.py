@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layer_build.checks.findings import Finding
     from layer_build.checks.subject import Subject
 
-_CRASH = "the process ends at once: 'exit status 127', Extension.Crash; no invocation works"
+_CRASH = "the process ends at once, before it has registered: Extension.Crash; no invocation works"
 
 CARRIAGE_RETURN = rule(
     "cr-in-shebang",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.layer_build.verify.cases import BASH, LIBRARIES, Case, binary, magic, refused
+from tests.layer_build.verify.cases import LIBRARIES, Case, binary, magic, refused
 from tests.layer_build.verify.elves import ARM64, I386, X86_64, elf, program
 from tests.layer_build.verify.layers import TAG, File, changed, pyc
 
@@ -113,12 +113,6 @@ BINARIES = [
         beside=("no-extension",),
     ),
     Case("a library to start", binary(elf(needed=("libc.so.6",))), "not-a-program", ("a shared library",)),
-    Case(
-        "a link to a folder",
-        changed(BASH, at="extensions/more", data=b"../hello", link=True),
-        "not-a-program",
-        ("a link to a folder", "permission denied"),
-    ),
     Case("an object file", binary(elf(kind=1)), "not-a-program", ("relocatable",)),
 ]
 MODULES = [

@@ -178,6 +178,12 @@ ENTRIES = [
     ),
     Case("data", changed(BASH, at="extensions/config.json", data=b"{}"), "stray-file", ("text or data",)),
     Case(
+        "a link to a folder",
+        changed(BASH, at="extensions/more", data=b"../hello", link=True),
+        "link-to-folder",
+        ("a link to a folder", "permission denied"),
+    ),
+    Case(
         "a sub-folder",
         changed(BASH, at="extensions/lib/x.sh", data=SCRIPT, mode=0o755),
         "subfolder-ignored",
