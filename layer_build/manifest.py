@@ -115,7 +115,7 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
     """The manifest in `text`; `place` begins every error."""
     try:
         content = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{place}: not TOML: {error}") from error
     top = _Reader(
         place, "", content, ("name", "version", "summary", "plugins", "pythons", "capabilities", "dependencies")

@@ -57,7 +57,7 @@ def parse(data: bytes, place: str = FILE) -> Provenance:
     """The provenance in `data`; ConfigError, which begins with `place`, for what this version does not understand."""
     try:
         content = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{place}: not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ConfigError(f"{place}: not a provenance of format {_FORMAT}")

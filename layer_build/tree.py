@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
 _UNIX = 3
 _LEVEL = 9
 #: bytes; what is read into memory of one archive: twice Lambda's limit, so that what is too large can still be told its size
-_READ_LIMIT = 524_288_000
+READ_LIMIT = 524_288_000
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,15 @@ def read(path: Path) -> Tree:
             return _from_zip(archive, path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file or directory") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
         raise ConfigError(f"{path}: not a readable zip: {error}") from error
 
 
 def _from_zip(archive: zipfile.ZipFile, path: Path) -> Tree:
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     size = sum(info.file_size for info in infos)
-    if size > _READ_LIMIT:
-        raise ConfigError(f"{path}: {size} bytes unzipped; more than {_READ_LIMIT} are not read")
+    if size > READ_LIMIT:
+        raise ConfigError(f"{path}: {size} bytes unzipped; more than {READ_LIMIT} are not read")
     found: Tree = {}
     for info in infos:
         # A zip that was made on Windows knows no Unix modes.

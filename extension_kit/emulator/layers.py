@@ -67,13 +67,13 @@ def _is_settled(path: Path) -> bool:
 
 
 def extension_files(opt: Path) -> list[str]:
-    """Names of what Lambda would start: every file directly inside ``extensions/``; links count by the link's name."""
+    """Names of what Lambda would start: every file directly inside ``extensions/``, and every link, also one to a folder."""
     if (opt / "disable-extensions-jwigqn8j").exists():
         return []
     folder = opt / "extensions"
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
+    return sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir(follow_symlinks=False))
 
 
 def _copy_tree(layer: Path, opt: Path) -> None:
