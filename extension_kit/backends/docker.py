@@ -1,7 +1,7 @@
 """Backend ``docker``: runs a plan in an image that is laid out as Lambda's, under AWS's Runtime Interface Emulator.
 
 What this has over the other backends: another operating system and Python than this machine's, read-only /opt and /var/task,
-a memory limit that the kernel keeps, and `docker stop`. ``layer_build/images/README.md`` says what is like Lambda, and what not.
+a memory limit that the kernel keeps, and `docker stop`. What is like Lambda and what is not: ``layer_build/images/README.md``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from extension_kit.backends.under_rie import (
 from extension_kit.emulator import layers
 from extension_kit.emulator.environment import Layout, runtime_command
 from extension_kit.errors import ConfigError
+from layer_build.images import connect, ensure, failures, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from extension_kit.emulator.model import Profile
 
 LABEL = "extension-kit.until"  # its value: the time (s since 1970) after which nobody can be waiting for the container
-#: megabytes added to the function's memory: AWS's emulator runs within the same limit (15 MB measured), on Lambda it does not
+#: megabytes added to the function's memory: AWS's emulator runs within the same limit (13 MB measured), on Lambda it does not
 EMULATOR_MB = 32
 _PYTHON = "/var/lang/bin/python3"
 _EMULATOR = "/usr/local/bin/aws-lambda-rie"
@@ -58,9 +59,7 @@ def run(plan: Plan, listener: Callable[[dict[str, Any]], object] | None = None) 
         raise ConfigError("--backend docker makes the invokes itself, one at a time: --port cannot be given")
     if not plan.namespaces:
         raise ConfigError("--backend docker is a container: --no-namespaces cannot be given")
-    from layer_build import images
-
-    image = images.ensure(lambda text: print(text, flush=True))
+    image = ensure(lambda text: print(text, flush=True))
     limit = math.ceil(plan.invokes * (plan.timeout + GRACE + plan.gap_ms / 1000) + _MARGIN)
     with (
         prepare.layout(plan, True, _PYTHON) as layout,
@@ -83,8 +82,6 @@ class DockerEnvironment(UnderRie):
         listener: Callable[[dict[str, Any]], object] | None = None,
         limit: int = 3600,
     ) -> None:
-        from layer_build import images
-
         super().__init__(profile, listener)
         self._sealed = False
         self._gone = threading.Event()
@@ -93,7 +90,7 @@ class DockerEnvironment(UnderRie):
         self._container: Any = None
         self._watch: rie_processes.Watch | None = None
         self._last_words: deque[str] = deque(maxlen=3)
-        self._engine = images.connect()
+        self._engine = connect()
         self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
         try:
             self._build(layout, image, limit)
@@ -109,17 +106,13 @@ class DockerEnvironment(UnderRie):
         bootstrap = f"/var/task/{command[0]}" if layout.bootstrap is not None else "/var/runtime/bootstrap"
         layers.settle(opt / "extensions" / name for name in self._extensions)
         seen = {"/opt": opt, "/var/task": task, **{str(path): path for path in layout.visible}}
-        import docker
-
         try:
             _sweep(self._engine)
             self._container = self._create(image, bootstrap, seen, layout.variables, limit)
             self._start()
-        except (docker.errors.DockerException, OSError) as error:
-            from layer_build import images
-
-            raise ConfigError(f"--backend docker: {image} cannot be run: {images.reason(error)}") from error
-        self._await_ready()
+        except failures() as error:
+            raise ConfigError(f"--backend docker: {image} cannot be run: {reason(error)}") from error
+        self._await_ready(image)
         self._watch = self._processes()
 
     def _create(self, image: str, bootstrap: str, seen: dict[str, Path], user: dict[str, str], limit: int) -> Any:
@@ -159,22 +152,27 @@ class DockerEnvironment(UnderRie):
             thread.start()
             self._threads.append(thread)
         self._container.start()
-        self._container.reload()
-        (published,) = self._container.ports[f"{PORT}/tcp"]
-        self._address = ("127.0.0.1", int(published["HostPort"]))
 
-    def _await_ready(self) -> None:
+    def _await_ready(self, image: str) -> None:
         """The engine takes connections before the emulator listens: only an answer tells. Any will do, but an invoke."""
         until = time.monotonic() + _READY
-        while True:
-            try:
-                self._request("GET", "/")
-                return
-            except (OSError, http.client.HTTPException):
-                if self._gone.is_set() or time.monotonic() >= until:
-                    said = "; ".join(self._last_words) or "it said nothing"
-                    raise ConfigError(f"--backend docker: AWS's emulator does not answer: {said}") from None
-                time.sleep(0.02)
+        while not self._answers():
+            if self._gone.is_set() or time.monotonic() >= until:
+                if self._gone.is_set():
+                    self._threads[0].join(5)  # all that it had to say has been read then
+                said = "; ".join(self._last_words) or "it said nothing"
+                raise ConfigError(f"--backend docker: AWS's emulator does not run in {image}: {said}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            self._container.reload()
+            (published,) = self._container.ports[f"{PORT}/tcp"]
+            self._address = ("127.0.0.1", int(published["HostPort"]))
+            self._request("GET", "/")
+        except (*failures(), http.client.HTTPException, KeyError):
+            return False  # KeyError: what has ended publishes nothing
+        return True
 
     def _processes(self) -> rie_processes.Watch | None:
         """What the processes cost is to be seen only where they are processes of this machine, and we may look at them."""
@@ -224,14 +222,12 @@ class DockerEnvironment(UnderRie):
         if self._sealed:
             return
         self._sealed = True
-        import docker
-
         try:
             self._calls.shutdown(wait=False, cancel_futures=True)  # what still runs ends with the container
             self._look()
             self._container.stop(timeout=_STOP)
             self._gone.wait(_GONE)
-        except (docker.errors.DockerException, OSError):
+        except failures():
             pass  # it has ended by itself
         finally:
             self._take_down()
@@ -245,19 +241,22 @@ class DockerEnvironment(UnderRie):
 
     def _take_down(self) -> None:
         """Whatever happened before: no container, thread or file stays."""
-        import docker
-
         if self._watch is not None:
             self._watch.end()
         if self._container is not None and not self._gone.is_set():
             try:
                 self._container.remove(force=True)
-            except (docker.errors.DockerException, OSError):
+            except failures():
                 pass  # it goes by itself
         for stream in self._streams:
-            stream.close()
+            try:
+                stream.close()
+            except failures():
+                pass  # the engine has closed it
         for thread in self._threads:
             thread.join(5)
+        for stream in self._streams:
+            stream._response.close()  # the package would leave the descriptor to the garbage collector
         self._calls.shutdown()
         self._engine.close()
         shutil.rmtree(self._staging, ignore_errors=True)
@@ -283,11 +282,10 @@ class _Lines:
 
 def _sweep(engine: Any) -> None:
     """Remove what others had created and could not start, being killed between the two: such a container never ends."""
-    import docker
-
-    for container in engine.containers.list(all=True, sparse=True, filters={"label": LABEL}):
-        if container.labels.get(LABEL, "").isdigit() and int(container.labels[LABEL]) < time.time():
+    for container in engine.api.containers(all=True, filters={"label": LABEL}):
+        until = container["Labels"][LABEL]
+        if until.isdigit() and int(until) < time.time():
             try:
-                container.remove(force=True)
-            except docker.errors.APIError:
+                engine.api.remove_container(container["Id"], force=True)
+            except failures():
                 pass  # somebody else is at it

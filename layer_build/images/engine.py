@@ -35,6 +35,13 @@ def connect(timeout: float = _ANSWER) -> Any:
     return client
 
 
+def failures() -> tuple[type[BaseException], ...]:
+    """What calls of the client raise. To be asked when one has: the package is imported late."""
+    import docker
+
+    return docker.errors.DockerException, OSError
+
+
 def reason(error: BaseException) -> str:
     """What an error of the engine, or on the way to it, says, without the layers that were wrapped around it: one line."""
     explanation = getattr(error, "explanation", None)

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.errors import ConfigError
-from layer_build import lock, wheels
 from layer_build.images import rootfs
-from layer_build.images.engine import connect, reason
+from layer_build.images.engine import connect, failures, reason
 from layer_build.targets import ARCHITECTURES, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from layer_build.wheels import Wheel
 
 #: the Python that Debian bookworm has; AWS's image is taken of the same version
 PYTHON = "3.11"
@@ -73,8 +74,8 @@ def _has(engine: Any, name: str) -> bool:
         engine.images.get(name)
     except docker.errors.ImageNotFound:
         return False
-    except (docker.errors.DockerException, OSError) as error:
-        raise ConfigError(f"image {name!r}: {reason(error)}") from error
+    except failures() as error:
+        raise ConfigError(f"image {name}: {reason(error)}") from error
     return True
 
 
@@ -128,7 +129,7 @@ def _pull(name: str, say: Callable[[str], object]) -> None:
             if time.monotonic() - said >= _SAY_EVERY:
                 said = time.monotonic()
                 say(f"  {sum(1 for status in layers.values() if status == 'Pull complete')} of {len(layers)} layers")
-    except (docker.errors.DockerException, OSError) as error:
+    except failures() as error:
         text = reason(error)
         raise _NotPulledError(f"no answer for {_SILENCE:g} s" if "timed out" in text.lower() else text) from error
     finally:
@@ -165,29 +166,25 @@ def _key(machine: str, emulator: Path) -> str:
 
 
 def _base(engine: Any, machine: str, say: Callable[[str], object]) -> str:
-    import docker
-
     tag = rootfs.key(machine)
     name = f"{_BASE}:{tag}"
     if not _has(engine, name):
         tar = rootfs.debian(machine, say)
         try:
             engine.api.import_image_from_file(str(tar), repository=_BASE, tag=tag)
-        except (docker.errors.DockerException, OSError) as error:
+        except failures() as error:
             raise ConfigError(f"{tar} cannot be imported into the engine: {reason(error)}") from error
     return name
 
 
 def _build(engine: Any, name: str, base: str, context: bytes) -> None:
-    import docker
-
     labels = {"extension-kit": "image", "org.opencontainers.image.description": "laid out as AWS Lambda's Python image"}
     try:
         engine.images.build(
             fileobj=io.BytesIO(context), custom_context=True, tag=name, buildargs={"BASE": base}, labels=labels,
             network_mode="none", rm=True, forcerm=True,
         )  # fmt: skip
-    except (docker.errors.DockerException, OSError) as error:
+    except failures() as error:
         raise ConfigError(f"the Lambda-like image could not be built: {reason(error)}") from error
 
 
@@ -215,7 +212,9 @@ def _context(machine: str, emulator: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _runtime(machine: str) -> list[wheels.Wheel]:
+def _runtime(machine: str) -> list[Wheel]:
+    from layer_build import lock, wheels
+
     arch = next(name for name, kernel in ARCHITECTURES.items() if kernel == machine)
     target = Target(arch, (PYTHON,))
     return wheels.fetch(lock.read(_CONTEXT / "runtime.lock", target, PYTHON), target, PYTHON)
