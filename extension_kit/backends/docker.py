@@ -170,7 +170,9 @@ class DockerEnvironment(UnderRie):
             (published,) = self._container.ports[f"{PORT}/tcp"]
             self._address = ("127.0.0.1", int(published["HostPort"]))
             self._request("GET", "/")
-        except (*failures(), http.client.HTTPException, KeyError):
+        except failures():
+            return False
+        except (http.client.HTTPException, KeyError):
             return False  # KeyError: what has ended publishes nothing
         return True
 

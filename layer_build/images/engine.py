@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 from extension_kit.errors import ConfigError
@@ -24,6 +25,7 @@ def connect(timeout: float = _ANSWER) -> Any:
     host = os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
     client: Any = None
     try:
+        _reach(host)
         client = docker.DockerClient.from_env(timeout=timeout)
         client.ping()
     except (docker.errors.DockerException, OSError, ValueError) as error:
@@ -33,6 +35,15 @@ def connect(timeout: float = _ANSWER) -> Any:
             f"no Docker engine answers at {host} ({reason(error)}): start one, or name another with DOCKER_HOST"
         ) from error
     return client
+
+
+def _reach(host: str) -> None:
+    """OSError where nobody listens on a socket of this machine; the package would leave one of its own open."""
+    scheme, _, path = host.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            probe.connect(path)
 
 
 def failures() -> tuple[type[BaseException], ...]:

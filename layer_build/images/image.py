@@ -11,7 +11,9 @@ import hashlib
 import io
 import os
 import platform
+import queue
 import tarfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ from layer_build.images.engine import connect, failures, reason
 from layer_build.targets import ARCHITECTURES, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from layer_build.wheels import Wheel
 
@@ -113,26 +115,46 @@ class _NotPulledError(Exception):
 
 
 def _pull(name: str, say: Callable[[str], object]) -> None:
-    import docker
-
     say(f"pulling {name} (only the first time)")
-    repository, tag = docker.utils.parse_repository_tag(name)
-    engine = connect(_SILENCE)
     layers: dict[str, str] = {}
     said = time.monotonic()
+    for step in _steps(name):
+        if "error" in step:
+            raise _NotPulledError(" ".join(str(step["error"]).split()))
+        if "id" in step:
+            layers[step["id"]] = step.get("status", "")
+        if time.monotonic() - said >= _SAY_EVERY:
+            said = time.monotonic()
+            say(f"  {sum(1 for status in layers.values() if status == 'Pull complete')} of {len(layers)} layers")
+
+
+def _steps(name: str) -> Iterator[dict[str, Any]]:
+    """What the engine tells of a pull, as it comes. On a thread: the package waits for ever, and cannot be told not to."""
+    told: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_tell_steps, args=(name, told.put), name="pull", daemon=True).start()
+    while True:
+        try:
+            step = told.get(timeout=_SILENCE)
+        except queue.Empty:
+            raise _NotPulledError(f"no answer for {_SILENCE:g} s") from None
+        if not step:
+            return
+        yield step
+
+
+def _tell_steps(name: str, tell: Callable[[dict[str, Any]], object]) -> None:
+    """Ends with an empty step."""
+    import docker
+
+    repository, tag = docker.utils.parse_repository_tag(name)
+    engine = connect()
     try:
         for step in engine.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            if "error" in step:
-                raise _NotPulledError(" ".join(str(step["error"]).split()))
-            if "id" in step:
-                layers[step["id"]] = step.get("status", "")
-            if time.monotonic() - said >= _SAY_EVERY:
-                said = time.monotonic()
-                say(f"  {sum(1 for status in layers.values() if status == 'Pull complete')} of {len(layers)} layers")
+            tell(step)
     except failures() as error:
-        text = reason(error)
-        raise _NotPulledError(f"no answer for {_SILENCE:g} s" if "timed out" in text.lower() else text) from error
+        tell({"error": reason(error)})
     finally:
+        tell({})
         engine.close()
 
 
