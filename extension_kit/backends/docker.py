@@ -83,6 +83,7 @@ class DockerEnvironment(UnderRie):
         limit: int = 3600,
     ) -> None:
         super().__init__(profile, listener)
+        self.log.notes.append(f"in the image {image}")
         self._sealed = False
         self._gone = threading.Event()
         self._threads: list[threading.Thread] = []

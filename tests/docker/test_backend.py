@@ -43,7 +43,7 @@ def kinds(outcome):
     return [event["kind"] for event in outcome.events]
 
 
-def test_a_layer_sees_three_invocations_and_the_shutdown(run, layer, lab, monkeypatch, tmp_path):
+def test_a_layer_sees_three_invocations_and_the_shutdown(run, image, layer, lab, monkeypatch, tmp_path):
     """Payloads and answers go over the published port; `docker stop` brings SHUTDOWN; no file of ours stays."""
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
@@ -70,6 +70,7 @@ def test_a_layer_sees_three_invocations_and_the_shutdown(run, layer, lab, monkey
         (event["party"], event["events"]) for event in outcome.events if event["kind"] == "registered"
     ]
     assert json.loads(outcome.record)["profile"]["extensions"] == ["probe"]
+    assert f"in the image {image}" in outcome.notes
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
