@@ -92,9 +92,7 @@ class UnderRie:
         """The invokes of `plan`, the shutdown, and what came of it."""
         invoked = prepare.invoke_all(plan, self)
         self.shutdown()
-        return Outcome(
-            self.healthy, tuple(invoked), tuple(self.log.events), tuple(self.log.notes), self.as_json()
-        )  # fmt: skip
+        return Outcome(self.healthy, tuple(invoked), tuple(self.log.events), tuple(self.log.notes), self.as_json())
 
     def invoke(self, payload: bytes, trace: str = "") -> Future[Result]:
         """Queue one invoke. Every invoke ends, at the latest some seconds after its timeout."""
