@@ -5,9 +5,11 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
+TESTS = $(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
+	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
 
-.PHONY: help demo test test-pythons check lint types conformance bench soak clean
+.PHONY: help demo test test-docker test-pythons image check lint types conformance bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,8 +28,13 @@ demo: $(STAMP) ## run a sample function with the metrics collector attached
 		--plugin extensions.metrics_collector.plugin:MetricsCollector --invokes 3 --gap-ms 50 $(DEMO_ARGS)
 
 test: $(STAMP) ## everything that must pass without Docker
-	@$(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
-		--cov-report=term-missing:skip-covered
+	@$(TESTS) --ignore tests/docker
+
+test-docker: image ## layers in an image like Lambda's, where there is a Docker engine
+	@$(BIN)/python -m pytest -q -rs tests/docker
+
+image: $(STAMP) ## have the image ready: AWS's where it can be pulled, else built from Debian
+	@$(BIN)/python -m layer_build.images || echo "no image: what needs one will be skipped"
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
@@ -38,8 +45,9 @@ types: $(STAMP) ## mypy, strict
 test-pythons: $(STAMP) ## the same tests under every other Python that is here
 	@$(BIN)/python -m tests.interpreters
 
-# test-docker joins with the issue that builds the image.
-check: lint types test-pythons test ## what CI runs
+# `test` and `test-docker` in one run, so that its closing summary covers both.
+check: lint types test-pythons image ## what CI runs: all of the above
+	@$(TESTS)
 
 # zig is 100 MB to fetch and 400 MB installed, in every environment that the tests make: only the benchmarks get it.
 $(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt

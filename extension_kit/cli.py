@@ -71,7 +71,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     how.add_argument("--gap-ms", type=_natural, default=0, metavar="MS", help="pause between invokes (default 0)")
     how.add_argument("--timeout", type=_seconds, default=3.0, metavar="S", help="function timeout (default 3)")
     how.add_argument("--memory", type=_memory, default=128, metavar="MB", help="memory setting (default 128)")
-    how.add_argument("--backend", choices=("emulator", "rie"), default="emulator")
+    how.add_argument("--backend", choices=("emulator", "rie", "docker"), default="emulator")
     how.add_argument("--init-type", choices=_INIT_TYPES, default="on-demand")
     how.add_argument(
         "--freeze", action=argparse.BooleanOptionalAction, default=True, help="stop processes between invokes"

@@ -48,6 +48,9 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "log": lambda e: f"  {e['party']} | {_readable(e['text'])}",
     "process_exit": lambda e: f"{e['party']} ended: {e['detail']}",
     "shutdown_start": lambda e: f"shutdown ({e['reason']}), {e['budget_ms']} ms",
+    "out_of_memory": lambda e: (
+        f"out of memory: a process was killed at the limit of {e['limit_mb']} MB (/tmp counts too)"
+    ),
     "fatal": lambda e: f"fatal: {e['error_type']}",
     "reset": lambda _e: "environment reset: the next invoke starts everything anew",
     "swept": lambda e: f"process {e['pid']} was left behind and has been ended",

@@ -71,7 +71,9 @@ def main(arguments: list[str]) -> int:
     for version, python in others.items():
         inside = environment(version, python)
         print(f"python {version}: {python}", flush=True)
-        done = subprocess.run([str(inside), "-m", "pytest", "-q", "-rs", *arguments], cwd=ROOT, check=False)
+        # What runs in an image has the image's Python, whichever this is.
+        command = [str(inside), "-m", "pytest", "-q", "-rs", "--ignore", "tests/docker", *arguments]
+        done = subprocess.run(command, cwd=ROOT, check=False)
         if done.returncode:
             failed.append(version)
     if failed:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shlex
 import sys
+import sysconfig
 import tempfile
 import time
 from contextlib import contextmanager
@@ -36,20 +37,24 @@ class Runs(Protocol):
 
 
 @contextmanager
-def layout(plan: Plan, isolated: bool) -> Iterator[Layout]:
-    """What lies where in the environment that `plan` asks for; ConfigError for what cannot be run at all."""
-    if plan.bootstrap is None:
+def layout(plan: Plan, isolated: bool, image_python: str = "") -> Iterator[Layout]:
+    """What lies where in the environment that `plan` asks for; ConfigError for what cannot be run at all.
+
+    ``image_python``: the interpreter of an image that brings its own runtime; else this machine's serves both.
+    """
+    if plan.bootstrap is None and not image_python:
         require_python_runtime()
+    paths = portable_path(os.getcwd()) if image_python else search_path(os.getcwd())
     with tempfile.TemporaryDirectory(prefix="extension-kit-run-") as folder:
         yield Layout(
             function=plan.function,
             bootstrap=plan.bootstrap,
             layers=plan.layers,
-            extensions=(*plan.extensions, *_plugin_launchers(plan.plugins, Path(folder))),
+            extensions=(*plan.extensions, *_plugin_launchers(plan.plugins, Path(folder), paths, image_python)),
             variables=plan.variables,
             invoke_port=plan.invoke_port,
             namespaces=isolated,
-            visible=tuple(Path(path) for path in search_path(os.getcwd())) if plan.plugins else (),
+            visible=tuple(Path(path) for path in paths) if plan.plugins else (),
         )
 
 
@@ -110,11 +115,32 @@ def search_path(*more: str) -> list[str]:
     return list(dict.fromkeys([kit, *more, *(os.path.abspath(path) for path in sys.path)]))
 
 
-def write_launcher(launcher: Path, plugins: tuple[str, ...], paths: list[str], prelude: str = "") -> None:
-    """An extension file that runs `plugins` (``module:Class``), found on `paths`, after the Python lines of `prelude`."""
+def portable_path(*more: str) -> list[str]:
+    """Of `search_path` what another Python can use: not this one's library, nor what was installed for it."""
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    kit, *others = search_path(*more)
+    return [
+        kit,
+        *(
+            path
+            for path in others
+            if os.path.isdir(path)
+            and not Path(path).resolve().is_relative_to(library)
+            and not {"site-packages", "dist-packages"} & set(Path(path).parts)
+        ),
+    ]
+
+
+def write_launcher(
+    launcher: Path, plugins: tuple[str, ...], paths: list[str], prelude: str = "", python: str = ""
+) -> None:
+    """An extension file that runs `plugins` (``module:Class``), found on `paths`, after the Python lines of `prelude`.
+
+    ``python``: by which interpreter; this one if empty.
+    """
     # sh first: the path of this interpreter may be longer than a #! line can hold.
     launcher.write_text(
-        f"#!/bin/sh\n''':'\nexec {shlex.quote(sys.executable)} -I -S \"$0\"\n'''\n"
+        f"#!/bin/sh\n''':'\nexec {shlex.quote(python or sys.executable)} -I -S \"$0\"\n'''\n"
         f"import sys\nsys.path[1:1] = {paths!r}\n{prelude}"
         f"from extension_kit.runner import run\nrun(*{plugins!r})\n"
     )
@@ -134,7 +160,7 @@ def plugin_class(spec: str, said_as: str) -> type[Plugin]:
     return cast("type[Plugin]", plugin)
 
 
-def _plugin_launchers(plugins: tuple[str, ...], folder: Path) -> list[Path]:
+def _plugin_launchers(plugins: tuple[str, ...], folder: Path, paths: list[str], python: str) -> list[Path]:
     """One extension file that runs all of `plugins`: named after the plug-in, or ``extension-kit`` for several."""
     if not plugins:
         return []
@@ -142,5 +168,5 @@ def _plugin_launchers(plugins: tuple[str, ...], folder: Path) -> list[Path]:
         sys.path.insert(0, os.getcwd())
     names = [plugin_class(plugin, "--plugin").name for plugin in plugins]
     launcher = folder / (names[0] if len(names) == 1 else "extension-kit")
-    write_launcher(launcher, plugins, search_path(os.getcwd()))
+    write_launcher(launcher, plugins, paths, python=python)
     return [launcher]

