@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ZIG_VERSION = "0.17.1"
+#: the C library that this zig links statically
+MUSL_VERSION = "1.2.5"
 #: Lambda's name of an architecture: zig's target, SHA-256 of the launcher that is built of the sources beside this file
 BINARIES = {
     "x86_64": ("x86_64-linux-musl", "c4d425d0b86ee7fe567d73faac3659a0e85c0e0e48af9ef02111717fa6888e96"),
