@@ -9,7 +9,7 @@ TESTS = $(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch
 	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
 
-.PHONY: help demo test test-docker test-pythons image check lint types conformance bench soak clean
+.PHONY: help layers demo test test-docker test-pythons image check lint types conformance bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,11 @@ $(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt
 		|| echo "not to be had: the C peer is built with this machine's compiler, where there is one; no rows with orjson"
 	@touch $(BENCH_STAMP)
 
+# The old ones go first: the index lists what is in the folder.
+layers: $(STAMP) ## every extension as a layer, both architectures and every Python that is here, into dist/
+	@rm -rf dist && $(BIN)/python -m layer_build build --out dist
+	@$(BIN)/python -m layer_build index dist --out dist/index.json && $(BIN)/python -m layer_build index dist --markdown
+
 conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what differs, and why
 	@$(BIN)/python -m tests.conformance.compare
 
@@ -64,7 +69,8 @@ bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the b
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 $(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol \
-		tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
+		tests/layer_build/verify/test_elf.py tests/layer_build/verify/test_hostile.py \
+		tests/layer_build/launcher/test_strange_platforms.py tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
 		tests/test_complaints_telemetry.py::test_complaint_4_the_last_report_is_delivered_at_shutdown
 
 clean: ## remove what was built here

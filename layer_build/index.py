@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from extension_kit.errors import ConfigError
 from layer_build import contents, tree
+from layer_build.targets import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,20 @@ def entries(folder: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
 def render(found: Sequence[dict[str, Any]]) -> bytes:
     """The file's content."""
     return (json.dumps({"format": _FORMAT, "layers": list(found)}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def markdown(found: Sequence[dict[str, Any]]) -> str:
+    """The sizes as a table: one row for an extension and a Python version, the architectures side by side."""
+    rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for one in found:
+        key = (one["name"], one["version"], ", ".join(one["pythons"]))
+        rows.setdefault(key, {})[one["architecture"]] = one
+    lines = ["| layer | version | Python | zipped, x86_64 | zipped, arm64 | unzipped |", "|---|---|---|---|---|---|"]
+    for (name, version, pythons), by_arch in sorted(rows.items()):
+        zipped = [f"{by_arch[arch]['zipped'] / 1000:.0f} KB" if arch in by_arch else "-" for arch in ARCHITECTURES]
+        unzipped = max(one["unzipped"] for one in by_arch.values())
+        lines.append(f"| {name} | {version} | {pythons} | {' | '.join(zipped)} | {unzipped / 1000:.0f} KB |")
+    return "\n".join(lines) + "\n"
 
 
 def _entry(layer: contents.Contents) -> dict[str, Any]:

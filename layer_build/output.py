@@ -12,7 +12,7 @@ from extension_kit.errors import ConfigError
 from layer_build import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from layer_build.manifest import Manifest
     from layer_build.targets import Target
@@ -44,12 +44,17 @@ class Written:
     extra: int
 
 
-def write(made: Sequence[Made], folder: Path) -> list[Written]:
-    """Each layer as a zip, its SBOM beside it; ConfigError, and nothing written, where `folder` cannot be written."""
+def write(made: Sequence[Made], folder: Path, check: Callable[[Path], object]) -> list[Written]:
+    """Each layer as a zip, its SBOM beside it; ConfigError, and nothing written, where `folder` cannot be written.
+
+    ``check`` is given each zip before it goes to `folder`; what it raises ends the build.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as scratch:
             written = [_write(one, Path(scratch), folder) for one in made]
+            for path in sorted(Path(scratch).glob("*.zip")):
+                check(path)
             for path in sorted(Path(scratch).iterdir()):
                 shutil.move(path, folder / path.name)
     except OSError as error:

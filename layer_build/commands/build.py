@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from extension_kit.errors import ConfigError
 from layer_build import interpreters, manifest, output
 from layer_build.assemble import Choices, Source, assemble, joint
+from layer_build.commands import verify
 from layer_build.targets import ARCHITECTURES, PYTHONS, Target
 
 if TYPE_CHECKING:
@@ -52,9 +53,19 @@ def run(options: argparse.Namespace) -> int:
             for arch in arches:
                 target = Target(arch, pythons)
                 made.append(output.Made(one, target, assemble(parts, one, target, choices, _say)))
-    written = output.write(made, options.out)
+    written = output.write(made, options.out, _verified)
     _print(written, options)
     return 0
+
+
+def _verified(path: Path) -> None:
+    """ConfigError for a layer that `verify` refuses: what would break on Lambda does not leave this machine."""
+    report = verify.report(path)
+    if report.errors:
+        _say(report.text())
+        raise ConfigError(f"{path.name}: {report.errors} error(s) found by verify, see above; nothing was built")
+    if report.notes:
+        _say(report.text())
 
 
 def kit_version() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layer_build.atomic import write
-from layer_build.index import entries, render
+from layer_build.index import entries, markdown, render
 
 if TYPE_CHECKING:
     import argparse
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its command line."""
     parser.add_argument("folder", type=Path, nargs="?", default=Path("dist"), metavar="FOLDER", help="default: dist")
+    parser.add_argument("--markdown", action="store_true", help="a table of sizes instead, for a page")
     parser.add_argument("--out", type=Path, metavar="FILE", help="written in one go, or not at all (default: printed)")
 
 
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     found, skipped = entries(options.folder)
     for name, why in skipped:
         print(f"layer_build index: {name} skipped: {why}", file=sys.stderr)
-    data = render(found)
+    data = markdown(found).encode() if options.markdown else render(found)
     if options.out is None:
         sys.stdout.write(data.decode())
     else:

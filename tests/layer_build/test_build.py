@@ -173,7 +173,7 @@ def test_the_python_entry(tmp_path):
     build("metrics-collector", "--launcher", "python", "--out", tmp_path)
     layer = built(tmp_path)
 
-    assert layer["extensions/metrics-collector"].data.startswith(f"#!/var/lang/bin/python{PYTHON} -IS\n".encode())
+    assert layer["extensions/metrics-collector"].data.startswith(f"#!/var/lang/bin/python{PYTHON} -ISXutf8\n".encode())
     assert "metrics-collector/launcher.conf" not in layer
 
 
@@ -247,3 +247,18 @@ def test_a_build_that_fails_says_one_line_and_leaves_nothing(tmp_path, monkeypat
     ] == printed.err.splitlines()[-1:]
     assert printed.out == ""
     assert {path for path in tmp_path.rglob("*") if "out" in path.name} == before
+
+
+def test_what_verify_refuses_is_not_written(tmp_path, capsys):
+    """An author's own key in the code: said in full, and no zip."""
+    package = author(tmp_path)
+    (package / "key.pem").write_text(
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA PRIVATE KEY-----\n"
+    )
+
+    assert build(package, "--out", tmp_path / "out") == 2
+
+    said = capsys.readouterr().err
+    assert "found by verify, see above; nothing was built" in said
+    assert "key.pem" in said
+    assert list((tmp_path / "out").iterdir()) == []

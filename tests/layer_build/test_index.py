@@ -9,7 +9,7 @@ import pytest
 
 from layer_build import tree
 from layer_build.cli import main
-from layer_build.index import index
+from layer_build.index import index, markdown
 from layer_build.tree import Entry
 from tests.layer_build import sample
 
@@ -104,3 +104,15 @@ def test_no_folder_is_one_line(tmp_path, capsys):
         capsys.readouterr().err
         == f"layer_build index: {tmp_path / 'none'}: cannot be read: No such file or directory\n"
     )
+
+
+def test_the_table_of_sizes_has_a_row_for_each_layer_and_both_architectures():
+    """What stands in the README is made by a command."""
+    one = {"name": "a", "version": "1", "pythons": ["3.13"], "unzipped": 700_400}
+    table = markdown([{**one, "architecture": "x86_64", "zipped": 350_400}, {**one, "architecture": "arm64", "zipped": 351_600},
+                      {**one, "name": "b", "architecture": "arm64", "zipped": 1_000}])  # fmt: skip
+
+    assert table.splitlines()[2:] == [
+        "| a | 1 | 3.13 | 350 KB | 352 KB | 700 KB |",
+        "| b | 1 | 3.13 | - | 1 KB | 700 KB |",
+    ]

@@ -28,10 +28,10 @@ def imported(path: str) -> set[str]:
     places = set()
     for module in found:
         place = module.replace(".", "/")
-        places |= {name for name in (f"{place}.py", f"{place}/__init__.py") if (KIT.parent / name).is_file()}
+        places |= {f"{place}.py", f"{place}/__init__.py"}
         parts = place.split("/")
         places |= {f"{'/'.join(parts[:count])}/__init__.py" for count in range(1, len(parts))}
-    return places
+    return {name for name in places if (KIT.parent / name).is_file()}
 
 
 def closure(*roots: str) -> set[str]:
