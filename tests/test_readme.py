@@ -68,3 +68,31 @@ def test_the_example_test_passes(tmp_path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_the_example_layer_is_built_inspected_and_run(tmp_path):
+    """A manifest and a class are a layer; it runs beside the sample function as it would on Lambda."""
+    for name, language in (("manifest.toml", "toml"), ("plugin.py", "python")):
+        found = re.search(
+            rf'```{language} title="greeter/{name}"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL
+        )
+        assert found is not None
+        (tmp_path / "greeter").mkdir(exist_ok=True)
+        (tmp_path / "greeter" / name).write_text(found.group(1))
+    python = "%d.%d" % sys.version_info[:2]
+
+    def command(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    command("layer_build", "build", "greeter", "--out", "dist", "--arch", "x86_64", "--python", python)
+    layer = f"dist/greeter-1.0.0-x86_64-python{python}.zip"
+    assert "It may talk to: nobody." in command("layer_build", "inspect", layer)
+    output = command("extension_kit.cli", "run", "--function", str(ROOT / "tests" / "functions" / "hello"),
+                     "--handler", "app.handler", "--layer", layer)  # fmt: skip
+    assert "[greeter] hello, " in output
+    assert output.splitlines()[-1].startswith("healthy: 1 invoke(s), 0 with an error, 1 extension(s)")
