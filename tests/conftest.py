@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,9 @@ FUNCTION = ROOT / "tests" / "functions" / "hello"
 SNAP_START = ROOT / "tests" / "functions" / "snap_start_sh" / "bootstrap"
 ALLOWED_SKIPS = "KIT_TESTS_ALLOWED_SKIPS"  # names the list that CI goes by
 ISOLATED = not namespaces.unavailable()
+
+# A background job of a shell has it ignored, and so would every program that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PRELUDE = f"""#!{sys.executable}
 import http.client, json, os, sys, time

@@ -209,8 +209,6 @@ def test_a_run_that_is_interrupted_leaves_nothing(number, image, engine, lab):
     function = lab.function("import time\ndef handler(event, context): print('in', flush=True); time.sleep(60)\n")
     scratch = lab.folder / "scratch"
     scratch.mkdir()
-    # A background job of a shell has it ignored, and so would its children.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [*RUN, "--function", str(function), "--timeout", "60"],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)},
