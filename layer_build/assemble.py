@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.errors import ConfigError
-from layer_build import boot, bytecode, lock, sbom, sources, wheels
+from layer_build import boot, bytecode, lock, reach, sbom, sources, wheels
 from layer_build.launcher import build as launcher
 from layer_build.manifest import FILE, Manifest, dump
 from layer_build.provenance import Dependency, Provenance
@@ -69,7 +69,9 @@ def assemble(
     dependencies = _dependencies(parts, target, say)
     foreign = _merged(dependencies)
     _leave_out(foreign, manifest)
-    ours = {**sources.kit(), **own}
+    kit = sources.kit()
+    reached = reach.needed(kit, {**own, **foreign})
+    ours = {**{path: entry for path, entry in kit.items() if path in reached}, **own}
     clash = sorted(set(ours) & set(foreign))
     if clash:
         raise ConfigError(f"{manifest.name}: a dependency brings {clash[0]}, which is ours")

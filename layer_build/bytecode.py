@@ -1,7 +1,8 @@
 """Byte-code of a layer's Python files: made by the interpreter version that will read it, the same on every machine.
 
 /opt is read-only on Lambda: what has no byte-code in the layer is compiled anew at each cold start. The files carry a hash of
-their source instead of a date, and it is not checked at import (PEP 552, "unchecked"). Paths in them are those on Lambda.
+their source instead of a date, and it is not checked at import (PEP 552, "unchecked"). Paths in them are those on Lambda. To be
+small, they hold no columns (tracebacks name lines), and the kit's own no docstrings: those stand in the source beside them.
 """
 
 from __future__ import annotations
@@ -21,12 +22,22 @@ _LIMIT = 300  # seconds for all files of a layer
 
 # Runs in the other interpreter, which may be any supported version: names and sources come in as JSON, byte-code goes out so.
 _COMPILE = """
-import base64, importlib._bootstrap_external as external, importlib.util, json, sys
+import ast, base64, importlib._bootstrap_external as external, importlib.util, json, sys
 found = {}
+def without_docstrings(tree):
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or not body or not isinstance(body[0], ast.Expr):
+            continue
+        if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            body[:1] = [] if len(body) > 1 or isinstance(node, ast.Module) else [ast.copy_location(ast.Pass(), body[0])]
 for name, (path, source) in json.load(sys.stdin).items():
     source = base64.b64decode(source)
     try:
-        code = compile(source, path, "exec", dont_inherit=True, optimize=0)
+        tree = compile(source, path, "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
+        if name.startswith("extension_kit/"):
+            without_docstrings(tree)
+        code = compile(tree, path, "exec", dont_inherit=True, optimize=0)
     except SyntaxError as error:
         sys.exit("%s:%s: %s" % (name, error.lineno, error.msg))
     data = external._code_to_hash_pyc(code, importlib.util.source_hash(source), False)
@@ -54,7 +65,7 @@ def compile_all(sources: Mapping[str, tuple[str, bytes]], python: str) -> tuple[
     given = {name: (path, base64.b64encode(source).decode()) for name, (path, source) in sorted(sources.items())}
     # A fixed hash seed: the order of sets in the code must not differ from run to run. -I would ignore it.
     done = subprocess.run(
-        [found[0], "-s", "-S", "-B", "-P", "-c", _COMPILE],
+        [found[0], "-X", "no_debug_ranges", "-s", "-S", "-B", "-P", "-c", _COMPILE],
         input=json.dumps(given), capture_output=True, text=True, timeout=_LIMIT, check=False,
         env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
     )  # fmt: skip
