@@ -352,13 +352,20 @@ def duration(
     help: str,
     minimum_ms: int = 0,
     maximum_ms: int | None = None,
+    bare: str = "",
     clamp: bool = False,
     env: str = "",
     aliases: Iterable[str] = (),
 ) -> int:
-    """Declare a time, in milliseconds for the program; an operator must write the unit (``5s``), so none is guessed."""
+    """Declare a time, in milliseconds for the program; an operator must write the unit (``5s``), so none is guessed.
+
+    ``bare``: the unit of a number without one, where somebody else has defined the variable so.
+    """
     common = {"help": help, "env": env, "aliases": aliases, "secret": False}
     declared: Any = _Duration(default_ms, minimum_ms, maximum_ms, "", clamp, **common)
+    if bare:
+        declared.spellings = {**declared.spellings, "": declared.spellings[bare]}
+        declared.allowed += f" (without a unit: {bare})"
     value: int = declared
     return value
 

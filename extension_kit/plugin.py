@@ -127,8 +127,8 @@ class Context:
     """What a plug-in is given: facts about the environment, its settings, a log, counters.
 
     ``memory_mb``: int or None where unknown; ``init_type``, ``region``: "" where unknown. ``sockets``: the ports that the
-    manifest declares, by name, each a list of listening ``_socket.socket`` (127.0.0.1, and ::1 where there is IPv6); a port
-    that could not be had is not there.
+    manifest declares, by name, each a list of listening ``_socket.socket`` (127.0.0.1, and ::1 where there is IPv6); the list
+    of a port that could not be had is empty.
     """
 
     __slots__ = (

@@ -71,6 +71,8 @@ def run_as(
     extension = _Extension(name, plugins)
     if open_ports is not None:
         extension.ports = open_ports(lambda text: _say(name, text))
+        for port in extension.ports[1]:
+            extension.ports[0][port] = []
     try:
         client = ExtensionsClient(address)
         if registered is not None:

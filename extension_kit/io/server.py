@@ -39,16 +39,18 @@ class Exchange:
     """One request and the right to answer it, once.
 
     ``head``: `http1.RequestHead`; ``body``: bytes; ``trailers``: `http1.Headers`. ``closed`` is true when the peer has gone.
+    ``raw``: the bytes of a request that came in one piece, has no body and is not the connection's last; else b"".
     """
 
-    __slots__ = ("_connection", "answered", "body", "head", "trailers")
+    __slots__ = ("_connection", "answered", "body", "head", "raw", "trailers")
 
-    def __init__(self, connection: _Connection, message: http1.Message) -> None:
+    def __init__(self, connection: _Connection, message: http1.Message, raw: bytes = b"") -> None:
         assert isinstance(message.head, http1.RequestHead)
         self._connection = connection
         self.head: http1.RequestHead = message.head
         self.body = message.body
         self.trailers = message.trailers
+        self.raw = raw
         self.answered = False
 
     @property
@@ -103,12 +105,19 @@ class _Connection:
         if not data:
             self.close()
             return
-        if not self._refused:
-            self._reader.receive(data)
-            self._advance()
+        if self._refused:
+            return
+        alone = self._reader.at_message_boundary and not (self.busy or self._out)
+        if alone and self._server.quick is not None:
+            answer = self._server.quick(data)
+            if answer is not None:
+                self._send(answer)
+                return
+        self._reader.receive(data)
+        self._advance(data if alone else b"")
 
-    def _advance(self) -> None:
-        """Hand the next whole request to the handler, one at a time."""
+    def _advance(self, raw: bytes = b"") -> None:
+        """Hand the next whole request to the handler, one at a time. `raw`: all that there is to read."""
         while not (self.busy or self.closed or self._refused or self._out):
             try:
                 message = self._reader.next_message()
@@ -120,8 +129,10 @@ class _Connection:
                     self._send(http1.CONTINUE)
                 return
             self.busy = True
-            exchange = Exchange(self, message)
-            self._keep_alive = exchange.head.keep_alive
+            assert isinstance(message.head, http1.RequestHead)
+            self._keep_alive = message.head.keep_alive
+            is_raw = self._keep_alive and self._reader.at_message_boundary and not message.body
+            exchange, raw = Exchange(self, message, raw if is_raw else b""), b""
             try:
                 self._server.handler(exchange)
             except Exception:
@@ -208,6 +219,8 @@ class Server:
         self.loop = loop
         self.handler = handler
         self.limits = limits
+        #: Given what has arrived, the answer to it, where that is known without reading it (see `Exchange.raw`), or None.
+        self.quick: Callable[[bytes], bytes | None] | None = None
         self._listeners: list[_socket.socket] = []
         self._connections: dict[_Connection, None] = {}  # in the order in which they came
 

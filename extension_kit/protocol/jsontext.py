@@ -5,7 +5,7 @@ CPython's scanner in C does the work, as it does for ``json``; where an interpre
 
 from __future__ import annotations
 
-__all__ = ["loads", "scan"]
+__all__ = ["dumps", "in_json", "loads", "scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,3 +66,39 @@ def loads(data: bytes) -> Any:
     if end != len(text):
         raise ValueError(f"not JSON: more text after the value, at character {end}")
     return value
+
+
+def dumps(value: Any, quote: Callable[[str], str] | None = None) -> bytes:
+    """JSON in UTF-8 without blanks, of strings, finite numbers, booleans, None, lists and dictionaries with strings as keys.
+
+    ``quote``: writes a string another way. Half of a surrogate pair, which UTF-8 cannot write, becomes U+FFFD.
+    """
+    text = _written(value, quote or in_json)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _written(value: Any, quote: Callable[[str], str]) -> str:
+    if isinstance(value, str):
+        return quote(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        pairs = [f"{quote(name)}:{_written(one, quote)}" for name, one in value.items()]
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([_written(one, quote) for one in value]) + "]"
+    return repr(value)
+
+
+def in_json(text: str) -> str:
+    """A JSON string; what is not ASCII stays as it is."""
+    try:
+        from _json import encode_basestring
+    except ImportError:
+        from json.encoder import encode_basestring
+    return encode_basestring(text)

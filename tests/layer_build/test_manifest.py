@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -114,4 +115,9 @@ def test_ours_name_the_variables_that_their_settings_have(folder):
     assert plugin.name == read.name
     assert set(plugin.telemetry) <= set(read.telemetry)
     declared = [name for one in plugin.settings.declared() for name in (one.variable, *one.aliases)]
-    assert sorted(read.variables) == sorted(declared)
+    unnamed = [name for name in declared if not any(fnmatchcase(name, pattern) for pattern in read.variables)]
+    unread = [
+        pattern for pattern in read.variables if pattern.startswith(plugin.settings.prefix) and "*" not in pattern
+    ]
+    assert unnamed == []
+    assert set(unread) <= set(declared)

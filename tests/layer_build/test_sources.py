@@ -13,8 +13,8 @@ from layer_build import bytecode, interpreters, manifest, sources
 
 ROOT = Path(__file__).parents[2]
 KIT = Path(extension_kit.__file__).parent
-#: in no extension's own import: an author's code asks for them by `extension_kit.NAME`
-PUBLIC = {"extension_kit/internal.py"}
+#: what authors' code asks for, and what no kit's code does
+PUBLIC = {"extension_kit/internal.py", *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("aws/*.py"))}
 
 
 def imported(path: str) -> set[str]:

@@ -1,0 +1,1 @@
+"""Secrets Manager, Parameter Store and AppConfig on localhost, cached."""
