@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
+    from extension_kit.io.ports import Port
     from extension_kit.plugin import Plugin
 
 
@@ -142,9 +144,28 @@ def write_launcher(
     launcher.write_text(
         f"#!/bin/sh\n''':'\nexec {shlex.quote(python or sys.executable)} -I -S \"$0\"\n'''\n"
         f"import sys\nsys.path[1:1] = {paths!r}\n{prelude}"
-        f"from extension_kit.runner import run\nrun(*{plugins!r})\n"
+        f"from extension_kit.launched import run\n"
+        f"run(sys.argv[0].rpartition('/')[2], {plugins!r}, [], ports={_ports(plugins, launcher.name)!r})\n"
     )
     launcher.chmod(0o755)
+
+
+def _ports(plugins: tuple[str, ...], name: str) -> tuple[Port, ...]:
+    """The ports that the manifests beside the plug-ins' modules declare, as a layer's launcher would open them."""
+    ports: list[Port] = []
+    for plugin in plugins:
+        found = importlib.util.find_spec(plugin.partition(":")[0])
+        file = Path(found.origin).with_name("manifest.toml") if found is not None and found.origin else None
+        if file is None or not file.is_file():
+            continue
+        try:
+            declared = tomllib.loads(file.read_text()).get("capabilities", {}).get("ports", [])
+            for port in declared:
+                to = f"/tmp/.extension-kit/{name}/port" if port.get("fallback") else ""  # noqa: S108 - named in the design
+                ports.append((str(port["name"]), int(port["port"]), tuple(port.get("variables", ())), to))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{file}: its ports cannot be read: {error}") from error
+    return tuple(dict.fromkeys(ports))
 
 
 def plugin_class(spec: str, said_as: str) -> type[Plugin]:

@@ -24,7 +24,7 @@ from extension_kit.backends.under_rie import (
     refuse_what_it_cannot,
     variables_given,
 )
-from extension_kit.emulator import layers, namespaces, processes
+from extension_kit.emulator import layers, namespaces, processes, reach
 from extension_kit.emulator.environment import Layout, runtime_command
 from extension_kit.errors import ConfigError
 
@@ -72,6 +72,7 @@ class RieEnvironment(UnderRie):
         self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
         self._readers: list[threading.Thread] = []
         self._process: processes.Process | None = None
+        self._reach: reach.Reach | None = None
         self._place = namespaces.NamespaceThread()
         try:
             self._build(layout, binary)
@@ -96,6 +97,7 @@ class RieEnvironment(UnderRie):
         keep = namespaces.must_stay_visible(program, binary.parent, *layout.visible)
         self._place.call(lambda: namespaces.furnish(self._staging, opt, task, 512, keep))
         self._network = self._place.call(lambda: os.readlink("/proc/thread-self/ns/net"))
+        self._reach = reach.Reach(layout.variables.values(), self._place.call)
         self._watch = rie_processes.Watch(self._network, self.log.add)
         self._start(binary, bootstrap, layout.variables)
 
@@ -155,6 +157,8 @@ class RieEnvironment(UnderRie):
         for reader in self._readers:
             reader.join(5)
         self._calls.shutdown()
+        if self._reach is not None:
+            self._reach.close()
         self._place.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 

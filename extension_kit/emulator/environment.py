@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from extension_kit.emulator import layers, namespaces, processes, variables
+from extension_kit.emulator import layers, namespaces, processes, reach, variables
 from extension_kit.emulator.api import InvokeEndpoint, RuntimeApi, new_trace
 from extension_kit.emulator.delivery import Carrier
 from extension_kit.emulator.managed import ManagedPlatform
@@ -80,6 +80,7 @@ class Environment:
         self._stepped_ms = 0
         self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
         self._place: namespaces.NamespaceThread | None = None
+        self._reach: reach.Reach | None = None
         self._network = ""
         kind = ManagedPlatform if profile.init_type == MANAGED_INSTANCES else Platform
         self.platform: Platform = kind(self, profile)
@@ -143,6 +144,9 @@ class Environment:
             self.log.notes.append(f"no namespaces ({error}): /opt, /var/task and /tmp are this machine's own")
             return
         self._opt_seen, self._task_seen = Path("/opt"), Path("/var/task")
+        self._reach = reach.Reach(self.layout.variables.values(), self._place.call)
+        if self._reach.ports:
+            self.log.notes.append(f"this machine's loopback is reached at {', '.join(map(str, self._reach.ports))}")
 
     # for callers on other threads ---------------------------------------------------------------------------------------
 
@@ -242,6 +246,8 @@ class Environment:
             for output in process.outputs:
                 output.drain()
                 output.close()
+        if self._reach is not None:
+            self._reach.close()
         if self._place is not None:
             self._place.close()
         self._loop.close()
