@@ -185,7 +185,7 @@ class Aws:
             try:
                 answer = self._attempt(request, region, role, deadline_ms, timeout)
             except AwsError as error:
-                self._retries.failed(request.service, error)
+                self._retries.failed(request.service, error, self._clock.wall_ms())
                 self.counters["throttled"] += error.kind == "throttled"
                 mend = self._mend(error, role)
                 if mend and mend not in mended:

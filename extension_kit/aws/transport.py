@@ -165,8 +165,10 @@ class Transport:
                 sock.connect(address)
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
                 return _Connection(self._wrap(sock, endpoint.host) if endpoint.tls else sock)
-            except OSError as error:
+            except (OSError, AwsError) as error:
                 sock.close()
+                if isinstance(error, AwsError):
+                    raise
                 last = error
         raise last
 

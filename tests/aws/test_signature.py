@@ -1,0 +1,84 @@
+"""The signer, compared with botocore's."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as Theirs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extension_kit.aws import Credentials
+from extension_kit.aws.signature import Signer, encode_query, quote, stamp
+
+SEGMENTS = st.text("abcXYZ019-._~ é%+&=", min_size=1, max_size=8).filter(lambda one: one not in (".", ".."))
+PAIRS = st.lists(st.tuples(st.text(min_size=1, max_size=8), st.text(max_size=8)), max_size=5)
+HEADERS = st.dictionaries(
+    st.sampled_from(["X-Amz-Target", "Content-Type", "X-Custom", "Accept"]),
+    st.text("abc 019;=/-", max_size=30).map(str.strip),
+    max_size=4,
+)
+
+
+def theirs(credentials, region, service, now_ms, method, url, headers, body):
+    request = AWSRequest(method, url, data=body, headers=dict(headers))
+    at = stamp(now_ms)
+    request.context["timestamp"] = at
+    request.headers["X-Amz-Date"] = at
+    if credentials.token:
+        request.headers["X-Amz-Security-Token"] = credentials.token
+    signer = SigV4Auth(
+        Theirs(credentials.access_key, credentials.secret_key, credentials.token or None), service, region
+    )
+    return signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+
+
+@given(
+    st.lists(SEGMENTS, max_size=3), PAIRS, HEADERS, st.binary(max_size=100), st.text("ABC/+=012", max_size=20),
+    st.integers(0, 4_000_000_000_000), st.sampled_from(["us-east-1", "eu-central-2"]),
+)  # fmt: skip
+def test_as_botocore_signs(segments, pairs, headers, body, token, now_ms, region):
+    # botocore is given the path as it is sent, as we are; it escapes what was escaped once more, as AWS does.
+    path = "/" + "/".join(quote(one) for one in segments)
+    query = encode_query(pairs)
+    url = f"http://host.example:8080{path}" + (f"?{query}" if query else "")
+    credentials = Credentials("AKID", "SECRET", token)
+    sent = [("Host", "host.example:8080"), *headers.items()]
+
+    signed = Signer().sign(credentials, region, "svc", now_ms, "POST", path, query, sent, body)
+
+    expected = theirs(credentials, region, "svc", now_ms, "POST", url, headers, body)
+    assert dict(signed)["Authorization"].endswith(f"Signature={expected}")
+
+
+def test_a_key_serves_for_a_day():
+    signer = Signer()
+    day = 86_400_000
+    for now_ms in (0, 1, day - 1, day):
+        signer.sign(Credentials("A", "S"), "r", "s", now_ms, "GET", "/", "", [("Host", "h")], b"")
+
+    assert repr(signer) == "Signer(2 keys)"
+
+
+def test_keys_do_not_pile_up():
+    signer = Signer()
+    for number in range(200):
+        signer.sign(Credentials("A", f"S{number}"), "r", "s", 0, "GET", "/", "", [("Host", "h")], b"")
+
+    assert int(repr(signer).split("(")[1].split()[0]) <= 64
+
+
+@given(st.integers(0, 4_102_444_800_000))
+def test_stamps(now_ms):
+    assert stamp(now_ms) == time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_ms // 1000))
+
+
+@pytest.mark.parametrize("secret", ["top-secret", "session-token"])
+def test_credentials_show_nothing(secret):
+    shown = repr(Credentials("AKID", "top-secret", "session-token", 5))
+
+    assert secret not in shown
+    assert "AKID" in shown
