@@ -5,18 +5,13 @@ from __future__ import annotations
 import pytest
 
 from extension_kit.clients.secret_cache import SecretCache
-from tests.clients.contract_server import TOKEN, ContractServer
+from tests.clients.contract_server import TOKEN, serving
 
 
 @pytest.fixture
 def contract():
-    """The strict server; whatever was wrong in any request fails the test at its end."""
-    server = ContractServer()
-    try:
+    with serving() as server:
         yield server
-    finally:
-        server.stop()
-    assert server.violations == []
 
 
 @pytest.fixture

@@ -9,10 +9,15 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from contextlib import contextmanager
 from socket import SHUT_RDWR, create_server
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from extension_kit.protocol import http1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TOKEN = "IQoJb3JpZ2luX2VjE-token+/="
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
@@ -56,6 +61,17 @@ class Refusal(Exception):
         self.status, self.body, self.code = status, body, code
 
 
+@contextmanager
+def serving(host: str = "127.0.0.1", port: int = 0) -> Iterator[ContractServer]:
+    """The strict server; whatever was wrong in any request fails the test at its end."""
+    server = ContractServer(host, port)
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert server.violations == []
+
+
 def arn_of(name: str) -> str:
     return f"{ARN}{name}-AbCdEf"
 
@@ -67,7 +83,7 @@ def failed(code: str) -> Refusal:
 class ContractServer:
     """Both ports. ``aws_only``: as AWS's own layer, without batches, paths and error codes."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.aws_only = False
         self.requests: list[str] = []  # targets, in the order of arrival
         self.violations: list[str] = []
@@ -77,7 +93,7 @@ class ContractServer:
         self.connections = 0
         self.reads = 0  # values that were looked up because of refreshNow
         self._open: list = []
-        self._listeners = [create_server((host, 0), family=10 if ":" in host else 2) for _ in range(2)]
+        self._listeners = [create_server((host, number), family=10 if ":" in host else 2) for number in (port, 0)]
         self.port, self.appconfig_port = (one.getsockname()[1] for one in self._listeners)
         self._threads = []
         for listener in self._listeners:
