@@ -66,6 +66,7 @@ def assemble(
     own: Tree = {}
     for part in parts:
         own |= sources.extension(part.folder, part.manifest)
+    wrappers = sources.wrappers(own)
     dependencies = _dependencies(parts, target, say)
     foreign = _merged(dependencies)
     _leave_out(foreign, manifest)
@@ -79,6 +80,9 @@ def assemble(
     code, versions = _with_bytecode(ours, foreign, name, target, choices)
     layer: Tree = {f"{name}/lib/{path}": entry for path, entry in code.items()}
     layer[f"{name}/{FILE}"] = _manifest_text(parts, manifest)
+    if len(wrappers) > 1:
+        raise ConfigError(f"{name}: two of its extensions have a wrapper, and AWS_LAMBDA_EXEC_WRAPPER names one")
+    layer.update({f"{name}/{sources.WRAPPER}": wrapper for wrapper in wrappers})
     for wheel in dependencies:
         for path, entry in wheel.licences.items():
             layer[f"{name}/licenses/{wheel.name}-{wheel.version}/{path}"] = entry
@@ -150,7 +154,7 @@ def _with_bytecode(
     alone = len(target.pythons) == 1
     for python in target.pythons:
         given = {path: (f"/opt/{name}/lib/{path}", entry.data) for path, entry in python_files.items()}
-        compiled, versions[python] = bytecode.compile_all(given, python)
+        compiled, versions[python] = bytecode.compile_all(given, python, ours)
         for path, data in compiled.items():
             folder, _, file = path.rpartition("/")
             if alone and path in foreign:

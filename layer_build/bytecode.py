@@ -2,7 +2,7 @@
 
 /opt is read-only on Lambda: what has no byte-code in the layer is compiled anew at each cold start. The files carry a hash of
 their source instead of a date, and it is not checked at import (PEP 552, "unchecked"). Paths in them are those on Lambda. To be
-small, they hold no columns (tracebacks name lines), and the kit's own no docstrings: those stand in the source beside them.
+small, they hold no columns (tracebacks name lines), and those of ours no docstrings, unless ``__doc__`` is read there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from extension_kit.errors import ConfigError
 from layer_build import interpreters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _LIMIT = 300  # seconds for all files of a layer
 
@@ -31,11 +31,12 @@ def without_docstrings(tree):
             continue
         if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
             body[:1] = [] if len(body) > 1 or isinstance(node, ast.Module) else [ast.copy_location(ast.Pass(), body[0])]
-for name, (path, source) in json.load(sys.stdin).items():
+given, ours = json.load(sys.stdin)
+for name, (path, source) in given.items():
     source = base64.b64decode(source)
     try:
         tree = compile(source, path, "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
-        if name.startswith("extension_kit/"):
+        if name in ours and b"__doc__" not in source:
             without_docstrings(tree)
         code = compile(tree, path, "exec", dont_inherit=True, optimize=0)
     except SyntaxError as error:
@@ -51,8 +52,12 @@ def tag(python: str) -> str:
     return f"cpython-{python.replace('.', '')}"
 
 
-def compile_all(sources: Mapping[str, tuple[str, bytes]], python: str) -> tuple[dict[str, bytes], str]:
+def compile_all(
+    sources: Mapping[str, tuple[str, bytes]], python: str, ours: Collection[str] = ()
+) -> tuple[dict[str, bytes], str]:
     """``sources``: name -> (path on Lambda, source). Byte-code by name, and the exact version of what made it.
+
+    ``ours``: names whose docstrings are left out, since their sources stand beside them.
 
     ConfigError where this machine has no such interpreter, or where a source is no Python of that version.
     """
@@ -66,7 +71,7 @@ def compile_all(sources: Mapping[str, tuple[str, bytes]], python: str) -> tuple[
     # A fixed hash seed: the order of sets in the code must not differ from run to run. -I would ignore it.
     done = subprocess.run(
         [found[0], "-X", "no_debug_ranges", "-s", "-S", "-B", "-P", "-c", _COMPILE],
-        input=json.dumps(given), capture_output=True, text=True, timeout=_LIMIT, check=False,
+        input=json.dumps([given, sorted(ours)]), capture_output=True, text=True, timeout=_LIMIT, check=False,
         env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
     )  # fmt: skip
     if done.returncode != 0:

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 KIT = "extension_kit"
 _ROOTS = (f"{KIT}/__init__.py", f"{KIT}/launched.py")
 #: What the runner imports only for plug-ins with one of these hooks, or with a ``telemetry`` of their own.
-_FOR_HOOKS = (f"{KIT}/telemetry.py", f"{KIT}/flusher.py", f"{KIT}/io/freeze.py")
+_FOR_TELEMETRY = tuple(
+    f"{KIT}/{path}" for path in ("telemetry.py", "flusher.py", "flush.py", "protocol/telemetry_api.py")
+)
+_FOR_RESTORE = (f"{KIT}/io/freeze.py",)
 _HOOKS = {
-    "on_telemetry": _FOR_HOOKS[:2],
-    "on_runtime_done": _FOR_HOOKS[:2],
-    "flush": _FOR_HOOKS[:2],
-    "on_restore": _FOR_HOOKS[2:],
+    "on_telemetry": _FOR_TELEMETRY,
+    "on_runtime_done": _FOR_TELEMETRY,
+    "flush": _FOR_TELEMETRY,
+    "on_restore": _FOR_RESTORE,
 }
 
 
@@ -30,7 +33,7 @@ def needed(kit: Tree, others: Tree) -> set[str]:
     """Of the paths of `kit` those that the code of `others` (a plug-in and its dependencies) can come to import."""
     asking = {path: entry.data for path, entry in others.items() if path.endswith(".py") and KIT.encode() in entry.data}
     roots = set(_ROOTS)
-    closed = set(_FOR_HOOKS)
+    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE}
     for path, data in asking.items():
         tree = ast.parse(data, path)
         names = set(_imports(tree))
@@ -89,7 +92,7 @@ def _opened(tree: ast.AST) -> set[str]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id in ("telemetry", *_HOOKS) for target in targets):
-                found.update(_FOR_HOOKS)
+                found.update(_FOR_TELEMETRY + _FOR_RESTORE)
     return found
 
 

@@ -22,7 +22,9 @@ KIT_LEFT_OUT = (
     "pytest_plugin.py", "terminal.py", "testing.py",
 )  # fmt: skip
 #: of an extension's folder: for people, for the builder, for tests
-_NOT_SHIPPED = frozenset((FILE, "README.md", "requirements.in", "tests", "__pycache__", "py.typed"))
+_NOT_SHIPPED = frozenset((FILE, "README.md", "requirements.in", "tests", "__pycache__", "py.typed", "__main__.py"))
+#: starts the runtime: lies beside ``lib`` in a layer, where a function's variables name it
+WRAPPER = "wrapper"
 _LARGEST = 52_428_800  # bytes, of one file
 
 
@@ -52,6 +54,12 @@ def extension(folder: Path, manifest: Manifest) -> Tree:
     for plugin in manifest.plugins:
         _require(found, plugin, folder)
     return dict(sorted(found.items()))
+
+
+def wrappers(tree: Tree) -> list[Entry]:
+    """Takes the files called ``wrapper`` out of `tree`, and returns them as programs: for ``AWS_LAMBDA_EXEC_WRAPPER``."""
+    paths = [path for path in tree if PurePosixPath(path).name == WRAPPER]
+    return [Entry(tree.pop(path).data, 0o755) for path in paths]
 
 
 def wants_before_register(tree: Tree) -> bool:

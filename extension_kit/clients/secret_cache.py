@@ -56,9 +56,9 @@ __all__ = [
     "secrets",
 ]
 
-#: Where a port is set: the first that is there counts.
-PORT_VARIABLES = ("SECRET_CACHE_PORT", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT")
-APPCONFIG_PORT_VARIABLES = ("SECRET_CACHE_APPCONFIG_PORT", "AWS_APPCONFIG_EXTENSION_HTTP_PORT")
+#: Where a port is set.
+PORT_VARIABLES = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",)
+APPCONFIG_PORT_VARIABLES = ("AWS_APPCONFIG_EXTENSION_HTTP_PORT",)
 
 _SECRET = "/secretsmanager/get?secretId="  # noqa: S105 - a path
 _SECRETS = "/secretsmanager/batch?secretId="  # noqa: S105 - a path

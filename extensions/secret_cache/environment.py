@@ -25,6 +25,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
     Entry = tuple[str, str, str, str]  # variable ("*": one for each member), kind, id, key ("": the whole value)
@@ -46,6 +47,9 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 _LONGEST = 131_071  # bytes of NAME=VALUE; with the zero at its end 32 pages: execve(2)
 _TIMEOUT_MS = 5000
 _TIMEOUTS_MS = (100, 9000)  # init has 10 s
+_PORT_VARIABLES = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",)
+_PORT = 2773
+_BATCH = 20  # what AWS's own batches hold
 _TRUE = ("true", "1", "yes", "on")
 _SHOWN = 5  # names in a line
 
@@ -146,9 +150,6 @@ def _with_secrets(before: Environment) -> Environment:
 def _fetched(wanted: list[Entry], seconds: float) -> Values:
     """Every value that is wanted, once. The alarm bounds all of it, whatever the other end does."""
     sys.path[0:0] = [os.path.realpath(__file__).rsplit("/", 3)[0]]
-    from extension_kit.clients.secret_cache import SecretCache
-
-    cache = SecretCache(timeout=seconds, patience=seconds)
     armed = [True]
 
     def ring(_signum: int, _frame: object) -> None:
@@ -158,14 +159,36 @@ def _fetched(wanted: list[Entry], seconds: float) -> Values:
     before = _signal.signal(_signal.SIGALRM, ring)
     _signal.setitimer(_signal.ITIMER_REAL, seconds)
     try:
-        secrets = cache.secrets([id for _, kind, id, _ in wanted if kind == "secret"])
-        parameters = cache.parameters([id for _, kind, id, _ in wanted if kind == "parameter"])
+        return _asked(dict.fromkeys((kind, id) for _, kind, id, _ in wanted), seconds)
     finally:
         armed.clear()  # one that is ringing now is too late to do harm
         _signal.setitimer(_signal.ITIMER_REAL, 0)  # a timer outlives execve(2), and would kill the runtime
         _signal.signal(_signal.SIGALRM, before)
-    found: Values = {("secret", id): value for id, value in secrets.items()}
-    found.update({("parameter", id): value for id, value in parameters.items()})
+
+
+def _asked(wanted: Iterable[tuple[str, str]], seconds: float) -> Values:
+    """What the cache answers for each kind and id: in batches, so that it can ask AWS so; then, for its error, one by one."""
+    from extension_kit.clients import answers
+    from extension_kit.clients.asking import Server, port_from, quoted
+
+    server = Server("localhost", port_from(os.environ, _PORT_VARIABLES, _PORT), seconds, seconds, None)
+    found: Values = {}
+    for kind, batch, single, end, read_batch, read_one in (
+        ("secret", "secretsmanager/batch?secretId=", "secretsmanager/get?secretId=", "", answers.secrets, answers.secret),
+        ("parameter", "systemsmanager/parameters/batch?name=", "systemsmanager/parameters/get?name=",
+         "&withDecryption=true", answers.parameters, answers.parameter),
+    ):  # fmt: skip
+        ids = [id for one, id in wanted if one == kind]
+        for begin in range(0, len(ids), _BATCH):
+            part = [quoted(id, f"the id of a {kind}") for id in ids[begin : begin + _BATCH]]
+            between = "&" + batch.partition("?")[2]
+            known = read_batch(server.ask(f"/{batch}{between.join(part)}{end}", f"{kind}s"), f"{kind}s")
+            for id, written in zip(ids[begin : begin + _BATCH], part, strict=True):
+                what = f"{kind} {id!r}"
+                value = known.get(id)
+                found[kind, id] = (
+                    read_one(server.ask(f"/{single}{written}{end}", what), what) if value is None else value
+                )
     return found
 
 

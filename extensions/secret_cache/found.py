@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Configuration", "Found", "Parameter", "Parameters", "Secret"]
+__all__ = ["Configuration", "Found", "Parameter", "Parameters", "Secret", "content"]
 
 
 class Secret(Value):
@@ -147,6 +147,21 @@ class Configuration(Value):
 
 
 Found = Secret | Parameter | Parameters | Configuration
+
+
+def content(found: Found) -> bytes:
+    """The value alone, as a file holds it."""
+    if isinstance(found, Secret) and found.string is None:
+        from binascii import Error, a2b_base64
+
+        try:
+            return a2b_base64(found.binary or "")
+        except Error:
+            return b""
+    if isinstance(found, Configuration):
+        return found.body
+    text = found.string if isinstance(found, Secret) else found.value if isinstance(found, Parameter) else ""
+    return (text or "").encode("utf-8", "replace")
 
 
 def _text(answer: dict[str, Any], name: str) -> str:

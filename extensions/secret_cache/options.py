@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
     from extension_kit.aws import Role
     from extensions.secret_cache.asks import Ask
+    from extensions.secret_cache.files import Files
     from extensions.secret_cache.settings import SecretCacheSettings
 
     Say = Callable[[str], object]
 
-__all__ = ["configuration_ask", "named_ask", "pairs", "policy", "prefetched", "role_of"]
+__all__ = ["configuration_ask", "named_ask", "pairs", "policy", "prefetched", "role_of", "wanted_files"]
 
 _PREFETCH = "SECRET_CACHE_PREFETCH"
 
@@ -103,6 +104,29 @@ def configuration_ask(item: str) -> ConfigurationAsk | None:
     else:
         parts = item.split(":")
     return ConfigurationAsk(*parts) if len(parts) == 3 and all(parts) else None
+
+
+def wanted_files(items: Iterable[str], say: Say) -> tuple[dict[Ask, str], Files | None]:
+    """Which ask goes to which file, by the ids that `Files` knows them by; nothing where none can be written."""
+    from extension_kit.errors import ConfigError
+    from extensions.secret_cache.files import Files, check
+
+    paths: dict[str, str] = {}
+    asks: dict[Ask, str] = {}
+    for path, equals, item in (one.partition("=") for one in items):
+        ask = named_ask(item.strip())
+        try:
+            if not equals or ask is None:
+                raise ConfigError("use PATH=secret:ID or PATH=parameter:NAME")
+            check(path.strip())
+            if path.strip() in paths.values():
+                raise ConfigError("its path is taken")
+        except ConfigError as error:
+            say(f"SECRET_CACHE_FILES: {path}={item}: {error}; it is left out")
+            continue
+        paths[item.strip()] = path.strip()
+        asks[ask] = item.strip()
+    return asks, Files(paths) if paths else None
 
 
 def role_of(settings: SecretCacheSettings, function: str, say: Say) -> Callable[[str], Role]:

@@ -10,6 +10,7 @@ import sys
 
 from extension_kit.aws import Aws, AwsError, Role
 from extension_kit.declarations import clean
+from extension_kit.errors import ConfigError
 from extension_kit.io.loop import Loop
 from extension_kit.io.server import Server
 from extension_kit.protocol.http1 import Limits
@@ -17,6 +18,7 @@ from extensions.secret_cache import options
 from extensions.secret_cache.cache import Cache, Order
 from extensions.secret_cache.calls import Calls
 from extensions.secret_cache.fetcher import Fetcher
+from extensions.secret_cache.found import content
 from extensions.secret_cache.front import Front
 from extensions.secret_cache.permits import Permits
 from extensions.secret_cache.quick import Quick
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from extension_kit.io.clock import Clock
     from extension_kit.io.server import Exchange
     from extensions.secret_cache.asks import Ask
+    from extensions.secret_cache.files import Files
     from extensions.secret_cache.found import Found, Secret
     from extensions.secret_cache.settings import AppConfigSettings, SecretCacheSettings
 
@@ -95,6 +98,11 @@ class Service:
         roles = options.role_of(settings, function, warn)
         self._front = Front(self.cache, self._tokens, replies, roles=roles, learn=self._learn, count=count)
         self._servers: list[Server] = []
+        self._files: Files | None = None
+        self._file_ids: dict[Ask, str] = {}
+        if settings.files:
+            self._file_ids, self._files = options.wanted_files(settings.files, warn)
+            self.cache.on_kept = self._materialise
         if not self._tokens.are_known:
             warn("no session token is known (AWS_SESSION_TOKEN, AWS_CONTAINER_AUTHORIZATION_TOKEN[_FILE], AWS_TOKEN): "
                  "nobody can ask")  # fmt: skip
@@ -164,6 +172,7 @@ class Service:
                 )
             else:
                 asks.append(ask)
+        asks += [ask for ask in self._file_ids if ask not in asks]
         if asks:
             self.loop.call_soon_threadsafe(self.cache.fetch, asks)
         if tags:
@@ -214,6 +223,8 @@ class Service:
     def _close(self) -> None:
         for server in self._servers:
             server.close()
+        if self._files is not None:
+            self._files.remove()
         self.loop.stop()
 
     def _post_arrival(self, order: Order, result: Found | AwsError, ttl_ms: int | None) -> None:
@@ -223,6 +234,16 @@ class Service:
         self.loop.call_soon_threadsafe(self.cache.probed, order, version)
 
     # on the loop
+
+    def _materialise(self, ask: Ask, found: Found) -> None:
+        """The file of what has arrived, where one is wanted. A rotation comes as a new value of the same entry."""
+        assert self._files is not None
+        for wanted, id in self._file_ids.items():
+            if wanted == ask or self.cache.store.key(wanted) == self.cache.store.key(ask):
+                try:
+                    self._count("files_written", int(self._files.update(id, content(found))))
+                except (OSError, ConfigError) as error:
+                    self._say("error", f"the file of {clean(id)} cannot be written: {error}")
 
     def _learn(self, then: Callable[[], object]) -> bool:
         """Ask the local endpoint for session tokens that we have not seen, then call `then`; False where there is none."""
