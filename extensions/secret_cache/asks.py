@@ -39,6 +39,11 @@ class SecretAsk(Value):
         """Whether whatever version is current is wanted: what rotation changes, and what a batch can fetch."""
         return not self.version_id and not self.version_stage
 
+    @property
+    def plain(self) -> SecretAsk:
+        """The same in its current version."""
+        return SecretAsk(self.id, role=self.role)
+
     def but(self, *, id: str) -> SecretAsk:
         """The same of another `id`."""
         return SecretAsk(id, self.version_id, self.version_stage, self.role)
@@ -65,6 +70,11 @@ class ParameterAsk(Value):
     def name(self) -> str:
         """As GetParameter wants it."""
         return f"{self.id}:{self.selector}" if self.selector else self.id
+
+    @property
+    def plain(self) -> ParameterAsk:
+        """The same in its newest version."""
+        return ParameterAsk(self.id, "", self.decrypt, self.role)
 
     def but(self, *, id: str = "", decrypt: bool | None = None) -> ParameterAsk:
         """The same of another `id`, or with the other decryption."""

@@ -247,14 +247,15 @@ class Cache:
         else:
             entry = self.store.keep(order.ask, result, now, ttl_ms if self._keeps else 0)
             outcome = Outcome(MISS, entry, now=now)
-            self._keep_items(order.ask, result, now)
-            self.on_kept(order.ask, result)
+            if self._keeps:
+                self._keep_items(order.ask, result, now)
+                self.on_kept(order.ask, result)
         for waiter in flight.waiters:
             self._give(waiter, outcome)
 
     def _keep_items(self, ask: Ask, found: Found, now: int) -> None:
         """What lies below a path may be asked for by itself."""
-        if isinstance(ask, PathAsk) and isinstance(found, Parameters) and self._keeps:
+        if isinstance(ask, PathAsk) and isinstance(found, Parameters):
             for item in found.items:
                 self.store.keep(ParameterAsk(item.name, "", ask.decrypt, ask.role), item, now)
 

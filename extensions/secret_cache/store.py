@@ -9,7 +9,7 @@ All times are wall-clock epoch ms: an environment may be frozen for longer than 
 
 from __future__ import annotations
 
-from extensions.secret_cache.asks import ParameterAsk, SecretAsk
+from extensions.secret_cache.asks import ConfigurationAsk, ParameterAsk, PathAsk, SecretAsk
 from extensions.secret_cache.found import Parameter, Secret
 
 TYPE_CHECKING = False
@@ -100,7 +100,11 @@ class Store:
 
     def key(self, ask: Ask) -> Ask:
         """What `ask` is known as: the same for all names of a thing, as far as they were learned."""
-        return self._keys.get(ask, ask)
+        known = self._keys.get(ask)
+        if known is not None or isinstance(ask, (PathAsk, ConfigurationAsk)):
+            return known or ask
+        plain = self._keys.get(ask.plain)  # the same thing, without version or stage
+        return ask if plain is None or isinstance(plain, (PathAsk, ConfigurationAsk)) else ask.but(id=plain.id)
 
     def peek(self, ask: Ask) -> Entry | None:
         """The entry of `ask`, whatever its state."""
