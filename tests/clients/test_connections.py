@@ -38,7 +38,7 @@ UNUSUAL = {
     "in pieces": [HEAD[:5], HEAD[5:] + LENGTH[:9], LENGTH[9:] + b"\r", b"\n" + BODY[:3], BODY[3:]],
     "in capitals": HEAD + LENGTH.upper() + b"\r\n" + BODY,
     "of HTTP/1.0": (HEAD + LENGTH + b"Connection: close\r\n\r\n" + BODY).replace(b"HTTP/1.1", b"HTTP/1.0"),
-    "with more behind it": HEAD + LENGTH + b"\r\n" + BODY + b"HTTP/1.1 200 OK\r\n",
+    "with more behind it": [HEAD + LENGTH + b"\r\n" + BODY + b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: 2\r\n\r\n{}"],
 }
 
 
@@ -141,6 +141,25 @@ def test_a_late_answer_is_never_taken_for_the_next(contract):
 
     assert cache.secret("many-2") == "value 2"
     cache.close()
+
+
+def test_an_answer_that_drips_is_bounded_by_the_same_time(contract):
+    """Each read is short, all of them together are not."""
+    cache = SecretCache(port=contract.port, token=TOKEN, timeout=0.2)
+    contract.scripted.append([HEAD, *[b"X-Drip: 1\r\n"] * 30])
+
+    with pytest.raises(Unreachable, match="in time"):
+        cache.secret("plain")
+    cache.close()
+
+
+def test_a_time_that_is_over_is_over():
+    """Between two reads, too, where no read can tell."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(HEAD)
+        with pytest.raises(TimeoutError):
+            wire._read(ours, monotonic() - 1)
 
 
 def test_an_exception_of_a_signal_handler_does_not_spoil_the_next_answer(cache, contract):
@@ -278,6 +297,7 @@ def test_wherever_an_answer_is_cut_it_is_the_same(body, framing, cuts, status):
         thread.start()
         (found, found_head, found_body), reusable = wire._read(ours, monotonic() + 30)
         thread.join(30)
+        assert ours.gettimeout() == 30
     assert (found, found_body) == (status, body)
     assert wire.field(found_head, b"x-amzn-errortype") == b"Some:thing"
     assert reusable == (framing != "close")
