@@ -78,13 +78,10 @@ def token_from(environ: Mapping[str, str]) -> str:
     return _read(path) if path else ""
 
 
-def port_from(environ: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
-    """The first of these variables that is set; the default for what is no port, since the server does the same."""
-    for name in names:
-        value = environ.get(name, "").strip()
-        if value:
-            return int(value) if value.isascii() and value.isdigit() and 0 < int(value[:6]) < 65_536 else default
-    return default
+def port_from(environ: Mapping[str, str], name: str, default: int) -> int:
+    """The port in this variable; the default for what is none, since the server does the same."""
+    value = environ.get(name, "").strip()
+    return int(value) if value.isascii() and value.isdigit() and 0 < int(value[:6]) < 65_536 else default
 
 
 def quoted(text: str, what: str) -> str:

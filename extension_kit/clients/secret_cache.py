@@ -56,9 +56,9 @@ __all__ = [
     "secrets",
 ]
 
-#: Where a port is set.
-PORT_VARIABLES = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",)
-APPCONFIG_PORT_VARIABLES = ("AWS_APPCONFIG_EXTENSION_HTTP_PORT",)
+#: Where the ports are set, for the servers as well: AWS's own names.
+PORT_VARIABLE = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
+APPCONFIG_PORT_VARIABLE = "AWS_APPCONFIG_EXTENSION_HTTP_PORT"
 
 _SECRET = "/secretsmanager/get?secretId="  # noqa: S105 - a path
 _SECRETS = "/secretsmanager/batch?secretId="  # noqa: S105 - a path
@@ -264,14 +264,14 @@ class SecretCache:
 
     def _parameters_and_secrets(self) -> Server:
         if self._cache is None:
-            port = self._ports[0] or port_from(os.environ, PORT_VARIABLES, 2773)
+            port = self._ports[0] or port_from(os.environ, PORT_VARIABLE, 2773)
             self._cache = Server(self._host, port, self._timeout, self._patience, self._token)
         return self._cache
 
     def _appconfig(self) -> Server:
         """The agent on Lambda wants no token, so that it gets none."""
         if self._agent is None:
-            port = self._ports[1] or port_from(os.environ, APPCONFIG_PORT_VARIABLES, 2772)
+            port = self._ports[1] or port_from(os.environ, APPCONFIG_PORT_VARIABLE, 2772)
             self._agent = Server(self._host, port, self._timeout, self._patience, "")
         return self._agent
 

@@ -55,7 +55,6 @@ class Connections:
             answer = self._on(kept, request, deadline, kept=True)
             if answer is not None:
                 return answer
-            self.close()  # the others are as old
         fresh = self._connect(timeout, deadline, patience)
         answer = self._on(fresh, request, deadline, kept=False)
         assert answer is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from contextlib import contextmanager
 from socket import SHUT_RDWR, create_server
 from typing import TYPE_CHECKING
@@ -87,9 +88,10 @@ class ContractServer:
         self.aws_only = False
         self.requests: list[str] = []  # targets, in the order of arrival
         self.violations: list[str] = []
-        self.scripted: list[
-            bytes | None
-        ] = []  # sent as they are instead of the next answers; None closes the connection
+        # Sent as they are instead of the next answers: whole, in pieces, or closing the connection where it is None. One that
+        # says "Connection: close" is followed by that.
+        self.scripted: list[bytes | list[bytes] | None] = []
+        self.delay = 0.0  # seconds before each answer
         self.connections = 0
         self.reads = 0  # values that were looked up because of refreshNow
         self._open: list = []
@@ -140,14 +142,19 @@ class ContractServer:
                         return
                     reader.receive(data)
                     while isinstance(message := reader.next_message(), http1.Message):
+                        time.sleep(self.delay)
                         answer = self._answer(message, appconfig)
-                        if answer is None:
+                        pieces = [answer] if isinstance(answer, bytes) else answer or []
+                        for piece in pieces:
+                            connection.sendall(piece)
+                            if len(pieces) > 1:
+                                time.sleep(0.02)
+                        if not pieces or b"Connection: close" in pieces[0]:
                             return
-                        connection.sendall(answer)
                 except OSError:
                     return
 
-    def _answer(self, message: http1.Message, appconfig: bool) -> bytes | None:
+    def _answer(self, message: http1.Message, appconfig: bool) -> bytes | list[bytes] | None:
         target = message.head.target.decode("ascii")
         self.requests.append(target)
         if self.scripted:

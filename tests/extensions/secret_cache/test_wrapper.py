@@ -249,6 +249,18 @@ def test_a_daemon_that_hangs_costs_no_more_than_the_limit(start, drips):
     assert "no answer in time" in told.stderr or "within 200 ms" in told.stderr
 
 
+def test_the_limit_is_for_everything_together(start, contract):
+    """Six answers, each well within it, are not."""
+    contract.aws_only, contract.delay = True, 0.15
+
+    told = start(
+        ",".join(f"A{number}=secret:many-{number}" for number in range(6)), SECRET_CACHE_WRAPPER_TIMEOUT_MS="400"
+    )
+
+    assert added(told) == {}
+    assert "the cache did not answer within 400 ms" in told.stderr
+
+
 def test_a_daemon_that_comes_late_is_waited_for(start):
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
