@@ -47,7 +47,7 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 _LONGEST = 131_071  # bytes of NAME=VALUE; with the zero at its end 32 pages: execve(2)
 _TIMEOUT_MS = 5000
 _TIMEOUTS_MS = (100, 9000)  # init has 10 s
-_PORT_VARIABLES = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",)
+_PORT_VARIABLE = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
 _PORT = 2773
 _BATCH = 20  # what AWS's own batches hold
 _TRUE = ("true", "1", "yes", "on")
@@ -171,7 +171,7 @@ def _asked(wanted: Iterable[tuple[str, str]], seconds: float) -> Values:
     from extension_kit.clients import answers
     from extension_kit.clients.asking import Server, port_from, quoted
 
-    server = Server("localhost", port_from(os.environ, _PORT_VARIABLES, _PORT), seconds, seconds, None)
+    server = Server("localhost", port_from(os.environ, _PORT_VARIABLE, _PORT), seconds, seconds, None)
     found: Values = {}
     for kind, batch, single, end, read_batch, read_one in (
         ("secret", "secretsmanager/batch?secretId=", "secretsmanager/get?secretId=", "", answers.secrets, answers.secret),

@@ -48,7 +48,7 @@ class Fetcher:
         self._lock = _thread.allocate_lock()
         #: orders, and whether each must go alone since a batch with it has failed as a whole
         self._waiting: dict[str, list[tuple[Order, bool]]] = {"secretsmanager": [], "ssm": [], "appconfigdata": []}
-        self._running = dict.fromkeys(self._waiting, 0)
+        self.running = dict.fromkeys(self._waiting, 0)  # threads, by service
         self._alone: set[tuple[str, Role | None]] = set()  # service and role that may not ask in batches
 
     def submit(self, orders: Iterable[Order]) -> None:
@@ -63,8 +63,8 @@ class Fetcher:
         """As many threads as there is work for."""
         for service, waiting in self._waiting.items():
             with self._lock:
-                missing = min(self._most - self._running[service], self._calls_for(service, waiting))
-                self._running[service] += max(0, missing)
+                missing = min(self._most - self.running[service], self._calls_for(service, waiting))
+                self.running[service] += max(0, missing)
             for _ in range(missing):
                 try:
                     _thread.start_new_thread(self._work, (service,))
@@ -73,8 +73,8 @@ class Fetcher:
 
     def _no_thread(self, service: str) -> None:
         with self._lock:
-            self._running[service] -= 1
-            left = [] if self._running[service] else self._waiting[service]
+            self.running[service] -= 1
+            left = [] if self.running[service] else self._waiting[service]
             if left:
                 self._waiting[service] = []
         for order, _alone in left:
@@ -85,7 +85,7 @@ class Fetcher:
             with self._lock:
                 batch = self._take(service)
                 if not batch:
-                    self._running[service] -= 1
+                    self.running[service] -= 1
                     return
             try:
                 self._fetch(service, batch)

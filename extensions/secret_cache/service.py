@@ -78,12 +78,12 @@ class Service:
         self._init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
         policy = options.policy(settings, appconfig.poll_interval_seconds, _random, warn)
         self._calls = self._make_calls(clock)
-        fetcher = Fetcher(self._calls, self._post_arrival, self._post_probe, settings.max_connections)
+        self._fetcher = Fetcher(self._calls, self._post_arrival, self._post_probe, settings.max_connections)
         on_demand = self._init_type in ("", "on-demand")
         self.cache = Cache(
             Store(policy, home),
             policy,
-            fetcher,
+            self._fetcher,
             clock,
             call_later=self.loop.call_later,
             count=count,
@@ -130,6 +130,11 @@ class Service:
             configuration_region=appconfig.service_region,
             count=lambda name, n: self.loop.call_soon_threadsafe(self._count, name, n),
         )
+
+    @property
+    def calls_running(self) -> dict[str, int]:
+        """How many threads ask each AWS service now."""
+        return dict(self._fetcher.running)
 
     # before it runs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -99,6 +100,15 @@ class Running:
         self.service.loop.call_soon_threadsafe(done.set)
         assert done.wait(10)
 
+    def close(self):
+        """Once nobody asks AWS any more, so that no connection to it is left."""
+        limit = time.monotonic() + 15
+        while any(self.service.calls_running.values()):
+            assert time.monotonic() < limit, "a call to AWS does not end"
+            time.sleep(0.01)
+        self.service.restored(snapshot=False)  # closes connections to AWS
+        self.service.stop()
+
     def connect(self, port=None):
         return socket.create_connection(("127.0.0.1", port or self.port), 10)
 
@@ -169,8 +179,7 @@ def serve(aws, clock):
 
     yield start
     for one in running:
-        one.service.restored(snapshot=False)  # closes connections to AWS
-        one.service.stop()
+        one.close()
 
 
 @pytest.fixture

@@ -313,7 +313,8 @@ def test_a_probe_sees_a_rotation_within_the_time_to_live(aws, serve, clock):
         clock.ahead_ms += 21_000
         cache.invoke()
         cache.secret("db")
-    time.sleep(0.2)
+        until(lambda: not any(cache.service.calls_running.values()))
+        cache.settle()
     assert aws.count("DescribeSecret") == 3, "what is not allowed is not tried again"
 
 
