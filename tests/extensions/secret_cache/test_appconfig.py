@@ -196,11 +196,12 @@ def test_a_role_of_the_agent(aws, serve):
 def test_powertools_own_provider(flags, cache, monkeypatch):
     """A client that we did not write."""
     monkeypatch.setenv("AWS_APPCONFIG_EXTENSION_HTTP_PORT", str(cache.appconfig_port))
-    provider = AppConfigExtensionProvider(
-        environment="env", application="app", endpoint_url=f"http://localhost:{cache.appconfig_port}"
-    )
+    provider = AppConfigExtensionProvider(environment="env", application="app")
 
     assert json.loads(provider.get("profile")) == {
         **FLAGS,
         "many": {"dark": False, "_variant": "default", "enabled": False},
     }
+    assert provider.get("profile", transform="json", force_fetch=True, flag="plain") == FLAGS["plain"]
+    with pytest.raises(GetParameterError, match="returned HTTP 404"):
+        provider.get("none", force_fetch=True)
