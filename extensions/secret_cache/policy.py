@@ -95,8 +95,10 @@ class Policy(Value):
             return max(_TRANSIENT_NEGATIVE_MS, min(int((error.retry_after or 0) * 1000), _BACK_OFF_MS[1]))
         return _NEGATIVE_MS.get(error.code, _OTHER_NEGATIVE_MS) * self.negative_percent // 100
 
-    def back_off_ms(self, failures: int, error: AwsError) -> int:
-        """For how long a stale value is used before AWS is asked again; `failures` in a row, 1 or more."""
+    def back_off_ms(self, failures: int, error: AwsError, ttl: int) -> int:
+        """For how long a stale value is used before AWS is asked again; `failures` in a row, 1 or more. Not much longer than
+        the value would have been fresh.
+        """
         told = int((error.retry_after or 0) * 1000)
-        wait = min(_BACK_OFF_MS[0] << min(failures - 1, 8), _BACK_OFF_MS[1])
+        wait = min(_BACK_OFF_MS[0] << min(failures - 1, 8), max(_BACK_OFF_MS[0], min(ttl, _BACK_OFF_MS[1])))
         return max(told, wait // 2 + int(wait // 2 * self.draw()))

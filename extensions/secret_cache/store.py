@@ -156,7 +156,9 @@ class Store:
         if entry is not None and keeps and entry.is_usable(now):
             entry.failures += 1
             entry.error = error
-            entry.retry_ms = entry.ahead_ms = now + policy.back_off_ms(entry.failures, error)
+            entry.retry_ms = entry.ahead_ms = now + policy.back_off_ms(
+                entry.failures, error, policy.ttl_ms(ask.kind, ask.id)
+            )
             return entry
         if entry is not None:
             self._drop(entry)
