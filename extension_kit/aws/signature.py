@@ -10,15 +10,23 @@ from extension_kit.protocol.timestamps import format_ms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Protocol
 
     from extension_kit.aws.values import Credentials
+
+    class Hash(Protocol):
+        def digest(self) -> bytes: ...
+        def hexdigest(self) -> str: ...
+
 
 __all__ = ["Signer", "encode_query", "quote", "stamp"]
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _MOST_KEYS = 64
+_BLOCK = 64  # bytes
+_INNER, _OUTER = bytes(byte ^ 0x36 for byte in range(256)), bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Signer:
@@ -114,13 +122,28 @@ def _canonical_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, st
     return [(name, ",".join(values)) for name, values in sorted(merged.items())]
 
 
-def _sha256(data: bytes) -> str:
-    from hashlib import sha256
+def _load() -> Callable[[bytes], Hash]:
+    """SHA-256 without OpenSSL, whose library is 4 MB that stay resident; hashlib prefers it wherever it can be loaded."""
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12 and later
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found]  # 3.11
+        except ImportError:
+            from hashlib import sha256
+    found: Callable[[bytes], Hash] = sha256
+    return found
 
-    return sha256(data).hexdigest()
+
+def _sha256(data: bytes) -> str:
+    return _load()(data).hexdigest()
 
 
 def _hmac(key: bytes, data: bytes) -> bytes:
-    from hmac import digest
-
-    return digest(key, data, "sha256")
+    """RFC 2104; the module hmac would import hashlib. Keys are never longer than a block of 64 bytes but for the first."""
+    sha256 = _load()
+    if len(key) > _BLOCK:
+        key = sha256(key).digest()
+    key = key.ljust(_BLOCK, b"\0")
+    inner = sha256(key.translate(_INNER) + data).digest()
+    return sha256(key.translate(_OUTER) + inner).digest()

@@ -118,12 +118,14 @@ class Loop:
         """Serve until `stop`. A callback that raises is reported on stderr and never ends the loop."""
         self._running = True
         while self._running:
-            for fd, events in self._poll.poll(self._wait()):
+            for fd, events in self._poll.poll(self._wait() if self._timers else None):
                 callback = self._callbacks.get(fd)
                 if callback is not None:
                     self._guard(callback, (events,))
-            self._run_timers()
-            self._run_soon()
+            if self._timers:
+                self._run_timers()
+            if self._soon:
+                self._run_soon()
 
     def close(self) -> None:
         """Release the descriptors; after `run` has returned."""
@@ -146,8 +148,6 @@ class Loop:
         return max(0.0, wait) * self._scale
 
     def _run_timers(self) -> None:
-        if not self._timers:
-            return
         now = time.monotonic()
         due = [timer for timer in self._timers if timer.at <= now]
         due.sort(key=lambda timer: timer.at)
@@ -158,8 +158,6 @@ class Loop:
                 self._guard(call, args)
 
     def _run_soon(self) -> None:
-        if not self._soon:
-            return
         with self._lock:
             soon, self._soon = self._soon, []
         for call, args in soon:

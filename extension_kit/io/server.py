@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "Server"]
 
 _CHUNK = 262_144
+_FIRST = 8_192  # bytes of a read that most likely gets less: a large buffer costs more than the request
 _AHEAD = 65_536  # bytes of requests that may wait for their turn; the rest waits in the socket
 _LINGER = 1.0  # seconds in which a peer that is refused may go on sending, so that it reads why
 _PAUSE = 0.1  # seconds without new connections when no descriptor is left for them
@@ -66,13 +67,27 @@ class Exchange:
 
 
 class _Connection:
-    __slots__ = ("_events", "_keep_alive", "_out", "_reader", "_refused", "_server", "_sock", "busy", "closed")
+    __slots__ = (
+        "_between",
+        "_chunk",
+        "_events",
+        "_keep_alive",
+        "_out",
+        "_reader",
+        "_refused",
+        "_server",
+        "_sock",
+        "busy",
+        "closed",
+    )
 
     def __init__(self, server: Server, sock: _socket.socket) -> None:
         self._server = server
         self._sock = sock
         self._reader = http1.MessageReader(http1.SERVER, server.limits)
         self._out = bytearray()
+        self._chunk = _FIRST
+        self._between = True  # nothing of a request is in the reader
         self.busy = False  # an exchange is with the handler
         self._keep_alive = True
         self._refused = False  # answered and over; what still comes is thrown away
@@ -97,7 +112,7 @@ class _Connection:
 
     def _receive(self) -> None:
         try:
-            data = self._sock.recv(_CHUNK)
+            data = self._sock.recv(self._chunk)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -105,14 +120,16 @@ class _Connection:
         if not data:
             self.close()
             return
+        self._chunk = _CHUNK if len(data) == self._chunk else _FIRST
         if self._refused:
             return
-        alone = self._reader.at_message_boundary and not (self.busy or self._out)
+        alone = self._between and not (self.busy or self._out)
         if alone and self._server.quick is not None:
             answer = self._server.quick(data)
             if answer is not None:
                 self._send(answer)
                 return
+        self._between = False
         self._reader.receive(data)
         self._advance(data if alone else b"")
 
@@ -170,7 +187,7 @@ class _Connection:
         elif not self._keep_alive:
             self.close()
         elif self._reader.at_message_boundary:
-            return
+            self._between = True
         else:
             # Not from here: an answer given inside the handler would recurse once for each pipelined request.
             self._server.loop.call_soon_threadsafe(self._advance)

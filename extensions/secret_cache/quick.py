@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from extensions.secret_cache.store import Entry
+    from extensions.secret_cache.store import Entry, Store
 
 __all__ = ["Quick"]
 
@@ -21,14 +21,14 @@ _AGE = b"\r\nAge: "
 
 
 class Quick:
-    """``now()``: wall clock in ms; ``store_touch``: an entry was used."""
+    """``now()``: wall clock in ms; ``hits``: answers so far, which whoever counts takes from here."""
 
-    __slots__ = ("_memo", "_now", "_touch", "hits")
+    __slots__ = ("_memo", "_now", "_store", "hits")
 
-    def __init__(self, now: Callable[[], int], touch: Callable[[Entry], object]) -> None:
+    def __init__(self, now: Callable[[], int], store: Store) -> None:
         self._memo: dict[bytes, tuple[Entry, int, bytes, bytes]] = {}
         self._now = now
-        self._touch = touch
+        self._store = store
         self.hits = 0
 
     def __call__(self, data: bytes) -> bytes | None:
@@ -44,7 +44,7 @@ class Quick:
         if not entry.fetched_ms <= now < entry.fresh_ms or now >= entry.ahead_ms != entry.fresh_ms:
             return None
         self.hits += 1
-        self._touch(entry)
+        self._store.touch(entry)
         return b"%s%d%s" % (before, (now - entry.fetched_ms) // 1000, after)
 
     def remember(self, data: bytes, entry: Entry, answer: bytes) -> None:

@@ -30,7 +30,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
 
     from extension_kit.io.clock import Clock
     from extension_kit.io.server import Exchange
@@ -93,10 +92,12 @@ class Service:
             probe_ms=settings.probe_s * 1000,
             keeps=self._init_type != "snap-start",
         )
-        self._quick = Quick(clock.wall_ms, self._used)
+        self._quick = Quick(clock.wall_ms, self.cache.store)
         replies = Replies(settings.errors, self._quick)
         roles = options.role_of(settings, function, warn)
         self._front = Front(self.cache, self._tokens, replies, roles=roles, learn=self._learn, count=count)
+        self._closed = _thread.allocate_lock()
+        self._closed.acquire()
         self._servers: list[Server] = []
         self._files: Files | None = None
         self._file_ids: dict[Ask, str] = {}
@@ -204,7 +205,11 @@ class Service:
 
     def invoked(self, deadline_ms: int) -> None:
         """An invocation has begun."""
-        self.loop.call_soon_threadsafe(self.cache.invoked, deadline_ms)
+        self.loop.call_soon_threadsafe(self._invoked, deadline_ms)
+
+    def _invoked(self, deadline_ms: int) -> None:
+        self._count_hits()
+        self.cache.invoked(deadline_ms)
 
     def restored(self, *, snapshot: bool) -> None:
         """A snapshot was resumed; or only time has jumped, so that connections are dead."""
@@ -222,15 +227,18 @@ class Service:
             self._prefetch()
 
     def stop(self) -> None:
-        """No more answers."""
+        """No more answers, and no files; returns when that is so, after a second at the latest."""
         self.loop.call_soon_threadsafe(self._close)
+        self._closed.acquire(timeout=1.0)
 
     def _close(self) -> None:
+        self._count_hits()
         for server in self._servers:
             server.close()
         if self._files is not None:
             self._files.remove()
         self.loop.stop()
+        self._closed.release()
 
     def _post_arrival(self, order: Order, result: Found | AwsError, ttl_ms: int | None) -> None:
         self.loop.call_soon_threadsafe(self.cache.arrived, order, result, ttl_ms)
@@ -269,9 +277,10 @@ class Service:
         for then in learners:
             then()
 
-    def _used(self, entry: Any) -> None:
-        self._count("hit", 1)
-        self.cache.store.touch(entry)
+    def _count_hits(self) -> None:
+        """What was answered without the cache's knowledge."""
+        hits, self._quick.hits = self._quick.hits, 0
+        self._count("hit", hits)
 
     def _tell(self, ask: Ask, error: AwsError, usable: bool) -> None:
         """A line for each new error; what has no limit of its own is not told without one."""

@@ -8,6 +8,7 @@ import time
 
 import boto3
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from extension_kit.aws import Aws, AwsError, Role
@@ -373,6 +374,7 @@ def test_moto_agrees():
             "EXTENSION_KIT_AWS_ENDPOINT_URL": url,
         }  # fmt: skip
         keys = {"aws_access_key_id": "A", "aws_secret_access_key": "S", "region_name": "us-east-1", "endpoint_url": url}
+        requests.post(f"{url}/moto-api/reset", timeout=10)
         boto3.client("secretsmanager", **keys).create_secret(Name="db", SecretString="one")
         boto3.client("ssm", **keys).put_parameter(Name="/a", Value="1", Type="String")
         client = Aws(environ, clock=Clock())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,7 +15,7 @@ from botocore.credentials import Credentials as Theirs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extension_kit.aws import Credentials
+from extension_kit.aws import Credentials, signature
 from extension_kit.aws.signature import Signer, encode_query, quote, stamp
 
 SEGMENTS = st.text("abcXYZ019-._~ é%+&=", min_size=1, max_size=8).filter(lambda one: one not in (".", ".."))
@@ -69,6 +73,22 @@ def test_keys_do_not_pile_up():
         signer.sign(Credentials("A", f"S{number}"), "r", "s", 0, "GET", "/", "", [("Host", "h")], b"")
 
     assert int(repr(signer).split("(")[1].split()[0]) <= 64
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_the_hash_is_the_standard_librarys(key, data):
+    assert signature._hmac(key, data) == hmac.digest(key, data, "sha256")
+    assert signature._sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+def test_signing_loads_no_openssl():
+    code = (
+        "import sys\nfrom extension_kit.aws import Credentials\nfrom extension_kit.aws.signature import Signer\n"
+        "Signer().sign(Credentials('A', 'S'), 'r', 's', 0, 'GET', '/', '', [('Host', 'h')], b'')\n"
+        "print([name for name in ('_hashlib', 'hashlib', 'ssl', 'hmac') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
 
 
 @given(st.integers(0, 4_102_444_800_000))

@@ -20,6 +20,7 @@ from tests.benchmarks import contenders, first_response, measure, report, respon
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.quota import NoQuota, Quota
 from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
+from tests.benchmarks.secrets import Secrets
 from tests.benchmarks.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Bench:
         self.absent: dict[str, str] = {}
         self._python = python
         self.telemetry = Telemetry(made, placement, effort)
+        self.secrets = Secrets(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._placement = placement
         self._effort = effort
@@ -142,6 +144,7 @@ def _accepted(what: str) -> tuple[str, ...]:
     return tuple(f"{what}_{metric}" for metric in ("rate", "cpu", "whole_cpu", "peak_mb"))
 
 
+_HIT = ("hit_us", "hit_new_us", "hit_cpu_us", "hit_busy_cpu_us", "hit_rss_mb")
 _ALL_TELEMETRY = (*contenders.STORES, *contenders.DECODES)
 SECTIONS = {
     "start": Section(Bench.start, ("register_ms", "next_ms"), contenders.LOOPS),
@@ -156,6 +159,9 @@ SECTIONS = {
     "telemetry-decode": Section(
         lambda bench: bench.telemetry.decode(), ("decode_cpu", "decode_peak_mb"), contenders.DECODES
     ),
+    "secret-hit": Section(lambda bench: bench.secrets.hit(), _HIT, contenders.CACHES),
+    "secret-start": Section(lambda bench: bench.secrets.first_hit(), ("first_hit_ms",), ("secret-cache",)),
+    "secret-callers": Section(lambda bench: bench.secrets.callers(), ("caller_us",), ("secret-cache",)),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
     ),

@@ -53,19 +53,22 @@ _PLUGINS = {
     "kit-telemetry": "plugins:Store",
     "kit-decode": "plugins:Decode",
     "kit-decode-orjson": "plugins:DecodeOrjson",
+    "secret-cache": "extensions.secret_cache.plugin:SecretCache",
 }
 _GO_FLAGS = {
     "go-quiet": " -X main.quiet=yes",
     "go-telemetry-typed": " -X main.mode=typed",
     "go-decode": " -X main.mode=decode",
 }
+_GO_FOLDERS = {"go-secrets": "go_secrets"}
 OURS = tuple(_PLUGINS)
 #: without telemetry
 LOOPS = ("kit", "launcher", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c", "go", "go-quiet")
 #: what subscribes: first what only stores, then what decodes
 STORES = ("kit-telemetry", "go-telemetry", "go-telemetry-typed", "python-http-server")
 DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
-NAMES = (*LOOPS, *STORES, *DECODES)
+CACHES = ("secret-cache", "go-secrets", "python-secrets")
+NAMES = (*LOOPS, *STORES, *DECODES, *CACHES)
 
 
 class Absent(Exception):
@@ -110,7 +113,7 @@ class Workshop:
         (layer / "extensions").mkdir(parents=True)
         makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
-        makers |= {"launcher": self._launcher}
+        makers |= {"launcher": self._launcher, "python-secrets": self._secrets}
         made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
@@ -189,6 +192,11 @@ class Workshop:
         (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
         return self._describe_python()
 
+    def _secrets(self, layer: Path) -> str:
+        source = (PEERS / "python_secrets.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
+        return self._describe_python()
+
     def _compile(self, lib: Path) -> str:
         command = [self.python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(lib)]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
@@ -227,7 +235,7 @@ class Workshop:
         if compiler is None:
             raise Absent("Go is not installed (Debian: golang-go)")
         described = " ".join(_output(compiler, "version").split()[2:])
-        folder = PEERS / ("go_net_http" if layer.name in LOOPS else "go_telemetry")
+        folder = PEERS / ("go_net_http" if layer.name in LOOPS else _GO_FOLDERS.get(layer.name, "go_telemetry"))
         flags = "-s -w" + _GO_FLAGS.get(layer.name, "")
         content = [*(path.read_bytes() for path in sorted(folder.iterdir())), flags, described]
         variables = {"CGO_ENABLED": "0", "GOCACHE": str(self.cache / "go"), "GOPROXY": "off", "GOTOOLCHAIN": "local"}

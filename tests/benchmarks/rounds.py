@@ -36,11 +36,14 @@ class Effort:
     large_posts: int = 3
     warm_posts: int = 2  # before each slice, not counted
     pairs: int = 200  # of invokes, with and without an extension
+    hits: int = 2000  # of a secret, in a slice
+    warm_hits: int = 200  # before each slice, not counted
 
 
 QUICK = Effort(
     starts=3, batches=1, slices=3, events=50, gap_events=5, idle_s=0.05, environments=1,
     telemetry_batches=1, telemetry_slices=2, posts=8, small_posts=50, large_posts=2, warm_posts=1, pairs=20,
+    hits=200, warm_hits=20,
 )  # fmt: skip
 
 
