@@ -156,15 +156,15 @@ class Transport:
     def _connect(self, endpoint: Endpoint, until: float) -> _Connection:
         """To the first of the host's addresses that takes us."""
         last: OSError = OSError("the name has no address")
-        for family, kind, protocol, _name, address in _socket.getaddrinfo(
-            endpoint.host, endpoint.port, 0, _socket.SOCK_STREAM
-        ):
+        # As bytes: a str would be encoded by IDNA, whose tables take longer to load than the call (2 MB, 8 ms).
+        host = endpoint.host.encode("ascii")
+        for family, kind, protocol, _name, address in _socket.getaddrinfo(host, endpoint.port, 0, _socket.SOCK_STREAM):
             sock = _make_socket(family, kind, protocol, tls=endpoint.tls)
             try:
                 sock.settimeout(_left(until))
                 sock.connect(address)
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-                return _Connection(self._wrap(sock, endpoint.host) if endpoint.tls else sock)
+                return _Connection(self._wrap(sock, host) if endpoint.tls else sock)
             except (OSError, AwsError) as error:
                 sock.close()
                 if isinstance(error, AwsError):
@@ -172,7 +172,7 @@ class Transport:
                 last = error
         raise last
 
-    def _wrap(self, sock: _socket.socket, host: str) -> ssl.SSLSocket:
+    def _wrap(self, sock: _socket.socket, host: bytes) -> ssl.SSLSocket:
         context = self._tls
         if context is None:
             context = self._tls = _context(self._ca_bundle)

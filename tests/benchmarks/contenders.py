@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extension_kit.errors import ConfigError
-from layer_build import boot, manifest
+from layer_build import boot, bytecode, manifest
 from layer_build.launcher import build
 from layer_build.targets import ARCHITECTURES
 
@@ -121,10 +121,21 @@ class Workshop:
     # in Python
 
     def _library(self, lib: Path) -> None:
+        """Ours, with byte-code as the builder makes it, so that it takes as much memory as on Lambda."""
         leave_out = shutil.ignore_patterns(*_NOT_IN_A_LAYER)
         shutil.copytree(ROOT / "extension_kit", lib / "extension_kit", ignore=leave_out)
         shutil.copytree(ROOT / "extensions", lib / "extensions", ignore=leave_out)
         shutil.copy(HERE / "plugins.py", lib)
+        version = _output(self.python, "-ISc", "import sys; print('%d.%d' % sys.version_info[:2])")
+        found = {str(path.relative_to(lib)): (str(path), path.read_bytes()) for path in lib.rglob("*.py")}
+        try:
+            compiled, _exact = bytecode.compile_all(found, version, found)
+        except ConfigError as error:
+            raise Absent(str(error)) from error
+        for name, data in compiled.items():
+            cached = (lib / name).parent / "__pycache__" / f"{Path(name).stem}.{bytecode.tag(version)}.pyc"
+            cached.parent.mkdir(exist_ok=True)
+            cached.write_bytes(data)
 
     def _launcher(self, layer: Path) -> str:
         """The kit behind the launcher, which finds the interpreter where a layer has one of its own."""
@@ -145,7 +156,7 @@ class Workshop:
         binaries = layer / "extension-kit-python" / version / "bin"
         binaries.mkdir(parents=True)
         (binaries / f"python{version}").symlink_to(os.path.realpath(self.python))
-        return f"zig {build.ZIG_VERSION}, musl; {self._compile(layer / name / 'lib')}"
+        return f"zig {build.ZIG_VERSION}, musl; {self._describe_python()}"
 
     def _kit(self, layer: Path) -> str:
         name = layer.name
@@ -154,8 +165,8 @@ class Workshop:
         entry = _KIT_ENTRY.format(python=self.python, name=name, plugin=_PLUGINS[name])
         (layer / "extensions" / name).write_text(entry)
         if not name.endswith("-orjson"):
-            return self._compile(lib)
-        return f"{self._compile(lib)}, orjson {self._add_orjson(lib)}"
+            return self._describe_python()
+        return f"{self._describe_python()}, orjson {self._add_orjson(lib)}"
 
     def _add_orjson(self, lib: Path) -> str:
         """From this environment; it is compiled for one version of Python."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.quota import Quota
 
 FUNCTION = Path(__file__).parents[1] / "functions" / "hello"
+WITH_SECRET = FUNCTION.parent / "secret"  # asks for one in its module
 _PATIENCE = 60.0  # seconds; under the quota the runtime alone takes several
 
 
@@ -51,11 +52,26 @@ class _Watch:
             self.cpu_ns = measure.cpu_ns(self._pid)
 
 
-def cpu_ms(contender: Contender, placement: measure.Placement, quota: Quota | None = None) -> float:
-    """CPU (ms) of the extension between its start and the first response; BenchError where there is no good response."""
+def cpu_ms(
+    contender: Contender,
+    placement: measure.Placement,
+    quota: Quota | None = None,
+    variables: dict[str, str] | None = None,
+    visible: tuple[Path, ...] = (),
+) -> float:
+    """CPU (ms) of the extension between its start and the first response; BenchError where there is no good response.
+
+    With `variables` the function is one that needs the secret that they lead to.
+    """
     watch = _Watch(contender.name, placement, quota)
     profile = Profile(handler="app.handler", timeout=_PATIENCE, init_limit=_PATIENCE)
-    layout = Layout(function=FUNCTION, layers=(contender.layer,), namespaces=not namespaces.unavailable())
+    layout = Layout(
+        function=WITH_SECRET if variables else FUNCTION,
+        layers=(contender.layer,),
+        namespaces=not namespaces.unavailable(),
+        variables=variables or {},
+        visible=visible,
+    )
     with Environment(profile, layout, watch) as environment:
         result = environment.invoke(b'{"spend_ms": 0}').result(2 * _PATIENCE)
     if result.function_error or not watch.cpu_ns:

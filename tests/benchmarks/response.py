@@ -35,7 +35,8 @@ HEALTHY, DEAD, SLOW, COLLECTOR = (
     "shipper, sink slow",
     "metrics-collector",
 )
-NAMES = (HEALTHY, DEAD, SLOW, COLLECTOR)
+SECRETS = "secret-cache"
+NAMES = (HEALTHY, DEAD, SLOW, COLLECTOR, SECRETS)
 ALONE = "function alone"
 _MOST_PAIRS = 1000
 _WIDE = 0.2  # ms; an interval of which half is wider is no result
@@ -114,6 +115,8 @@ def _environments(name: str, placement: measure.Placement, python: str) -> Itera
         code = sink.plugin()
         if name == COLLECTOR:
             code = "run('extensions.metrics_collector.plugin:MetricsCollector')"
+        elif name == SECRETS:
+            code = "run('extensions.secret_cache.plugin:SecretCache')"
         program = folder / "extension"
         program.write_text(_ENTRY.format(python=python, root=str(ROOT), code=code))
         program.chmod(0o755)

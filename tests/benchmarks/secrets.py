@@ -11,7 +11,9 @@ import _socket
 import contextlib
 import json
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import measure
@@ -19,7 +21,7 @@ from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.rounds import Effort, Samples, medians, rotated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import ExitStack
 
     from tests.benchmarks.contenders import Contender
@@ -103,7 +105,8 @@ class Secrets:
         fresh: Samples = {}
         cpu: Samples = {}
         busy: Samples = {}
-        resident: Samples = {}
+        pss: Samples = {}
+        rss: Samples = {}
         effort = self._effort
         for _ in range(effort.batches):
             with contextlib.ExitStack() as stack:
@@ -115,10 +118,14 @@ class Secrets:
                         caller.close()
                         fresh.setdefault(session.name, []).append(_median_us(caller.ask_anew, 50))
                 for session, caller in running:
-                    resident.setdefault(session.name, []).append(measure.memory_mb(session.pid)[1])
+                    proportional, full = measure.memory_mb(session.pid)
+                    pss.setdefault(session.name, []).append(proportional)
+                    rss.setdefault(session.name, []).append(full)
                     caller.close()
                     session.end()
-        return medians(hit_us=latency, hit_new_us=fresh, hit_cpu_us=cpu, hit_busy_cpu_us=busy, hit_rss_mb=resident)
+        return medians(
+            hit_us=latency, hit_new_us=fresh, hit_cpu_us=cpu, hit_busy_cpu_us=busy, hit_pss_mb=pss, hit_rss_mb=rss
+        )
 
     def _slice(self, session: Session, caller: _Caller, latency: Samples, cpu: Samples) -> None:
         for _ in range(self._effort.warm_hits):
@@ -162,6 +169,9 @@ class Secrets:
     def callers(self) -> Figures:
         """What a function pays for a value (us): by our helper, by others' clients, and where it keeps it itself."""
         samples: Samples = {}
+        if "secret-cache" not in self._made:
+            self.absent |= dict.fromkeys(CALLERS, "secret-cache is left out")
+            return {}
         with contextlib.ExitStack() as stack:
             for session, port in self._start(stack, ("secret-cache",)):
                 asks = _clients(port, stack)
@@ -197,6 +207,24 @@ class Secrets:
             session = stack.enter_context(Session(self._made[name].program, self._placement, given))
             found.append((session, port))
         return found
+
+
+@contextlib.contextmanager
+def aws_behind_tls() -> Iterator[tuple[dict[str, str], Path]]:
+    """The variables of a function whose secret is prefetched over TLS, and a folder that it must be able to read."""
+    from tests.receivers.aws.tls import Authority
+
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        authority = Authority(folder)
+        fake, url = authority.behind_tls("localhost")
+        with fake as aws:
+            aws.put_secret("bench", _VALUE)
+            yield {
+                **aws.environ(), "EXTENSION_KIT_AWS_ENDPOINT_URL": url, "EXTENSION_KIT_CA_BUNDLE": str(authority.bundle),
+                "SECRET_CACHE_PREFETCH": "secret:bench",
+            }, folder  # fmt: skip
 
 
 def _answer() -> str:
