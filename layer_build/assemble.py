@@ -86,6 +86,8 @@ def assemble(
     for wheel in dependencies:
         for path, entry in wheel.licences.items():
             layer[f"{name}/licenses/{wheel.name}-{wheel.version}/{path}"] = entry
+    if choices.launcher == "native":
+        layer[f"{name}/licenses/musl-{launcher.MUSL_VERSION}/COPYRIGHT"] = Entry(launcher.MUSL_LICENCE.read_bytes())
     program = _entry(layer, manifest, target, choices, sources.wants_before_register(own), say)
     made_by = Provenance(
         name=name, version=manifest.version, arch=target.arch, pythons=target.pythons, bytecode=versions,
@@ -113,7 +115,9 @@ def _dependencies(parts: list[Source], target: Target, say: Callable[[str], obje
         for python in target.pythons:
             wanted = lock.read(part.folder / part.manifest.lock, target, python)
             say(f"{part.manifest.name}: {len(wanted)} dependencies for Python {python}, {target.arch}")
-            for wheel in wheels.fetch(wanted, target, python):
+            fetched = wheels.fetch(wanted, target, python)
+            wheels.require_all(fetched, wanted, target, python, part.manifest.without)
+            for wheel in fetched:
                 other = found.setdefault(wheel.file, wheel)
                 if other.version != wheel.version or other.sha256 != wheel.sha256:
                     raise ConfigError(f"{wheel.file} is pinned with two hashes")

@@ -46,7 +46,22 @@ def cannot_go_on(text):
     posix.execv(launcher, [launcher, "--idle", sys.argv[1], sys.argv[3], text])
 
 
+def chosen_python():
+    """Where there is no launcher: become the interpreter that EXTENSION_KIT_PYTHON names."""
+    import posix
+
+    wanted = posix.environ.get(b"EXTENSION_KIT_PYTHON", b"").strip().decode("utf-8", "surrogateescape")
+    if wanted and wanted != sys.executable and "chosen" not in sys._xoptions:
+        try:
+            posix.execv(wanted, [wanted, "-I", "-S", "-X", "utf8", "-X", "chosen", __file__])
+        except OSError as error:
+            why = "EXTENSION_KIT_PYTHON=" + wanted + ": " + str(error.strerror)
+            sys.stderr.write("[" + NAME + "] " + why + "; " + sys.executable + " is used instead\\n")
+
+
 def main():
+    if len(sys.argv) < 4:
+        chosen_python()
     if sys.version_info[:2] not in PYTHONS:
         supported = ", ".join("%d.%d" % version for version in PYTHONS)
         found = "%d.%d" % sys.version_info[:2]

@@ -26,6 +26,7 @@ class Locked:
     name: str
     version: str
     hashes: tuple[str, ...]
+    extras: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -37,10 +38,11 @@ def read(path: Path, target: Target, python: str) -> list[Locked]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {why}") from error
     found: dict[str, Locked] = {}
     for number, line in _lines(text):
-        locked = _locked(line, f"{path}:{number}", _environment(target, python))
+        locked = _locked(line, f"{path}:{number}", environment(target, python))
         if locked is None:
             continue
         if locked.name in found:
@@ -83,10 +85,10 @@ def _locked(line: str, place: str, environment: dict[str, str]) -> Locked | None
         )
     if wanted.marker is not None and not wanted.marker.evaluate(environment):
         return None
-    return Locked(canonicalize_name(wanted.name), pins[0].version, hashes)
+    return Locked(canonicalize_name(wanted.name), pins[0].version, hashes, tuple(sorted(wanted.extras)))
 
 
-def _environment(target: Target, python: str) -> dict[str, str]:
+def environment(target: Target, python: str) -> dict[str, str]:
     """What markers are asked against: Lambda, not this machine."""
     return {
         "implementation_name": "cpython", "implementation_version": f"{python}.0", "os_name": "posix",

@@ -18,6 +18,7 @@
     [dependencies]
     lock = "requirements.lock"                 # pip's format with hashes, wheels only
     leave_out = ["requests/help.py"]           # files of dependencies that are never imported
+    without = ["chardet"]                      # packages that a dependency names, and that this extension does without
 
 Where a table with ``why`` is shown, a bare string does as well. A port that may be taken has ``fallback = true`` (any free
 one is used, and written to ``/tmp/.extension-kit/NAME/port``).
@@ -95,6 +96,7 @@ class Manifest:
     writes: tuple[str, ...]
     lock: str
     leave_out: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
 
 def load(folder: Path, default_version: str) -> Manifest:
@@ -122,7 +124,7 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
     )
     may = _Reader(place, "capabilities.", top.table("capabilities"),
                   ("hosts", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
-    needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out"))
+    needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out", "without"))
     ports = tuple(_port(one) for one in may.tables("ports", ("name", "port", "variables", "fallback", "why")))
     if len({port.name for port in ports}) < len(ports):
         raise ConfigError(f"{place}: capabilities.ports: two have the same name")
@@ -151,6 +153,7 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         writes=may.texts("writes", re.compile("/tmp/.*"), "paths below /tmp, the only place that can be written"),
         lock=needs.text("lock", re.compile(r"[^/].*"), "a file in the extension's folder", ""),
         leave_out=needs.texts("leave_out", None, "paths"),
+        without=needs.texts("without", _VERSION, "names of packages"),
     )
 
 

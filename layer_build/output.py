@@ -44,6 +44,15 @@ class Written:
     extra: int
 
 
+def check_folder(folder: Path) -> None:
+    """ConfigError where `folder` cannot be written: better said before everything is built. Makes nothing."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: cannot be written: {error.strerror or error}; nothing was built") from error
+
+
 def write(made: Sequence[Made], folder: Path, check: Callable[[Path], object]) -> list[Written]:
     """Each layer as a zip, its SBOM beside it; ConfigError, and nothing written, where `folder` cannot be written.
 

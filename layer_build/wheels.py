@@ -14,12 +14,15 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from email.parser import BytesHeaderParser
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from extension_kit.errors import ConfigError
+from layer_build.lock import environment
 from layer_build.sbom import Component, from_metadata
 from layer_build.tree import Entry, Tree
 
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
     from layer_build.targets import Target
 
 _LIMIT = 600  # seconds for all downloads of a layer
-_MISMATCH = re.compile(r"(\S+==\S+) from .*\n\s*Expected sha256 (\w+)\n(?:\s*Expected\s+or \w+\n)*\s*Got\s+(\w+)")
+_MISMATCH = re.compile(r"(\S+==\S+) from .*\n\s*Expected sha256 (\w+)\n((?:\s*Expected\s+or \w+\n)*)\s*Got\s+(\w+)")
+_UNREACHABLE = re.compile(r"(Failed to establish a new connection|Connection refused|Name or service not known|timed out|"
+                          r"Temporary failure in name resolution|Max retries exceeded)", re.IGNORECASE)  # fmt: skip
 _OLDEST_GLIBC = 5  # manylinux1
 #: types and sources of compiled modules: nothing imports them
 _NEVER_IMPORTED = (".pyi", ".pyx", ".pxd", ".c", ".h", ".cpp", ".hpp", ".typed")
@@ -50,6 +55,7 @@ class Wheel:
     component: Component
     files: Tree
     licences: Tree
+    requires: tuple[str, ...] = ()
 
 
 def fetch(locked: Sequence[Locked], target: Target, python: str) -> list[Wheel]:
@@ -70,6 +76,34 @@ def fetch(locked: Sequence[Locked], target: Target, python: str) -> list[Wheel]:
     return [by_name[name] for name in sorted(by_name)]
 
 
+def require_all(
+    wheels: Sequence[Wheel], locked: Sequence[Locked], target: Target, python: str, without: Sequence[str]
+) -> None:
+    """ConfigError where a wheel needs what the lock does not pin, or pins at another version: it would show at an import, on
+    Lambda. ``without``: names that are left out on purpose.
+    """
+    versions = {wheel.name: wheel.version for wheel in wheels}
+    extras = {one.name: one.extras for one in locked}
+    spared = {canonicalize_name(name) for name in without}
+    for wheel in wheels:
+        for text in wheel.requires:
+            wanted = Requirement(text)
+            name = canonicalize_name(wanted.name)
+            marker = wanted.marker
+            asked = [marker.evaluate({**environment(target, python), "extra": extra})
+                     for extra in ("", *extras.get(wheel.name, ()))] if marker is not None else [True]  # fmt: skip
+            if not any(asked) or name in spared:
+                continue
+            needs = f"{wheel.name} {wheel.version} needs {wanted.name}{wanted.specifier}"
+            if name not in versions:
+                raise ConfigError(
+                    f"dependencies: {needs}, which the lock does not pin: pin it (pip-compile --generate-hashes does), or name "
+                    "it in dependencies.without"
+                )
+            if not wanted.specifier.contains(versions[name], prereleases=True):
+                raise ConfigError(f"dependencies: {needs}, and the lock pins {versions[name]}")
+
+
 def _download(locked: Sequence[Locked], target: Target, python: str, folder: Path) -> None:
     abi = f"cp{python.replace('.', '')}"
     requirements = folder.with_name(folder.name + ".txt")
@@ -79,7 +113,8 @@ def _download(locked: Sequence[Locked], target: Target, python: str, folder: Pat
     platforms = [f"manylinux_2_{minor}_{target.machine}" for minor in range(target.glibc[1], _OLDEST_GLIBC - 1, -1)]
     platforms += [f"manylinux{name}_{target.machine}" for name in ("2014", "2010", "1")]
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes",
+        sys.executable, "-m", "pip", "download", "--quiet", "--retries", "2", "--disable-pip-version-check", "--no-deps",
+        "--require-hashes",
         "--only-binary", ":all:", "--implementation", "cp", "--python-version", python,
         *(word for one in (abi, "abi3", "none") for word in ("--abi", one)),
         *(word for one in platforms for word in ("--platform", one)),
@@ -101,7 +136,15 @@ def _explain(said: str, target: Target, python: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     mismatch = _MISMATCH.search(said)
     if mismatch:
-        return f"dependencies: {mismatch[1]}: the file has SHA-256 {mismatch[3]}, the lock says {mismatch[2]}: it is not used"
+        others = mismatch[3].count("\n")
+        pinned = f"the lock says {mismatch[2]}" if not others else f"none of the {others + 1} in the lock"
+        return f"dependencies: {mismatch[1]}: the file has SHA-256 {mismatch[4]}, {pinned}: it is not used"
+    unreachable = _UNREACHABLE.search(said)
+    if unreachable:
+        return (
+            f"dependencies for {where}: the package index cannot be reached ({unreachable[1].lower()}); which one is asked "
+            "is pip's own configuration"
+        )
     missing = re.search(r"No matching distribution found for (\S+)", said)
     if missing:
         return (
@@ -152,6 +195,7 @@ def _wheel(file: str, name: str, version: str, sha256: str, content: dict[str, b
     files: Tree = {}
     licences: Tree = {}
     component = None
+    requires: tuple[str, ...] = ()
     for path, data in sorted(content.items()):
         place = _place(path)
         if place is None:
@@ -160,9 +204,10 @@ def _wheel(file: str, name: str, version: str, sha256: str, content: dict[str, b
             inside = place.partition(".dist-info/")[2]
             if inside == "METADATA":
                 component = from_metadata(data, file, sha256)
+                requires = _requirements(data, file)
                 data = _headers_only(data)
             elif _LICENCE.search(inside):
-                licences[PurePosixPath(inside).name] = Entry(data)
+                licences[inside.removeprefix("licenses/")] = Entry(data)
                 continue
             elif inside != "entry_points.txt":
                 continue  # pip's own book-keeping
@@ -170,7 +215,18 @@ def _wheel(file: str, name: str, version: str, sha256: str, content: dict[str, b
             files[place] = Entry(data, 0o755 if place.endswith(".so") or ".so." in place else 0o644)
     if component is None:
         raise ConfigError(f"dependencies: {file} has no METADATA: no wheel")
-    return Wheel(name, version, file, sha256, component, files, licences)
+    return Wheel(name, version, file, sha256, component, files, licences, requires)
+
+
+def _requirements(metadata: bytes, file: str) -> tuple[str, ...]:
+    """What a wheel says that it needs, markers included."""
+    found = BytesHeaderParser().parsebytes(metadata).get_all("Requires-Dist") or []
+    for text in found:
+        try:
+            Requirement(text)
+        except InvalidRequirement:
+            raise ConfigError(f"dependencies: {file} needs {text!r}, which is no requirement") from None
+    return tuple(found)
 
 
 def _place(path: str) -> str | None:

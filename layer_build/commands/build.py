@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     """Everything is made before anything is written: one layer that cannot be built leaves no half of the others."""
     version = kit_version()
     jobs = [(parts, one) for parts, one in _wanted(options, version)]
+    output.check_folder(options.out)
     choices = Choices(options.launcher, options.bytecode, version)
     arches = tuple(ARCHITECTURES) if options.arch == "both" else (options.arch,)
     made = []
@@ -107,9 +108,9 @@ def _source(name: str, version: str) -> Source:
 
 def _pythons(options: argparse.Namespace, one: Manifest) -> list[tuple[str, ...]]:
     """For which versions, one tuple for each zip."""
-    if options.python:
+    if options.python is not None:
         asked = {part.strip() for part in options.python.split(",") if part.strip()}
-        unknown = sorted(asked - set(PYTHONS))
+        unknown = sorted(asked - set(PYTHONS)) or ([] if asked else [options.python])
         if unknown:
             raise ConfigError(f"Python {unknown[0]!r}: layers can be built for {', '.join(PYTHONS)}")
         versions = [version for version in PYTHONS if version in asked]

@@ -28,8 +28,8 @@ ZIG_VERSION = "0.17.1"
 MUSL_VERSION = "1.2.5"
 #: Lambda's name of an architecture: zig's target, SHA-256 of the launcher that is built of the sources beside this file
 BINARIES = {
-    "x86_64": ("x86_64-linux-musl", "c4d425d0b86ee7fe567d73faac3659a0e85c0e0e48af9ef02111717fa6888e96"),
-    "arm64": ("aarch64-linux-musl", "23675ec28c9ba50ed7fcbbe448a657faded5dcdf6500d53c9eda65fd1def581b"),
+    "x86_64": ("x86_64-linux-musl", "aa54d52d22acaabda84f9fe805230de361b83b88b275cfa40918114b0f09ba61"),
+    "arm64": ("aarch64-linux-musl", "650ef972dbd07c2f4a58d8a6b025e75d7c33b3bd0754ecba303f134fa12bb6ec"),
 }
 SOURCES = ("config.c", "http.c", "lambda.c", "launcher.c", "ports.c", "text.c")
 HEADERS = ("config.h", "http.h", "lambda.h", "ports.h", "text.h")
@@ -46,6 +46,8 @@ WHEELS = {
     "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23": "macOS, arm64",
 }
 HERE = Path(__file__).parent
+#: musl's own, as it lies in zig's wheel: what is linked statically takes its licence along
+MUSL_LICENCE = HERE / "musl-COPYRIGHT"
 _FETCH_LIMIT = 900  # seconds for a download of 100 MB
 _BUILD_LIMIT = 600  # seconds; the first one builds musl as well, which takes 40
 
@@ -59,9 +61,14 @@ def binary(arch: str, say: Callable[[str], object] = lambda _text: None) -> byte
         raise ConfigError(f"architecture {arch!r}: the launcher is built for {' and '.join(BINARIES)}")
     wanted = BINARIES[arch][1]
     cached = cache_folder() / "launcher" / _fingerprint() / f"launcher-{arch}"
-    if cached.is_file() and _digest(cached) == wanted:
-        return cached.read_bytes()
-    content = compile_sources(HERE, arch, zig(say), cache_folder() / "zig-cache", say)
+    try:
+        if cached.is_file() and _digest(cached) == wanted:
+            return cached.read_bytes()
+        content = compile_sources(HERE, arch, zig(say), cache_folder() / "zig-cache", say)
+    except PermissionError as error:
+        raise ConfigError(
+            f"the cache {cache_folder()} cannot be used: {error.filename}: {error.strerror}; XDG_CACHE_HOME names another place"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != wanted:
         raise ConfigError(

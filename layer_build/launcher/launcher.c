@@ -172,10 +172,12 @@ static int go_on_without(const char *why) {
   const char *wanted = getenv("EXTENSION_KIT_ON_FAILURE");
   wanted = wanted ? trimmed(wanted, &length) : "";
   bool crash = length == 5 && !strncasecmp(wanted, "crash", 5);
+  bool idle = !length || (length == 4 && !strncasecmp(wanted, "idle", 4));
   char reason[1024] = "";
   struct text refusal = TEXT(reason);
   SAY(why, crash ? "; the environment ends, as EXTENSION_KIT_ON_FAILURE=crash wants it"
                  : "; the function goes on without it");
+  if (!crash && !idle) SAY("EXTENSION_KIT_ON_FAILURE is neither idle nor crash: idle is used instead");
   /* Without INVOKE no invocation waits for this process. */
   if (!*platform.identifier && !register_extension(&platform, false, true, &refusal)) {
     SAY("cannot register: ", reason);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from packaging.tags import Tag
 
@@ -40,7 +42,9 @@ def test_what_is_imported_is_taken_and_licences_are_kept(house):
 
     assert sorted(wheel.files) == ["more.py", "pure-1.0.dist-info/METADATA", "pure/__init__.py", "pure/data.json"]
     assert b"read me" not in wheel.files["pure-1.0.dist-info/METADATA"].data
-    assert wheel.licences["LICENSE"].data == b"the licence's text\n"
+    assert {path: entry.data for path, entry in wheel.licences.items()} == {
+        "LICENSE": b"the licence's text\n", "vendored/LICENSE": b"another's text\n",
+    }  # fmt: skip
     assert (wheel.name, wheel.version, wheel.component.license) == ("pure", "1.0", "MIT")
 
 
@@ -160,3 +164,51 @@ def test_markers_ask_about_lambda_and_not_about_this_machine(tmp_path):
     read = lock.read(tmp_path / "l.lock", Target("arm64", ("3.13",)), "3.13")
 
     assert read == [Locked("new", "1", (SHA,)), Locked("any", "1", (SHA,))]
+
+
+@pytest.mark.parametrize(
+    ("requires", "without", "said"),
+    [
+        ("words>=1", (), ""),
+        ("words>=2", (), "needs words>=2, and the lock pins 1.0"),
+        ("other", (), "needs other, which the lock does not pin: pin it"),
+        ("other", ("Other",), ""),
+        ("other; sys_platform == 'win32'", (), ""),
+        ("other; extra == 'more'", (), ""),
+        ("other; python_version >= '3.13'", (), "needs other"),
+    ],
+)
+def test_what_a_dependency_needs_must_be_pinned(house, requires, without, said):
+    """It would show at an import, at the first cold start."""
+    house.wheel("words")
+    house.wheel("user", requires=(requires,))
+
+    def build():
+        found = fetched(house)
+        wheels.require_all(found, [], TARGET, "3.13", without)
+
+    if said:
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            build()
+    else:
+        build()
+
+
+def test_an_index_that_cannot_be_reached_is_not_a_missing_wheel(house, monkeypatch):
+    house.wheel("words")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+
+    with pytest.raises(ConfigError, match="the package index cannot be reached"):
+        fetched(house)
+
+
+def test_of_several_hashes_none_is_the_wrong_one(house):
+    real = house.wheel("pure")
+    house.lines = [f"pure==1.0 --hash=sha256:{SHA} --hash=sha256:{'b' * 64}\n"]
+
+    with pytest.raises(ConfigError, match=rf"the file has SHA-256 {real}, none of the 2 in the lock: it is not used"):
+        fetched(house)

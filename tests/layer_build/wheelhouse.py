@@ -25,15 +25,22 @@ class Wheelhouse:
         monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
 
     def wheel(
-        self, name: str, version: str = "1.0", tag: str = "py3-none-any", files: dict[str, bytes] | None = None
+        self,
+        name: str,
+        version: str = "1.0",
+        tag: str = "py3-none-any",
+        files: dict[str, bytes] | None = None,
+        requires: tuple[str, ...] = (),
     ) -> str:
         """Adds a wheel; its SHA-256."""
         info = f"{name}-{version}.dist-info"
         content = {f"{name}.py": b"VALUE = 1\n"} if files is None else files
         content |= {
-            f"{info}/METADATA": _METADATA.format(name=name, version=version).encode(),
+            f"{info}/METADATA": "".join(f"Requires-Dist: {one}\n" for one in requires).encode()
+            + _METADATA.format(name=name, version=version).encode(),
             f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
             f"{info}/licenses/LICENSE": b"the licence's text\n",
+            f"{info}/licenses/vendored/LICENSE": b"another's text\n",
         }  # fmt: skip
         content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in content).encode()
         path = self.folder / f"{name}-{version}-{tag}.whl"
