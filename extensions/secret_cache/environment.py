@@ -20,8 +20,10 @@ and with SnapStart it becomes part of the snapshot: the server on localhost has 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import _socket
 import os
 import sys
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +51,12 @@ _TIMEOUT_MS = 5000
 _TIMEOUTS_MS = (100, 9000)  # init has 10 s
 _PORT_VARIABLE = "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"
 _PORT = 2773
+#: in the order of AWS's own agent; each may be ``file://`` and a path
+_TOKEN_VARIABLES = (
+    "AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+)  # fmt: skip
+_LONGEST_TOKEN = 65_536
+_PAUSE = 0.02  # seconds between two knocks
 _BATCH = 20  # what AWS's own batches hold
 _TRUE = ("true", "1", "yes", "on")
 _SHOWN = 5  # names in a line
@@ -168,10 +176,10 @@ def _fetched(wanted: list[Entry], seconds: float) -> Values:
 
 def _asked(wanted: Iterable[tuple[str, str]], seconds: float) -> Values:
     """What the cache answers for each kind and id: in batches, so that it can ask AWS so; then, for its error, one by one."""
+    from extension_kit.aws.signature import quote
     from extension_kit.clients import answers
-    from extension_kit.clients.asking import Server, port_from, quoted
 
-    server = Server("localhost", port_from(os.environ, _PORT_VARIABLE, _PORT), seconds, seconds, None)
+    connection = _connect(_port(), seconds)
     found: Values = {}
     for kind, batch, single, end, read_batch, read_one in (
         ("secret", "secretsmanager/batch?secretId=", "secretsmanager/get?secretId=", "", answers.secrets, answers.secret),
@@ -180,16 +188,78 @@ def _asked(wanted: Iterable[tuple[str, str]], seconds: float) -> Values:
     ):  # fmt: skip
         ids = [id for one, id in wanted if one == kind]
         for begin in range(0, len(ids), _BATCH):
-            part = [quoted(id, f"the id of a {kind}") for id in ids[begin : begin + _BATCH]]
+            part = [quote(id) for id in ids[begin : begin + _BATCH]]
             between = "&" + batch.partition("?")[2]
-            known = read_batch(server.ask(f"/{batch}{between.join(part)}{end}", f"{kind}s"), f"{kind}s")
+            known = read_batch(_get(connection, f"/{batch}{between.join(part)}{end}", f"{kind}s"), f"{kind}s")
             for id, written in zip(ids[begin : begin + _BATCH], part, strict=True):
                 what = f"{kind} {id!r}"
                 value = known.get(id)
                 found[kind, id] = (
-                    read_one(server.ask(f"/{single}{written}{end}", what), what) if value is None else value
+                    read_one(_get(connection, f"/{single}{written}{end}", what), what) if value is None else value
                 )
+    connection.close()
     return found
+
+
+def _port() -> int:
+    written = os.environ.get(_PORT_VARIABLE, "").strip()
+    return int(written) if written.isascii() and written.isdigit() and 0 < int(written[:6]) < 65_536 else _PORT
+
+
+def _connect(port: int, seconds: float) -> _socket.socket:
+    """To where the cache listens, or will in a moment: it starts beside us."""
+    until = monotonic() + seconds
+    while True:
+        for family, address in ((_socket.AF_INET, "127.0.0.1"), (_socket.AF_INET6, "::1")):
+            connection = _socket.socket(family, _socket.SOCK_STREAM)
+            try:
+                connection.connect((address, port))
+                return connection
+            except OSError:
+                connection.close()
+        if monotonic() + _PAUSE >= until:
+            raise Problem(f"nobody answers on port {port} of this machine: is the layer attached?")
+        sleep(_PAUSE)
+
+
+def _get(connection: _socket.socket, target: str, what: str) -> bytes:
+    """The body of the answer; an error that calls the request `what` for any other than 200."""
+    from extension_kit.clients.errors import refusal
+    from extension_kit.protocol import http1
+
+    token = _token()
+    head = (
+        (b"Host", b"localhost:%d" % connection.getpeername()[1]),
+        (b"X-Aws-Parameters-Secrets-Token", token.encode("utf-8", "surrogateescape")),
+    )
+    connection.sendall(http1.encode_request(b"GET", target.encode("ascii"), head))
+    reader = http1.MessageReader(http1.CLIENT)
+    while not isinstance(message := reader.next_message(), http1.Message):
+        data = connection.recv(65_536)
+        if not data:
+            raise Problem(f"{what}: the connection was closed before an answer came")
+        reader.receive(data)
+    assert isinstance(message.head, http1.ResponseHead)
+    if message.head.status != 200:
+        code = (message.head.headers.get(b"x-amzn-errortype") or b"").partition(b":")[0].decode("latin-1")
+        raise refusal(what, message.head.status, code, message.body, token)
+    return message.body
+
+
+def _token() -> str:
+    """What shows the cache who asks; "" where there is none."""
+    for name in _TOKEN_VARIABLES:
+        value = os.environ.get(name, "")
+        path = value[7:] if value.startswith("file://") else value if name.endswith("_FILE") else ""
+        if path:
+            try:
+                with open(path, encoding="latin-1") as file:
+                    value = file.read(_LONGEST_TOKEN).strip()
+            except OSError:
+                value = ""
+        if value:
+            return value
+    return ""
 
 
 def _members(value: str | bytes, id: str) -> list[tuple[str, str]]:

@@ -396,7 +396,7 @@ def test_in_a_layer_it_finds_its_own_sources_and_interpreter(start, layer):
 
 
 def test_a_layer_that_is_broken_does_no_harm(start, layer):
-    (layer / "lib" / "extension_kit" / "clients" / "wire.py").write_text("broken(")
+    (layer / "lib" / "extension_kit" / "clients" / "answers.py").write_text("broken(")
     told = start("A=secret:plain", wrapper=layer / "wrapper", EXTENSION_KIT_PYTHON=None)
     assert (added(told), "SyntaxError" in told.stderr) == ({}, True)
 
