@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from extension_kit.errors import ExtensionKitError
 from extension_kit.protocol.jsontext import dumps, loads
-from extensions.secret_cache.flag_rules import RuleError, is_true
-from extensions.secret_cache.ion import Expression, IonError, Named, Symbol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from extensions.secret_cache.flag_rules import Context
+    from extensions.secret_cache.ion import Expression
 
 __all__ = ["ACCEPT", "FlagError", "is_ion", "read_context", "select"]
 
@@ -81,6 +80,8 @@ def _check(flags: tuple[str, ...], document: Mapping[str, Any]) -> None:
 
 
 def _holds(rule: str | Expression, context: Context, flag: str) -> bool:
+    from extensions.secret_cache.flag_rules import RuleError, is_true  # most functions have no flags with variants
+
     try:
         return is_true(rule, context, flag)
     except RuleError as error:
@@ -157,13 +158,12 @@ def _from_ion(body: bytes, flags: tuple[str, ...], context: Context) -> bytes:
 
 
 def _read_ion(body: bytes, flags: tuple[str, ...]) -> dict[str, Any]:
+    from extensions.secret_cache.ion import IonError, Named, Symbol, read_all
     from extensions.secret_cache.ion_binary import MARKER, read_named
 
     try:
         if body.startswith(MARKER):
             return read_named(body, flags)
-        from extensions.secret_cache.ion import read_all
-
         values = read_all(body.decode("utf-8"))
     except (IonError, UnicodeDecodeError) as error:
         reason = str(error) if isinstance(error, IonError) else "it is not UTF-8"
@@ -176,6 +176,8 @@ def _read_ion(body: bytes, flags: tuple[str, ...]) -> dict[str, Any]:
 
 def _text_of(name: str, flag: Any, context: Context) -> bytes:
     """The JSON of the first variant whose rule holds: ``[[rule, json], …, json]``, or that of a flag without variants."""
+    from extensions.secret_cache.ion import Expression, Named, Symbol
+
     for variant in flag if isinstance(flag, list) else [flag]:
         if isinstance(variant, Named):  # with the name that stands in its JSON too
             variant = variant.value
