@@ -115,6 +115,7 @@ class Aws:
         self,
         token: str,
         *,
+        accept: str = "",
         region: str = "",
         role: Role | None = None,
         deadline_ms: int | None = None,
@@ -122,11 +123,12 @@ class Aws:
     ) -> tuple[bytes, str, str, str, int]:
         """GetLatestConfiguration: body (empty: unchanged), content type, version label, next token, seconds until the next.
 
-        A token serves once.
+        A token serves once. ``accept``: what is asked for; feature flags come with their rules to whom asks for Ion only.
         """
         query = encode_query([("configuration_token", token)])
+        headers = [("Accept", accept)] if accept else []
         answer = self._send(
-            _Request("appconfigdata", "GET", "/configuration", query, [], b""), region, role, deadline_ms, timeout
+            _Request("appconfigdata", "GET", "/configuration", query, headers, b""), region, role, deadline_ms, timeout
         )
 
         def header(name: bytes) -> str:

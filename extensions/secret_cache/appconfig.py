@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from extensions.secret_cache import guard
 from extensions.secret_cache.asks import ConfigurationAsk
-from extensions.secret_cache.flags import FlagError, read_context, select
+from extensions.secret_cache.flags import FlagError, is_ion, read_context, select
 from extensions.secret_cache.found import Configuration
 from extensions.secret_cache.query import BadQuery, Query, decode, split_target
 from extensions.secret_cache.replies import TEXT, error_headers
@@ -63,13 +63,14 @@ def _answer(exchange: Exchange, outcome: Outcome, wanted: tuple[str, ...], conte
         exchange.respond(_status(error), (*TEXT, *error_headers(error)), f"{error.code}: {error.message}".encode())
         return
     try:
-        body = select(found.body, wanted, context)
+        body = select(found.body, wanted, context, found.content_type)
     except FlagError as error:
         exchange.respond(error.status, TEXT, str(error).encode())
         return
     version = found.version_label.encode("latin-1", "replace")
+    content_type = "application/json" if is_ion(found.content_type) else found.content_type
     headers = [
-        (b"Content-Type", found.content_type.encode("latin-1", "replace") or b"application/octet-stream"),
+        (b"Content-Type", content_type.encode("latin-1", "replace") or b"application/octet-stream"),
         # One spelling is that of AWS's OpenAPI description, the other that of recent agents.
         (b"Configuration-Version", version),
         (b"ConfigurationVersion", version),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from extension_kit.aws import AwsError
 from extensions.secret_cache.asks import ParameterAsk, SecretAsk, name_in_arn
+from extensions.secret_cache.flags import ACCEPT
 from extensions.secret_cache.found import Configuration, Parameter, Parameters, Secret
 
 TYPE_CHECKING = False
@@ -204,7 +205,7 @@ class Calls:
                     ask.application, ask.environment, ask.profile, min_poll_seconds=least, **common
                 )
             try:
-                body, content_type, label, token_after, poll_s = self._aws.appconfig_get(token, **common)
+                body, content_type, label, token_after, poll_s = self._aws.appconfig_get(token, accept=ACCEPT, **common)
                 break
             except AwsError as error:
                 if fresh or error.code != "BadRequestException":

@@ -196,7 +196,11 @@ def failing(tmp_path, monkeypatch, case):
         return ["nobody", "--out", out], "nobody: no such folder, and none of ours (metrics-collector, secret-cache)"
     if case == "out is a file":
         out.write_text("")
-        return ["metrics-collector", "--out", out], f"--out {out}: cannot be written: Not a directory; nothing was built"
+        return [
+            "metrics-collector",
+            "--out",
+            out,
+        ], f"--out {out}: cannot be written: Not a directory; nothing was built"
     if case == "out in a file":
         (tmp_path / "file").write_text("")
         return [

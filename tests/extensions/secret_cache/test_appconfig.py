@@ -133,7 +133,7 @@ def test_a_slow_appconfig(aws, serve):
     [
         ("?flag=plain", {}, 200, {"enabled": True, "limit": 5}),
         ("?flag=off&flag=plain", {}, 200, {"off": {"enabled": False}, "plain": {"enabled": True, "limit": 5}}),
-        ("?flag=many", {}, 200, {"dark": False, "_variant": "default", "enabled": False}),
+        ("?flag=many", {}, 200, {"_variant": "default", "enabled": False}),
         ("?flag=many", {"Context": "email=me@qa.example"}, 200, {"dark": True, "_variant": "qa", "enabled": True}),
         ("?flag=none", {}, 404, b"this configuration has no such flag"),
         ("?flag=many", {"Context": "nonsense"}, 400, b"a header Context is not key=value"),
@@ -149,8 +149,20 @@ def test_all_flags_have_their_variants_chosen(flags, cache):
     answer = cache.configuration(Context="email=a@b").json
 
     assert answer == {
-        "plain": FLAGS["plain"], "off": FLAGS["off"], "many": {"dark": False, "_variant": "default", "enabled": False},
+        "plain": FLAGS["plain"], "off": FLAGS["off"], "many": {"_variant": "default", "enabled": False},
     }  # fmt: skip
+
+
+def test_flags_with_their_rules(aws, cache):
+    """AppConfig sends rules in Ion, and only to whom asks for it; the function is answered JSON."""
+    document = """f::[[(eq $tier "gold"), "{\\"enabled\\":true}"], "{\\"enabled\\":false}"]"""
+    aws.put_configuration(
+        "app", "env", "profile", document.encode(), "application/ion; type=AWS.AppConfig.FeatureFlags"
+    )
+
+    answer = cache.configuration(PATH + "?flag=f", Context="tier=gold")
+    assert (answer.body, answer.headers["content-type"]) == (b'{"enabled":true}', "application/json")
+    assert cache.configuration().json == {"f": {"enabled": False}}
 
 
 def test_paths(aws, cache):
@@ -200,7 +212,7 @@ def test_powertools_own_provider(flags, cache, monkeypatch):
 
     assert json.loads(provider.get("profile")) == {
         **FLAGS,
-        "many": {"dark": False, "_variant": "default", "enabled": False},
+        "many": {"_variant": "default", "enabled": False},
     }
     assert provider.get("profile", transform="json", force_fetch=True, flag="plain") == FLAGS["plain"]
     with pytest.raises(GetParameterError, match="returned HTTP 404"):

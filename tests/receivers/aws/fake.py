@@ -299,6 +299,8 @@ def _handler(fake: AwsFake):
                 raise Refused("BadRequestException", "Request token is invalid")
             wanted, sent = known
             body, content_type, label = fake.configurations[wanted]
+            if content_type.startswith("application/ion") and "application/ion" not in self.headers.get("Accept", ""):
+                raise Refused("BadRequestException", "a configuration in Ion is for who asks for it")
             token = secrets.token_urlsafe(16)
             fake.tokens[token] = (wanted, label)
             self._send(200, b"" if sent == label else body, content_type, {
