@@ -2,7 +2,8 @@
 
 /opt is read-only on Lambda: what has no byte-code in the layer is compiled anew at each cold start. The files carry a hash of
 their source instead of a date, and it is not checked at import (PEP 552, "unchecked"). Paths in them are those on Lambda. To be
-small, they hold no columns (tracebacks name lines), and those of ours no docstrings, unless ``__doc__`` is read there.
+small, they hold no columns (tracebacks name lines), and those of ours no docstrings, unless ``__doc__`` is read there; the
+kit's and our own extensions', which nothing looks into, hold no annotations either. An author's classes keep theirs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,31 @@ def without_docstrings(tree):
             continue
         if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
             body[:1] = [] if len(body) > 1 or isinstance(node, ast.Module) else [ast.copy_location(ast.Pass(), body[0])]
+class WithoutTypes(ast.NodeTransformer):
+    def visit_If(self, node):
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
+            return ast.copy_location(ast.Pass(), node)
+        return node
+    def visit_FunctionDef(self, node):
+        self.generic_visit(node)
+        node.returns = None
+        arguments = node.args
+        for one in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]:
+            if one is not None:
+                one.annotation = None
+        return node
+    def visit_ClassDef(self, node):
+        self.generic_visit(node)
+        node.body = [bare(one) for one in node.body]
+        return node
+    visit_Module = visit_ClassDef
+def bare(node):
+    if not isinstance(node, ast.AnnAssign):
+        return node
+    if node.value is None:
+        return ast.copy_location(ast.Pass(), node)
+    return ast.copy_location(ast.Assign([node.target], node.value), node)
 given, ours = json.load(sys.stdin)
 for name, (path, source) in given.items():
     source = base64.b64decode(source)
@@ -38,6 +64,8 @@ for name, (path, source) in given.items():
         tree = compile(source, path, "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
         if name in ours and b"__doc__" not in source:
             without_docstrings(tree)
+        if name.startswith(("extension_kit/", "extensions/")):
+            tree = ast.fix_missing_locations(WithoutTypes().visit(tree))
         code = compile(tree, path, "exec", dont_inherit=True, optimize=0)
     except SyntaxError as error:
         sys.exit("%s:%s: %s" % (name, error.lineno, error.msg))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import marshal
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,48 @@ def test_an_interpreter_that_is_not_here_is_one_line(monkeypatch):
     monkeypatch.setattr(interpreters, "_places", lambda version: iter(["/bin/false", "/nowhere/python"]))
     with pytest.raises(ConfigError, match=r"Python 3\.13 is not on this machine, .*--no-bytecode"):
         bytecode.compile_all(SOURCES, "3.13")
+
+
+CODE = b'''"""Module."""
+from __future__ import annotations
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import never_there
+limit: int = 5
+class One:
+    """Class."""
+    field: int
+    def method(self, x: int) -> str:
+        """Method."""
+        return str(x + limit)
+    def empty(self):
+        """Nothing else."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "docs", "annotated"),
+    [("extension_kit/x.py", True, False, False), ("my_ext/x.py", True, False, True), ("other/x.py", False, True, True)],
+)
+def test_byte_code_holds_what_its_owner_needs(name, ours, docs, annotated):
+    """The kit's is lean; an author's keeps its annotations, which libraries read; a dependency's is as it is."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    compiled, _exact = bytecode.compile_all({name: ("/opt/x.py", CODE)}, python, {name} if ours else ())
+    space = {}
+    exec(marshal.loads(compiled[name][16:]), space)  # noqa: S102 - our own
+
+    one = space["One"]
+    assert one().method(2) == "7"
+    assert one().empty() is None
+    assert bool(space.get("__doc__")) is bool(one.__doc__) is bool(one.method.__doc__) is docs
+    assert bool(one.__dict__.get("__annotations__")) is bool(one.method.__annotations__) is annotated
+
+
+def test_docstrings_that_are_read_stay():
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    code = b'"""Usage."""\nUSAGE = __doc__\n'
+    compiled, _exact = bytecode.compile_all({"my_ext/x.py": ("/opt/x.py", code)}, python, {"my_ext/x.py"})
+    space = {}
+    exec(marshal.loads(compiled["my_ext/x.py"][16:]), space)  # noqa: S102 - our own
+
+    assert space["USAGE"] == "Usage."
