@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import marshal
 import sys
 from pathlib import Path
@@ -206,7 +207,7 @@ def test_byte_code_holds_what_its_owner_needs(name, ours, docs, annotated):
     assert one().method(2) == "7"
     assert one().empty() is None
     assert bool(space.get("__doc__")) is bool(one.__doc__) is bool(one.method.__doc__) is docs
-    assert bool(one.__dict__.get("__annotations__")) is bool(one.method.__annotations__) is annotated
+    assert bool(inspect.get_annotations(one)) is bool(one.method.__annotations__) is annotated
 
 
 def test_docstrings_that_are_read_stay():
