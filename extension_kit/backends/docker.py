@@ -27,7 +27,7 @@ from extension_kit.backends.under_rie import (
     refuse_what_it_cannot,
     variables_given,
 )
-from extension_kit.emulator import layers
+from extension_kit.emulator import layers, namespaces, reach
 from extension_kit.emulator.environment import Layout, runtime_command
 from extension_kit.errors import ConfigError
 from layer_build.images import connect, ensure, failures, reason
@@ -90,6 +90,7 @@ class DockerEnvironment(UnderRie):
         self._streams: list[Any] = []
         self._container: Any = None
         self._watch: rie_processes.Watch | None = None
+        self._reach: reach.Reach | None = None
         self._last_words: deque[str] = deque(maxlen=3)
         self._engine = connect()
         self._staging = Path(tempfile.mkdtemp(prefix="extension-kit-"))
@@ -115,6 +116,7 @@ class DockerEnvironment(UnderRie):
             raise ConfigError(f"--backend docker: {image} cannot be run: {reason(error)}") from error
         self._await_ready(image)
         self._watch = self._processes()
+        self._lead_in(layout.variables)
 
     def _create(self, image: str, bootstrap: str, seen: dict[str, Path], user: dict[str, str], limit: int) -> Any:
         from docker.types import LogConfig, Mount, Ulimit
@@ -189,6 +191,15 @@ class DockerEnvironment(UnderRie):
         self.log.notes.append("not root, or the engine is elsewhere: what each process cost is not known")
         return None
 
+    def _lead_in(self, given: dict[str, str]) -> None:
+        """Servers of this machine that a variable names, where the container is on this machine and we are root."""
+        if self._watch is None or not reach.named_ports(given.values()):
+            return
+        network = Path("/proc", str(self._container.attrs["State"]["Pid"]), "ns", "net")
+        self._reach = reach.Reach(given.values(), lambda call: namespaces.in_network(network, call))
+        if self._reach.ports:
+            self.log.notes.append(f"this machine's loopback is reached at {', '.join(map(str, self._reach.ports))}")
+
     # what happens in it -------------------------------------------------------------------------------------------------
 
     def _read(self, stream: Iterable[tuple[bytes | None, bytes | None]]) -> None:
@@ -244,6 +255,8 @@ class DockerEnvironment(UnderRie):
 
     def _take_down(self) -> None:
         """Whatever happened before: no container, thread or file stays."""
+        if self._reach is not None:
+            self._reach.close()
         if self._watch is not None:
             self._watch.end()
         if self._container is not None and not self._gone.is_set():

@@ -49,6 +49,10 @@ def _unshare(flags: int) -> None:
     _check(_libc().unshare(flags), "unshare")
 
 
+def _set_network(descriptor: int) -> None:
+    _check(_libc().setns(descriptor, _CLONE_NEWNET), "setns")
+
+
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
     arguments = (source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None)
     _check(_libc().mount(*arguments), f"mount {source} on {target}")
@@ -126,6 +130,28 @@ class NamespaceThread:
                 answer.put((function(), None))
             except BaseException as error:
                 answer.put((None, error))
+
+
+def in_network(namespace: Path, function: Callable[[], Any]) -> Any:
+    """Run ``function()`` on a thread that is in another network (a ``/proc/PID/ns/net``), and return its result.
+
+    OSError where we may not go there.
+    """
+    answer: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            with namespace.open() as file:
+                _set_network(file.fileno())
+            answer.put((function(), None))
+        except BaseException as error:
+            answer.put((None, error))
+
+    threading.Thread(target=run, name="in-network", daemon=True).start()
+    result, error = answer.get()
+    if error is not None:
+        raise error
+    return result
 
 
 def _loopback_up() -> None:
