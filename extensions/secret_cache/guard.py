@@ -19,7 +19,8 @@ _TEXT = (b"Content-Type", b"text/plain")
 _FORWARDED = frozenset(
     (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
 )
-_BROWSER = (b"sec-fetch-", b"sec-ch-")
+#: Not Sec-Fetch-Mode: Node's own fetch sends it with every request, and nothing else of these.
+_BROWSER = frozenset((b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user"))
 _HOSTS = frozenset((b"localhost", b"127.0.0.1", b"[::1]"))
 _TOKEN_HEADERS = (b"x-aws-parameters-secrets-token", b"x-vault-token")
 
@@ -38,7 +39,7 @@ def foreign(head: RequestHead) -> Refusal | None:
         lower = name.lower()
         if lower in _FORWARDED:
             return 400, (_TEXT,), b"Forwarded"
-        if lower == b"origin" or lower.startswith(_BROWSER):
+        if lower in _BROWSER or lower.startswith(b"sec-ch-"):
             return 400, (_TEXT,), b"requests of a browser are not answered"
         if lower == b"host":
             hosts += 1

@@ -33,7 +33,7 @@ def request(target="/secretsmanager/get?secretId=db", *lines, host="localhost"):
         (["Via: 1.1 proxy"], b"Forwarded"), (["X-Forwarded-Host: a"], b"Forwarded"), (["x-real-ip: 1.2.3.4"], b"Forwarded"),
         (["Origin: http://localhost:2773"], b"requests of a browser are not answered"),
         (["Origin: null"], b"requests of a browser"),
-        (["Sec-Fetch-Mode: cors"], b"requests of a browser"), (["sec-ch-ua: x"], b"requests of a browser"),
+        (["Sec-Fetch-Site: cross-site"], b"requests of a browser"), (["sec-ch-ua: x"], b"requests of a browser"),
     ],
 )  # fmt: skip
 def test_requests_from_elsewhere(bait, cache, lines, body):

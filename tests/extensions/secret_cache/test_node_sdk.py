@@ -34,6 +34,29 @@ console.log(JSON.stringify(found));
 """
 
 
+FETCH = """
+const url = `http://localhost:${process.env.PORT}/secretsmanager/get?secretId=db`;
+const answer = await fetch(url, {headers: {"X-Aws-Parameters-Secrets-Token": process.env.AWS_SESSION_TOKEN}});
+console.log(answer.status, (await answer.json()).SecretString);
+"""
+
+
+def test_nodes_own_fetch(aws, cache, tmp_path):
+    """It sends Sec-Fetch-Mode with every request, as a browser does."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node here")
+    aws.put_secret("db", "one")
+    (tmp_path / "index.mjs").write_text(FETCH)
+
+    done = subprocess.run(
+        [node, "index.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": os.environ["PATH"], "PORT": str(cache.port), "AWS_SESSION_TOKEN": "function-session-token"},
+    )  # fmt: skip
+
+    assert (done.stdout, done.stderr) == ("200 one\n", "")
+
+
 def test_the_node_sdk(aws, cache, tmp_path):
     node = shutil.which("node")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30).stdout if node else "v0"
