@@ -50,9 +50,9 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
         rows.setdefault(key, {})[one["architecture"]] = one
     lines = ["| layer | version | Python | zipped, x86_64 | zipped, arm64 | unzipped |", "|---|---|---|---|---|---|"]
     for (name, version, pythons), by_arch in sorted(rows.items()):
-        zipped = [f"{by_arch[arch]['zipped'] / 1000:.0f} KB" if arch in by_arch else "-" for arch in ARCHITECTURES]
+        zipped = [f"{by_arch[arch]['zipped'] / 1024:.0f} KB" if arch in by_arch else "-" for arch in ARCHITECTURES]
         unzipped = max(one["unzipped"] for one in by_arch.values())
-        lines.append(f"| {name} | {version} | {pythons} | {' | '.join(zipped)} | {unzipped / 1000:.0f} KB |")
+        lines.append(f"| {name} | {version} | {pythons} | {' | '.join(zipped)} | {unzipped / 1024:.0f} KB |")
     return "\n".join(lines) + "\n"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from extension_kit.aws import AwsError
     from extensions.secret_cache.found import Parameter, Secret
 
-__all__ = ["dumps", "parameter", "parameters", "secret", "secrets"]
+__all__ = ["agent_secret", "dumps", "parameter", "parameters", "secret", "secrets"]
 
 # Go's encoding/json escapes these in every string, so that JSON may stand in HTML.
 _LIKE_GO = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -27,6 +27,19 @@ _TRAILER = {"ResultMetadata": dict[str, str]()}
 def secret(found: Secret) -> bytes:
     """Of ``/secretsmanager/get``."""
     return dumps({**_secret_fields(found), **_TRAILER})
+
+
+def agent_secret(found: Secret) -> bytes:
+    """As the Workload Credentials Provider has it: only what is there, and the date as a text of seconds."""
+    fields: dict[str, Any] = {"ARN": found.arn, "Name": found.name, "VersionId": found.version_id}
+    if found.string is not None:
+        fields["SecretString"] = found.string
+    else:
+        fields["SecretBinary"] = found.binary
+    fields["VersionStages"] = list(found.stages)
+    if found.created is not None:
+        fields["CreatedDate"] = str(found.created)
+    return jsontext.dumps(fields)
 
 
 def secrets(found: Iterable[Secret], errors: Iterable[tuple[str, AwsError]]) -> bytes:

@@ -51,8 +51,11 @@ class Calls:
         self._regions = regions
         self._timeouts = timeouts or {}
         self._poll_s = poll_s
-        self._configuration = {"role": configuration_role, "region": configuration_region}
+        self._configuration_role = configuration_role
+        self._configuration_region = configuration_region
         self._count = count
+        #: of single configurations, where a manifest names them
+        self.configuration_roles: dict[ConfigurationAsk, Role] = {}
         self._down_until = 0  # wall ms
         self._may_describe = True
         self._tokens: dict[ConfigurationAsk, str] = {}  # each good for one call
@@ -192,8 +195,10 @@ class Calls:
         nothing has changed since the last answer of the same session, so it needs `previous`.
         """
         token = self._tokens.pop(ask, "") if isinstance(previous, Configuration) else ""
+        role = self.configuration_roles.get(ask, self._configuration_role)
         common: dict[str, Any] = {
-            **self._configuration,
+            "role": role,
+            "region": self._configuration_region,
             "deadline_ms": deadline_ms,
             "timeout": self._timeouts.get("appconfigdata"),
         }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Front"]
 
 _MOST_IN_BATCH = 100
+_KNOWN = ("secretId", "versionId", "versionStage", "refreshNow", "roleArn", "jsonKey", "jsonPointer")
 
 
 class Front:
@@ -40,6 +41,7 @@ class Front:
         *,
         roles: Roles,
         learn: Callable[[Callable[[], object]], bool],
+        as_agent: bool = False,
         count: Callable[[str, int], object] = lambda _name, _n: None,
     ) -> None:
         self._cache = cache
@@ -47,6 +49,7 @@ class Front:
         self._replies = replies
         self._roles = roles
         self._learn = learn
+        self._as_agent = as_agent
         self._count = count
         self._routes: dict[bytes, Callable[[Exchange, Query], object]] = {
             b"/secretsmanager/get": self._secret,
@@ -71,7 +74,7 @@ class Front:
             self._as_aws(exchange)
         elif not self._tokens.accepts(guard.token_of(head)):
             self._count("refused", 1)
-            exchange.respond(*guard.BAD_TOKEN)
+            exchange.respond(*(guard.AGENT_BAD_TOKEN if self._as_agent else guard.BAD_TOKEN))
         elif head.method != b"GET":
             exchange.respond(405, (*TEXT, (b"Allow", b"GET")), b"Not allowed")
         else:
@@ -100,6 +103,8 @@ class Front:
     # one thing
 
     def _secret(self, exchange: Exchange, query: Query) -> None:
+        if self._as_agent:
+            _require_known(query)
         self._get(exchange, query, secret_ask(query.get("secretId"), query, self._roles))
 
     def _parameter(self, exchange: Exchange, query: Query) -> None:
@@ -109,9 +114,10 @@ class Front:
         self._get(exchange, query, path_ask(query, self._roles))
 
     def _get(self, exchange: Exchange, query: Query, ask: Ask) -> None:
+        lasting = self._tokens.lasts(guard.token_of(exchange.head))
         self._cache.get(
             ask,
-            lambda outcome: self._replies.outcome(exchange, query, outcome),
+            lambda outcome: self._replies.outcome(exchange, query, outcome, lasting=lasting),
             refresh=query.flag("refreshNow"),
         )
 
@@ -136,6 +142,13 @@ class Front:
 
         asks: list[Ask] = [parameter_ask(name, query, self._roles) for name in names]
         self._cache.collect(asks, answer, refresh=query.flag("refreshNow"))
+
+
+def _require_known(query: Query) -> None:
+    """The Workload Credentials Provider refuses what it does not know; AWS's extension looks past it."""
+    for name, _value in query.pairs:
+        if name not in _KNOWN:
+            raise BadQuery(f"unknown parameter: {name[:64]}")
 
 
 def _errors(ids: list[str], outcomes: list[Outcome]) -> list[tuple[str, AwsError]]:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extension_kit.protocol.http1 import RequestHead
 
-__all__ = ["BAD_TOKEN", "Refusal", "foreign", "token_of"]
+__all__ = ["AGENT_BAD_TOKEN", "BAD_TOKEN", "Refusal", "foreign", "token_of"]
 
 #: status, headers, body
 Refusal = tuple[int, tuple[tuple[bytes, bytes], ...], bytes]
@@ -28,6 +28,8 @@ _TOKEN_HEADERS = (b"x-aws-parameters-secrets-token", b"x-vault-token")
 BAD_TOKEN: Refusal = (
     401, (_TEXT, (b"X-Amzn-Errortype", b"AccessDeniedException")), b"bad session token or header key",
 )  # fmt: skip
+#: As the Workload Credentials Provider says it.
+AGENT_BAD_TOKEN: Refusal = (403, (_TEXT,), b"Bad Token")
 
 
 def foreign(head: RequestHead) -> Refusal | None:

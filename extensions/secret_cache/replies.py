@@ -28,7 +28,9 @@ _LONGEST_HEADER = 200
 
 
 class Replies:
-    """``errors``: "extension" (as AWS's extension) or "aws" (AWS's own status and JSON)."""
+    """``errors``: "extension" (as AWS's extension), "aws" (AWS's own status and JSON), "agent" (as the Workload Credentials
+    Provider, which has a form of its own for secrets too).
+    """
 
     __slots__ = ("_errors", "_quick")
 
@@ -36,15 +38,15 @@ class Replies:
         self._errors = errors
         self._quick = quick
 
-    def outcome(self, exchange: Exchange, query: Query, outcome: Outcome) -> None:
-        """The answer to a request for one thing."""
+    def outcome(self, exchange: Exchange, query: Query, outcome: Outcome, *, lasting: bool) -> None:
+        """The answer to a request for one thing; it may be given again to the same bytes where it is `lasting`."""
         found = outcome.found
         if outcome.error is not None or found is None:
             assert outcome.error is not None
             self._error(exchange, outcome.error, outcome.state)
             return
         try:
-            content_type, body = _content(found, query)
+            content_type, body = _content(found, query, as_agent=self._errors == "agent")
         except _NoSuchKey as error:
             exchange.respond(400, (*TEXT, (b"X-Amzn-Errortype", b"JsonKeyNotFound")), str(error).encode())
             return
@@ -58,14 +60,14 @@ class Replies:
                 exchange.respond(304, headers)
                 return
         headers.append((b"Age", b"%d" % (outcome.age_ms // 1000)))
-        if outcome.state == HIT and outcome.limited_ms <= 0 and exchange.raw and outcome.entry is not None:
+        if lasting and outcome.state == HIT and outcome.limited_ms <= 0 and exchange.raw and outcome.entry is not None:
             answer = http1.encode_response(200, headers, body, keep_alive=True)
             self._quick.remember(exchange.raw, outcome.entry, answer)
         exchange.respond(200, headers, body)
 
     def _error(self, exchange: Exchange, error: AwsError, state: str) -> None:
         headers = [*error_headers(error), (b"X-Cache", state.encode())]
-        if self._errors == "aws":
+        if self._errors != "extension":
             body = answers.dumps({"__type": error.code, "message": error.message})
             exchange.respond(error.status or _status(error), (*JSON, *headers), body)
         else:
@@ -90,13 +92,13 @@ class _NoSuchKey(Exception):
     """Its text names no value."""
 
 
-def _content(found: Found, query: Query) -> tuple[tuple[bytes, bytes], bytes]:
+def _content(found: Found, query: Query, *, as_agent: bool) -> tuple[tuple[bytes, bytes], bytes]:
     """Content type and body."""
     key, pointer = query.get("jsonKey"), query.get("jsonPointer")
     if key or pointer:
         return _part(found, key, pointer)
     if isinstance(found, Secret):
-        return JSON[0], answers.secret(found)
+        return JSON[0], answers.agent_secret(found) if as_agent else answers.secret(found)
     if isinstance(found, Parameter):
         return JSON[0], answers.parameter(found)
     assert isinstance(found, Parameters)

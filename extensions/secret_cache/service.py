@@ -18,7 +18,7 @@ from extensions.secret_cache import options
 from extensions.secret_cache.cache import Cache, Order
 from extensions.secret_cache.calls import Calls
 from extensions.secret_cache.fetcher import Fetcher
-from extensions.secret_cache.found import content
+from extensions.secret_cache.found import Configuration, content
 from extensions.secret_cache.front import Front
 from extensions.secret_cache.permits import Permits
 from extensions.secret_cache.quick import Quick
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from extension_kit.io.clock import Clock
     from extension_kit.io.server import Exchange
     from extensions.secret_cache.asks import Ask
+    from extensions.secret_cache.cache import Outcome
     from extensions.secret_cache.files import Files
     from extensions.secret_cache.found import Found, Secret
     from extensions.secret_cache.settings import AppConfigSettings, SecretCacheSettings
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Service"]
 
 _LIMITS = Limits(max_head=32_768, max_headers=100, max_body=65_536)
+_LONGEST_MANIFEST = 1_048_576  # bytes
 _MOST_TOLD = 200  # different errors that are told
 #: Lambda's limit for the init phase, less a margin; where environments are prepared ahead it is 130 s (AWS docs, lifecycle).
 _INIT_MS = 9_800
@@ -95,10 +97,20 @@ class Service:
         self._quick = Quick(clock.wall_ms, self.cache.store)
         replies = Replies(settings.errors, self._quick)
         roles = options.role_of(settings, function, warn)
-        self._front = Front(self.cache, self._tokens, replies, roles=roles, learn=self._learn, count=count)
+        self._front = Front(
+            self.cache,
+            self._tokens,
+            replies,
+            roles=roles,
+            learn=self._learn,
+            as_agent=settings.errors == "agent",
+            count=count,
+        )
         self._closed = _thread.allocate_lock()
         self._closed.acquire()
         self._servers: list[Server] = []
+        self._folders: dict[Ask, str] = {}  # of configurations that a manifest wants as files
+        self._behind_manifest: list[Exchange] | None = None  # requests that wait for it
         self._files: Files | None = None
         self._file_ids: dict[Ask, str] = {}
         if settings.files:
@@ -154,7 +166,46 @@ class Service:
             server.adopt(sock)
         self._servers.append(server)
 
+    def _load_manifest(self) -> None:
+        """On the loop. Requests wait for it meanwhile, unless they shall not."""
+        where = self._appconfig.manifest
+        if where.startswith("file:"):
+            try:
+                with open(where[5:], "rb") as file:
+                    self._apply_manifest(file.read(_LONGEST_MANIFEST))
+            except OSError as error:
+                self._say("error", f"AWS_APPCONFIG_EXTENSION_MANIFEST={clean(where)} cannot be read: {error.strerror}")
+            return
+        ask = options.configuration_ask(where)
+        if ask is None:
+            self._say(
+                "error", f"AWS_APPCONFIG_EXTENSION_MANIFEST={clean(where)} is neither App:Env:Profile nor file:/path"
+            )
+            return
+        if self._appconfig.wait_on_manifest:
+            self._behind_manifest = []
+        self.cache.get(ask, self._manifest_arrived)
+
+    def _manifest_arrived(self, outcome: Outcome) -> None:
+        if isinstance(outcome.found, Configuration):
+            self._apply_manifest(outcome.found.body)
+        waiting, self._behind_manifest = self._behind_manifest or [], None
+        for exchange in waiting:
+            self._configuration(exchange)
+
+    def _apply_manifest(self, body: bytes) -> None:
+        from extensions.secret_cache import appconfig_manifest
+
+        roles, folders = appconfig_manifest.read(body, lambda text: self._say("error", text))
+        self._calls.configuration_roles = roles
+        self._folders = {ask: folder for ask, folder in folders.items()}  # noqa: C416 - as a dictionary of any asks
+        self.cache.on_kept = self._materialise
+        self.cache.fetch(dict.fromkeys((*roles, *folders)))
+
     def _configuration(self, exchange: Exchange) -> None:
+        if self._behind_manifest is not None:
+            self._behind_manifest.append(exchange)
+            return
         from extensions.secret_cache import appconfig  # most functions have none
 
         appconfig.handle(exchange, self.cache)
@@ -170,13 +221,18 @@ class Service:
             return self._say("warning", text)
 
         asks, tags = options.prefetched(self._settings.prefetch, warn)
+        manifest = self._appconfig.manifest
+        if manifest:
+            self.loop.call_soon_threadsafe(self._load_manifest)
         for item in self._appconfig.prefetch_list:
             ask = options.configuration_ask(item)
             if ask is None:
                 warn(
                     f"AWS_APPCONFIG_EXTENSION_PREFETCH_LIST: {item} is not allowed: use App:Env:Profile; it is left out"
                 )
-            else:
+            elif (
+                not manifest
+            ):  # else it may need a role: the manifest's are fetched when it is there, others when asked for
                 asks.append(ask)
         asks += [ask for ask in self._file_ids if ask not in asks]
         if asks:
@@ -250,13 +306,26 @@ class Service:
 
     def _materialise(self, ask: Ask, found: Found) -> None:
         """The file of what has arrived, where one is wanted. A rotation comes as a new value of the same entry."""
-        assert self._files is not None
+        folder = self._folders.get(ask)
+        if folder:
+            self._write_configuration(folder, ask, found)
+        if self._files is None:
+            return
         for wanted, id in self._file_ids.items():
             if wanted == ask or self.cache.store.key(wanted) == self.cache.store.key(ask):
                 try:
                     self._count("files_written", int(self._files.update(id, content(found))))
                 except (OSError, ConfigError) as error:
                     self._say("error", f"the file of {clean(id)} cannot be written: {error}")
+
+    def _write_configuration(self, folder: str, ask: Ask, found: Found) -> None:
+        from extensions.secret_cache.files import write
+
+        path = f"{folder}/{ask.id.replace('/', '_')}"
+        try:
+            write(path, content(found))
+        except (OSError, ConfigError) as error:
+            self._say("error", f"{path} cannot be written: {error}")
 
     def _learn(self, then: Callable[[], object]) -> bool:
         """Ask the local endpoint for session tokens that we have not seen, then call `then`; False where there is none."""

@@ -119,8 +119,9 @@ class SecretCacheSettings(Settings):
         help="Values that are also kept in files below /tmp or /dev/shm: `PATH=secret:ID` or `PATH=parameter:NAME`.",
     )
     errors = choice(
-        "extension", ("extension", "aws"),
-        help="How an error of AWS's is answered: as AWS's extension does, which is always 400 with one text, or as AWS does.",
+        "extension", ("extension", "aws", "agent"),
+        help="How errors are answered: as AWS's extension does, which is always 400 with one text; as AWS does; or as the "
+        "Workload Credentials Provider does, whose form secrets have then as well.",
     )  # fmt: skip
 
 
@@ -129,8 +130,7 @@ class AppConfigSettings(Settings):
 
     prefix = "AWS_APPCONFIG_EXTENSION_"
     also_known = (
-        "AWS_APPCONFIG_EXTENSION_MANIFEST", "AWS_APPCONFIG_EXTENSION_WAIT_ON_MANIFEST", "AWS_APPCONFIG_EXTENSION_LOG_LEVEL",
-        "AWS_APPCONFIG_EXTENSION_PROXY_URL", "AWS_APPCONFIG_EXTENSION_PROXY_HEADERS",
+        "AWS_APPCONFIG_EXTENSION_LOG_LEVEL", "AWS_APPCONFIG_EXTENSION_PROXY_URL", "AWS_APPCONFIG_EXTENSION_PROXY_HEADERS",
     )  # fmt: skip
 
     http_port = integer(2772, minimum=1, maximum=65_535, help="Where configurations are asked for, on loopback.")
@@ -153,4 +153,9 @@ class AppConfigSettings(Settings):
     role_arn = text("", maximum_length=2048, characters="+=,.@:/_-", help="Role whose configurations are read.")
     role_external_id = text("", maximum_length=1224, characters="+=,.@:/_-", help="ExternalId for it.")
     role_session_name = text("", maximum_length=64, characters="+=,.@-_", help="Session name for it.")
+    manifest = text(
+        "", maximum_length=4096, characters=":/._- ",
+        help="What holds for single configurations (role, file): `App:Env:Profile`, or `file:/path` of a file in the function.",
+    )  # fmt: skip
+    wait_on_manifest = flag(True, help="Whether requests wait until the manifest is there.")
     service_region = text("", maximum_length=64, characters="-", help="Region of AppConfig, if it is another one.")

@@ -48,6 +48,10 @@ class Tokens:
         """Whether `given` is one of the tokens that a caller of ours may know."""
         return given is not None and (_among(given, self._fixed) or _among(given, self._read_files()))
 
+    def lasts(self, given: bytes | None) -> bool:
+        """Whether `given` stays good as long as this process lives: what comes from a file is replaced there."""
+        return given is not None and _among(given, self._fixed)
+
     def accepts_session(self, given: bytes | None) -> bool:
         """Whether `given` is one of those, or the session token of credentials that this environment was given."""
         return given is not None and (self.accepts(given) or _among(given, [_bytes(token) for token in self._issued()]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from aws_lambda_powertools.utilities.parameters import AppConfigExtensionProvider
@@ -217,3 +218,60 @@ def test_powertools_own_provider(flags, cache, monkeypatch):
     assert provider.get("profile", transform="json", force_fetch=True, flag="plain") == FLAGS["plain"]
     with pytest.raises(GetParameterError, match="returned HTTP 404"):
         provider.get("none", force_fetch=True)
+
+
+ROLE = "arn:aws:iam::444455556666:role/reader"
+MANIFEST = {
+    "app:env:profile": {"credentials": {"roleArn": ROLE, "roleExternalId": "ext", "credentialsDuration": "2h"}},
+    "nonsense": {}, "app:env:other": "x",
+}  # fmt: skip
+
+
+def role_of(aws, profile):
+    """Whose credentials have read a configuration."""
+    started = {call.access_key[:4] for call in aws.calls if f"app:env:{profile}" in call.ids}
+    return "role" if started == {"ASIA"} else "function" if started == {"AKIA"} else started
+
+
+@pytest.mark.parametrize("wait", ["true", "false"])
+def test_a_manifest_in_appconfig(aws, serve, wait):
+    """Roles for single configurations; those that it names are fetched ahead; what is asked early waits for it."""
+    aws.allow_role(ROLE, external_id="ext")
+    aws.put_configuration("app", "env", "manifest", json.dumps(MANIFEST).encode())
+    for profile in ("profile", "plain"):
+        aws.put_configuration("app", "env", profile, profile.encode())
+    aws.latency = 0.2
+    cache = serve(AWS_APPCONFIG_EXTENSION_MANIFEST="app:env:manifest", AWS_APPCONFIG_EXTENSION_WAIT_ON_MANIFEST=wait)
+
+    assert cache.configuration().body == b"profile"
+    assert cache.configuration("/applications/app/environments/env/configurations/plain").body == b"plain"
+    assert role_of(aws, "plain") == "function"
+    if wait == "true":
+        assert role_of(aws, "profile") == "role"
+        assumed = next(call.body for call in aws.calls if call.operation == "AssumeRole")
+        assert (assumed["ExternalId"], assumed["DurationSeconds"]) == ("ext", "7200")
+        assert sum("left out" in text for _, text in cache.said) == 2
+
+
+def test_a_manifest_in_a_file_and_configurations_as_files(aws, serve, tmp_path):
+    folder = f"/tmp/extension-kit-test-{tmp_path.name}"  # noqa: S108 - only there may be written
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"app:env:profile": {"writeTo": {"path": folder + "/"}}}))
+    aws.put_configuration("app", "env", "profile", b"one")
+    cache = serve(AWS_APPCONFIG_EXTENSION_MANIFEST=f"file:{manifest}")
+    try:
+        until(lambda: aws.count("GetLatestConfiguration") == 1)
+        assert cache.configuration().cache == "hit"
+        with open(f"{folder}/app:env:profile", "rb") as file:
+            assert file.read() == b"one"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("where", ["file:/no/such/file", "nonsense", "app:env:none"])
+def test_a_manifest_that_cannot_be_had_stops_nothing(aws, serve, where):
+    aws.put_configuration("app", "env", "profile", b"one")
+    cache = serve(AWS_APPCONFIG_EXTENSION_MANIFEST=where)
+
+    assert cache.configuration().body == b"one"
+    assert [level for level, _ in cache.said] == ["error"]

@@ -337,3 +337,23 @@ def test_no_core_is_dumped():
                           cwd=Path(__file__).parents[3])  # fmt: skip
     assert done.stdout.strip() in ("(1, 1)", "(0, 0)")
     assert resource.getrlimit(resource.RLIMIT_CORE) != (1, 1), "it is the child's own"
+
+
+def test_a_token_that_was_replaced_in_its_file_is_worth_nothing(bait, serve, clock, tmp_path):
+    """Not even for a request that was answered before, byte for byte."""
+    path = tmp_path / "token"
+    path.write_text("first-token")
+    cache = serve(AWS_SESSION_TOKEN="", AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(path))
+    bait.keys["AKIAFUNCTION"].token = ""
+    first = request().replace(TOKEN.encode(), b"first-token")
+    with cache.connect() as connection:
+
+        def ask(data):
+            connection.sendall(data)
+            return read(connection).status
+
+        assert [ask(first) for _ in range(4)] == [200] * 4
+        path.write_text("second-token")
+        clock.ahead_ms += 2_000
+        assert ask(first) == 401
+        assert ask(first.replace(b"first-token", b"second-token")) == 200

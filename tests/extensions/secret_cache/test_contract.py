@@ -345,3 +345,29 @@ def test_a_ttl_above_the_ceiling_is_clamped_and_said(aws, serve, clock):
     clock.ahead_ms += 301_000
 
     assert (cache.secret("db").cache, longer.secret("db").cache) == ("miss", "hit")
+
+
+def test_the_workload_credentials_providers_form(aws, serve):
+    """By a switch: 403, its own date, nothing that is not there, AWS's status and JSON for errors."""
+    arn, version = aws.put_secret("db", "one<")
+    aws.account().secrets["db"].versions[version]["created"] = 1523477145.713
+    aws.put_secret("raw", b"\x00")
+    cache = serve(SECRET_CACHE_ERRORS="agent")
+
+    for _ in range(3):
+        assert (
+            cache.secret("db").body
+            == (
+                f'{{"ARN":"{arn}","Name":"db","VersionId":"{version}","SecretString":"one<","VersionStages":["AWSCURRENT"],'
+                '"CreatedDate":"1523477145.713"}'
+            ).encode()
+        )
+    assert "SecretString" not in cache.secret("raw").json
+    wrong = cache.secret("db", token="wrong")
+    assert (wrong.status, wrong.body) == (403, b"Bad Token")
+    missing = cache.get("/v1/none")
+    assert (missing.status, missing.json["__type"]) == (400, "ResourceNotFoundException")
+    unknown = cache.secret("db", "&versionid=x")
+    assert (unknown.status, unknown.body) == (400, b"unknown parameter: versionid")
+    aws.outage("reset")
+    assert cache.secret("other").status == 502
