@@ -43,7 +43,10 @@ def render(found: Sequence[dict[str, Any]]) -> bytes:
 
 
 def markdown(found: Sequence[dict[str, Any]]) -> str:
-    """The sizes as a table: one row for an extension and a Python version, the architectures side by side."""
+    """The sizes as a table: one row for an extension and a Python version, the architectures side by side.
+
+    A KB has 1,024 bytes: Lambda's limit of 250 MB is 262,144,000.
+    """
     rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for one in found:
         key = (one["name"], one["version"], ", ".join(one["pythons"]))

@@ -113,6 +113,6 @@ def test_the_table_of_sizes_has_a_row_for_each_layer_and_both_architectures():
                       {**one, "name": "b", "architecture": "arm64", "zipped": 1_000}])  # fmt: skip
 
     assert table.splitlines()[2:] == [
-        "| a | 1 | 3.13 | 350 KB | 352 KB | 700 KB |",
+        "| a | 1 | 3.13 | 342 KB | 343 KB | 684 KB |",
         "| b | 1 | 3.13 | - | 1 KB | 700 KB |",
     ]
