@@ -39,6 +39,11 @@ PEERS = HERE / "peers"
 _NOT_IN_A_LAYER = ("__pycache__", "emulator", "backends", "cli.py", "terminal.py", "testing.py", "pytest_plugin.py")
 #: `requests` and all that it imports; mypyc's helper module of charset-normalizer is left out, its Python does as well
 _REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
+#: `aiohttp` and all that it imports
+_AIOHTTP = (
+    "aiohttp", "aiosignal", "frozenlist", "multidict", "yarl", "propcache", "attr", "attrs", "aiohappyeyeballs", "idna",
+    "typing_extensions",
+)  # fmt: skip
 _KIT_ENTRY = """#!{python} -IS
 import sys
 sys.path.insert(0, __file__.rpartition("/")[0] + "/../{name}")
@@ -67,7 +72,7 @@ LOOPS = ("kit", "launcher", "kit-hook", "metrics-collector", "python-socket", "p
 #: what subscribes: first what only stores, then what decodes
 STORES = ("kit-telemetry", "go-telemetry", "go-telemetry-typed", "python-http-server")
 DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
-CACHES = ("secret-cache", "go-secrets", "python-secrets")
+CACHES = ("secret-cache", "go-secrets", "python-secrets", "aiohttp-secrets")
 NAMES = (*LOOPS, *STORES, *DECODES, *CACHES)
 
 
@@ -114,6 +119,7 @@ class Workshop:
         makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
         makers |= {"launcher": self._launcher, "python-secrets": self._secrets}
+        makers |= {"aiohttp-secrets": self._aiohttp}
         made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
@@ -202,6 +208,21 @@ class Workshop:
         source = (PEERS / "python_http_server.py").read_text()
         (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
         return self._describe_python()
+
+    def _aiohttp(self, layer: Path) -> str:
+        lib = layer / layer.name
+        for package in _AIOHTTP:
+            spec = importlib.util.find_spec(package)
+            if spec is None or not spec.origin:
+                raise Absent(f"the package {package} is not installed")
+            if spec.submodule_search_locations:
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(spec.submodule_search_locations[0], lib / package, ignore=ignore)
+            else:
+                shutil.copy(spec.origin, lib)
+        source = (PEERS / "python_aiohttp.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python}\n{source}")
+        return f"{self._compile(lib)}, aiohttp {importlib.metadata.version('aiohttp')}"
 
     def _secrets(self, layer: Path) -> str:
         source = (PEERS / "python_secrets.py").read_text()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.contenders import Contender
     from tests.benchmarks.report import Figures
 
-CACHES = ("secret-cache", "go-secrets", "python-secrets")
+CACHES = ("secret-cache", "go-secrets", "python-secrets", "aiohttp-secrets")
 #: callers in a function; the server is ours, one process for all of them
 CALLERS = ("client helper", "urllib.request", "requests.Session", "in-process dict")
 _TOKEN = "IQoJb3JpZ2luX2VjE" + "x" * 600  # about as long as a session token is
@@ -197,7 +197,7 @@ class Secrets:
                 "AWS_SESSION_TOKEN": _TOKEN, "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": str(port),
                 "AWS_APPCONFIG_EXTENSION_HTTP_PORT": str(_free_port()), "BENCH_ANSWER": _answer(),
             }  # fmt: skip
-            if name != "python-secrets":
+            if name in ("secret-cache", "go-secrets"):
                 aws = stack.enter_context(AwsFake())
                 aws.keys["AKIAFUNCTION"].token = _TOKEN
                 aws.put_secret("bench", _VALUE)
