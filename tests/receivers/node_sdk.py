@@ -47,5 +47,8 @@ def _install(place: Path, name: str, wanted: dict[str, str]) -> None:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive.getmembers():
             member.name = member.name.partition("/")[2]  # the first folder is called "package", most often
-            if member.isfile() and member.name:
-                archive.extract(member, place, filter="data")
+            file = archive.extractfile(member) if member.isfile() else None
+            target = place / member.name
+            if file is not None and target.resolve().is_relative_to(place.resolve()):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read())
