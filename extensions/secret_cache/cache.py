@@ -6,6 +6,8 @@ nothing here is locked, and why nothing here may wait.
 
 from __future__ import annotations
 
+import sys
+
 from extension_kit.aws import AwsError
 from extension_kit.protocol.values import Value, set_field
 from extensions.secret_cache.asks import ParameterAsk, PathAsk, SecretAsk
@@ -145,6 +147,7 @@ class Cache:
         self._held: list[Order] | None = None  # orders that wait for others, to be submitted together
         self._flights: dict[Ask, _Flight] = {}
         self._timer: Cancels | None = None
+        self._timer_ms = 0  # when it is due
         self.on_kept: Callable[[Ask, Found], object] = lambda _ask, _found: None
 
     # what callers ask
@@ -181,7 +184,8 @@ class Cache:
             else:
                 self._held.append(flight.order)
         flight.waiters.append(_Waiter(answer, now))
-        if self._timer is None:
+        # A timer that should have run is one from before a freeze: its clock has stood still.
+        if self._timer is None or not now < self._timer_ms <= self._patience(now, entry, now):
             self._look_at_the_time()
 
     def collect(self, asks: list[Ask], answer: Callable[[list[Outcome]], object], *, refresh: bool = False) -> None:
@@ -194,11 +198,13 @@ class Cache:
                 answer([outcomes[one] for one in range(len(asks))])
 
         self._held = []
-        for at, ask in enumerate(asks):
-            self.get(ask, lambda outcome, at=at: arrived(at, outcome), refresh=refresh)  # type: ignore[misc]
-        held, self._held = self._held, None
-        if held:
-            self._fetcher.submit(held)
+        try:
+            for at, ask in enumerate(asks):
+                self.get(ask, lambda outcome, at=at: arrived(at, outcome), refresh=refresh)  # type: ignore[misc]
+        finally:
+            held, self._held = self._held, None
+            if held:
+                self._fetcher.submit(held)
 
     def fetch(self, asks: Iterable[Ask]) -> None:
         """Fetch all of `asks` that nobody fetches yet, with nobody waiting; together, so that they can share calls."""
@@ -278,9 +284,14 @@ class Cache:
         return cut and bool(flight.waiters) and now < self._limit(now) - _LEAST_MS
 
     def _give(self, waiter: _Waiter, outcome: Outcome) -> None:
+        """A mistake in one answer must not keep the others from theirs."""
         if outcome.state == STALE:
             self._count(STALE, 1)
-        waiter.answer(outcome)
+        try:
+            waiter.answer(outcome)
+        except Exception:  # noqa: BLE001 - whatever it is; the traceback names no value
+            self._count("internal_errors", 1)
+            sys.excepthook(*sys.exc_info())
 
     # versions
 
@@ -336,21 +347,24 @@ class Cache:
         """When a caller of now must have an answer. Its request may be here before news of its invocation is."""
         return self.limit_ms if now < self.limit_ms else now + _UNKNOWN_LIMIT_MS
 
+    def _patience(self, arrived_ms: int, entry: Entry | None, now: int) -> int:
+        """Until when a caller may be kept waiting: not long where there is a value that would do."""
+        limit = self._limit(arrived_ms)
+        return min(limit, arrived_ms + _PATIENCE_MS) if entry is not None and entry.is_usable(now) else limit
+
     def _look_at_the_time(self) -> None:
         """Answer those who cannot wait longer; come back when the next one is due."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
         now = self._clock.wall_ms()
-        soonest = 0
+        soonest = 0  # epoch ms
         for key, flight in self._flights.items():
             entry = self.store.peek(key) if flight.waiters else None
             usable = entry is not None and entry.is_usable(now)
             waiting, flight.waiters = flight.waiters, []
             for waiter in waiting:
-                limit = self._limit(waiter.arrived_ms)
-                if usable:
-                    limit = min(limit, waiter.arrived_ms + _PATIENCE_MS)
+                limit = self._patience(waiter.arrived_ms, entry, now)
                 if limit > now:
                     flight.waiters.append(waiter)
                     soonest = min(soonest or limit, limit)
@@ -361,4 +375,5 @@ class Cache:
                     late = AwsError("TimeoutError", "AWS has not answered in time", kind="timeout")
                     self._give(waiter, Outcome("error", None, late))
         if soonest:
+            self._timer_ms = soonest
             self._timer = self._call_later(max(0.001, (soonest - now) / 1000), self._look_at_the_time)

@@ -115,11 +115,15 @@ class Front:
 
     def _get(self, exchange: Exchange, query: Query, ask: Ask) -> None:
         lasting = self._tokens.lasts(guard.token_of(exchange.head))
-        self._cache.get(
-            ask,
-            lambda outcome: self._replies.outcome(exchange, query, outcome, lasting=lasting),
-            refresh=query.flag("refreshNow"),
-        )
+
+        def answer(outcome: Outcome) -> None:
+            try:
+                self._replies.outcome(exchange, query, outcome, lasting=lasting)
+            finally:
+                if not exchange.answered:  # nobody shall wait for an answer that cannot be written
+                    exchange.respond(500, TEXT, b"internal error")
+
+        self._cache.get(ask, answer, refresh=query.flag("refreshNow"))
 
     # several
 

@@ -53,7 +53,7 @@ class Replies:
         headers = [content_type, (b"X-Cache", outcome.state.encode())]
         if outcome.limited_ms > 0:
             headers.append((b"Retry-After", b"%d" % -(-outcome.limited_ms // 1000)))
-        if found.version:
+        if found.version and found.version.isascii() and found.version.isprintable():
             etag = f'"{found.version}"'.encode()
             headers.append((b"ETag", etag))
             if etag.lower() in exchange.head.headers.tokens(b"if-none-match"):

@@ -519,3 +519,36 @@ def test_files(aws, serve, tmp_path, monkeypatch):
     assert sum("SECRET_CACHE_FILES" in text for _, text in cache.said) == 2
     cache.service.stop()
     until(lambda: not __import__("os").path.exists(path))
+
+
+def test_nobody_waits_longer_for_a_stale_value_because_others_have_none(aws, cache, clock):
+    """One timer for all: a caller without a value to fall back on waits until the deadline, the other a second."""
+    aws.put_secret("known", "one")
+    cache.secret("known")
+    clock.ahead_ms += 301_000
+    aws.script(Fault("hang", 99, seconds=5))
+    patient = threading.Thread(target=lambda: cache.secret("unknown"))
+    patient.start()
+    until(lambda: aws.count("GetSecretValue", "unknown") == 1)
+
+    assert cache.secret("known").cache == "stale"
+    assert cache.service.cache._flights, "the other one still waits"
+    patient.join()
+
+
+def test_an_answer_that_cannot_be_written_keeps_nobody_waiting(aws, cache, monkeypatch, capsys):
+    aws.put_secret("db", "one")
+    aws.latency = 0.3
+    calls = []
+
+    def broken(*arguments, **_options):
+        calls.append(arguments)
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(cache.service._front._replies.__class__, "outcome", broken)
+
+    answers = together(5, lambda _: cache.secret("db"))
+
+    assert {(answer.status, answer.body) for answer in answers} == {(500, b"internal error")}
+    assert len(calls) == 5
+    assert "a mistake of ours" in capsys.readouterr().err
