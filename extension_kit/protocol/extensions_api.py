@@ -6,6 +6,8 @@ from extension_kit.errors import LocalProtocolError, RemoteProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
 
 __all__ = [
@@ -19,6 +21,10 @@ __all__ = [
 ]
 
 _BASE = "/2020-01-01/extension"
+
+# What answers are read with: imported after the registration, and not asked of the import system again at every event.
+_loads: Callable[[bytes], object] | None = None
+_kinds: dict[object, Callable[[dict[str, object]], Invoke | Shutdown | UnknownEvent]] = {}
 
 
 def choose_events(init_type: str, wanted: tuple[str, ...] = ("INVOKE", "SHUTDOWN")) -> tuple[str, ...]:
@@ -64,15 +70,14 @@ def parse_registration(identifier: str, body: bytes) -> Registration:
 
 def parse_event(body: bytes) -> Invoke | Shutdown | UnknownEvent:
     """A 200 of ``next``. Never raises: what is not known, or not JSON, is an `UnknownEvent`."""
-    from extension_kit.events import Invoke, Shutdown, UnknownEvent
-
     raw = _object(body)
     event_type = raw.get("eventType")
-    if event_type == "INVOKE":
-        return Invoke(raw)
-    if event_type == "SHUTDOWN":
-        return Shutdown(raw)
-    return UnknownEvent(raw)
+    if not _kinds:
+        from extension_kit.events import Invoke, Shutdown, UnknownEvent
+
+        _kinds.update({"INVOKE": Invoke, "SHUTDOWN": Shutdown, None: UnknownEvent})
+    make = _kinds.get(event_type) if isinstance(event_type, str) else None
+    return (make or _kinds[None])(raw)
 
 
 def parse_refusal(call: str, status: int, body: bytes) -> RemoteProtocolError:
@@ -84,10 +89,13 @@ def parse_refusal(call: str, status: int, body: bytes) -> RemoteProtocolError:
 
 
 def _object(body: bytes) -> dict[str, object]:
-    from extension_kit.protocol.jsontext import loads
+    global _loads
+    if _loads is None:
+        from extension_kit.protocol.jsontext import loads
 
+        _loads = loads
     try:
-        value = loads(body)
+        value = _loads(body)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

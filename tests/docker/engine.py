@@ -12,6 +12,8 @@ from layer_build.images import connect
 if TYPE_CHECKING:
     from pathlib import Path
 
+PYTHON = "3.11"  #: the image's
+
 
 def require() -> None:
     """To be called where a module of tests begins: skips it as a whole where no engine answers."""

@@ -18,10 +18,10 @@ from layer_build import interpreters
 from layer_build.tree import read
 from tests.conftest import ROOT
 from tests.docker import engine as engines
+from tests.docker.engine import PYTHON
 
 engines.require()
 
-PYTHON = "3.11"  # the image's
 EVENTS = ({"n": 1}, {"n": "two"}, {"n": [3]})
 FUNCTION = """
 import json

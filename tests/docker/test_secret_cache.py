@@ -16,9 +16,12 @@ from extension_kit.backends.docker import DockerEnvironment
 from extension_kit.emulator.environment import Layout
 from extension_kit.emulator.model import Profile
 from layer_build import interpreters
-from tests.docker.test_same_layer_everywhere import PYTHON
+from tests.docker import engine as engines
+from tests.docker.engine import PYTHON
 from tests.extensions.secret_cache.test_in_environments import FUNCTION, TOKEN, answers, variables
 from tests.receivers.aws import AwsFake
+
+engines.require()
 
 ROOT = Path(__file__).parents[2]
 
