@@ -104,21 +104,21 @@ def test_a_rule_that_cannot_be_evaluated_is_said_and_not_guessed():
 
 
 def test_nesting_is_bounded():
-    """Deeper than Python reads, it is no document; what it reads and cannot write is refused. How deep that is differs by Python."""
+    """Deeper than Python reads, it is no document; what it reads and cannot write is refused. How deep differs by Python."""
     body = b'{"_variants":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     assert select(body, (), {}) == body
-    outcomes = set()
-    for depth in (50, *range(700, 1_000, 10), *range(5_000, 12_000, 100)):
-        body = b'{"_variants":' + b"[" * depth + b"]" * depth + b"}"
-        try:
-            assert select(body, (), {}) == body
-            outcomes.add("answered")
-        except FlagError as error:
-            assert (error.status, str(error)) == (500, "this configuration is nested too deeply")
-            outcomes.add("refused")
-        if depth == 50:
-            assert outcomes == {"answered"}
-    assert outcomes == {"answered", "refused"} or sys.version_info >= (3, 12), outcomes
+    assert outcome(50) == "answered"
+    outcomes = {outcome(depth) for depth in (*range(700, 1_000, 10), *range(5_000, 12_000, 100))}
+    refused = (500, "this configuration is nested too deeply")
+    assert outcomes == {"answered", refused} or (outcomes == {"answered"} and sys.version_info >= (3, 12))
+
+
+def outcome(depth):
+    body = b'{"_variants":' + b"[" * depth + b"]" * depth + b"}"
+    try:
+        return "answered" if select(body, (), {}) == body else "another document"
+    except FlagError as error:
+        return error.status, str(error)
 
 
 def test_contexts():
