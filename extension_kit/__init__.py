@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         PluginError,
         RemoteProtocolError,
     )
-    from extension_kit.events import Invoke, Registration, Restore, Shutdown, UnknownEvent
+    from extension_kit.events import Flushed, Invoke, Registration, Restore, Shutdown, UnknownEvent
     from extension_kit.internal import register_internal
     from extension_kit.plugin import Context, Plugin
     from extension_kit.protocol.deadline import Deadline
@@ -31,6 +31,7 @@ __all__ = [
     "Deadline",
     "DeadlineExceeded",
     "ExtensionKitError",
+    "Flushed",
     "Invoke",
     "LocalProtocolError",
     "Plugin",
@@ -48,6 +49,7 @@ __all__ = [
 _HOMES = {
     "Context": "plugin",
     "Deadline": "protocol.deadline",
+    "Flushed": "events",
     "Invoke": "events",
     "Plugin": "plugin",
     "Registration": "events",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["Cursor", "stream_of"]
+
+_LOST = "dropped: "  # outcomes that count as lost begin so
+_MOST_OUTCOMES = 24  # different ones: the state that is kept of them has a fixed size
 
 
 class Cursor:
     """One plug-in's place in the spool, and its account.
 
     ``seq``, ``index``: the first record that it has not acknowledged (an index counts the records of its own streams);
-    ``next_seq``, ``next_index``: the first that it has not been handed. ``dropped``: reason: (records, bytes).
+    ``next_seq``, ``next_index``: the first that it has not been handed. ``dropped``: reason: (records, bytes). ``outcomes``:
+    what became of acknowledged records that were not delivered; see `Flushed`.
     """
 
     def __init__(self, name: str, streams: tuple[str, ...]) -> None:
@@ -19,6 +27,8 @@ class Cursor:
         self.next_seq = self.next_index = 0
         self.acknowledged = 0
         self.dropped: dict[str, tuple[int, int]] = {}
+        self.outcomes: dict[str, int] = {}
+        self.earlier_outcomes: dict[str, int] = {}  # of the processes before this one
         self.told: dict[str, int] = {}  # reason: how many of the dropped records the plug-in has been told about
         self.held = 0  # records that were handed over and are not acknowledged
         self.held_bytes = 0
@@ -28,6 +38,22 @@ class Cursor:
     @property
     def dropped_records(self) -> int:
         return sum(records for records, _bytes in self.dropped.values())
+
+    def sums(self, waiting: int) -> str:
+        """What has become of every record, as a sum in words; ``waiting``: how many nothing has become of yet."""
+        lost = {reason: records for reason, (records, _bytes) in self.dropped.items()}
+        parts = []
+        delivered = self.acknowledged
+        for name, records in self.outcomes.items():
+            delivered -= records
+            if name.startswith(_LOST):
+                lost[name[len(_LOST) :]] = lost.get(name[len(_LOST) :], 0) + records
+            elif records:
+                parts.append(f"{records} {name}")
+        why = ", ".join(f"{reason}: {records}" for reason, records in lost.items() if records)
+        parts = [f"{delivered} delivered", *parts, f"{sum(lost.values())} dropped{f' ({why})' if why else ''}"]
+        received = self.acknowledged + self.dropped_records + waiting
+        return f"{received} records = {' + '.join(parts)} + {waiting} pending"
 
     def wants(self, piece: bytes) -> bool:
         """Whether an event belongs to one of its streams."""
@@ -65,8 +91,15 @@ class Cursor:
             before = self.dropped.get(reason, (0, 0))
             self.dropped[reason] = (before[0] + records, before[1] + size)
 
-    def acknowledge(self, pending: int = 0) -> None:
-        """All that was handed over is done with, but for the newest `pending` records."""
+    def acknowledge(self, pending: int = 0, outcomes: Mapping[str, int] | None = None) -> None:
+        """All that was handed over is done with, but for the newest `pending` records. ``outcomes``: see `Flushed`."""
+        if outcomes:
+            totals = dict(self.earlier_outcomes)
+            for name, records in outcomes.items():
+                if name not in totals and len(totals) >= _MOST_OUTCOMES:
+                    name = f"{_LOST}others" if name.startswith(_LOST) else "others"
+                totals[name] = totals.get(name, 0) + records
+            self.outcomes = totals
         done = max(0, self.held - pending)
         while self._chunks and (done or not self._chunks[0].records):
             chunk = self._chunks[0]

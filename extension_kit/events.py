@@ -1,4 +1,4 @@
-"""What an extension is told by ``next``: an invoke, the shutdown, or something that is not known yet.
+"""What an extension is told by ``next``: an invoke, the shutdown, or something that is not known yet; and what it answers.
 
 Field names are AWS's, turned to snake_case; what else the platform sends stays in ``raw``. Any field may be absent in local
 tools, so all of them have a neutral default. Source: AWS docs, Extensions API, "Next".
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from extension_kit.protocol.values import Value, set_field
 
-__all__ = ["Invoke", "Registration", "Restore", "Shutdown", "UnknownEvent"]
+__all__ = ["Flushed", "Invoke", "Registration", "Restore", "Shutdown", "UnknownEvent"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,3 +124,21 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 def _number(raw: Mapping[str, Any], name: str) -> int:
     value = raw.get(name)
     return int(value) if isinstance(value, (int, float)) and value == value and abs(value) < 1e18 else 0
+
+
+class Flushed(Value):
+    """What has become of a plug-in's records, from its ``flush``.
+
+    ``pending``: how many are not done with, counted from the newest. ``outcomes``: of those that are done with, how many were
+    not delivered, by what became of them, in all since the start of the process: ``filtered``, ``dropped: too large``... What
+    begins with ``dropped: `` counts as lost. The kit keeps the figures with the spool, so they go on after a crash.
+    """
+
+    __slots__ = ("outcomes", "pending")
+
+    pending: int
+    outcomes: Mapping[str, int]
+
+    def __init__(self, pending: int = 0, outcomes: Mapping[str, int] | None = None) -> None:
+        set_field(self, "pending", pending)
+        set_field(self, "outcomes", dict(outcomes or {}))

@@ -12,11 +12,13 @@ Strategies (``EXTENSION_KIT_FLUSH``)
 ``periodic,<s>``  flush when <s> have passed, beside the handler of whichever invocation comes then; never wait for an end.
                   Costs a busy function nothing; a quiet one has its last data delivered at SHUTDOWN.
 ``continuous``    stay with the invocation and flush whatever has come, as it comes; no flush of its own at the end.
+``pipeline``      never wait; what an invocation left goes out beside the handler of the next one, or at SHUTDOWN.
 ``adaptive``      ``end`` until 20 invocations are known; then ``periodic,10`` for a function that is invoked more often than
                   every two minutes on average, else ``end`` (the prior of the field's largest shipper, log-shipper 1).
 
-Rules over all of them: nothing is begun after the deadline less its margin; after a flush that left something behind the next
-one waits, ever longer, up to 30 s, and is short; where no telemetry tells the end of an invocation nobody waits for it.
+Rules over all of them: nothing is begun after the deadline less its margin; where no telemetry tells the end of an invocation
+nobody waits for it; what a plug-in calls urgent (a function that has failed, say) is flushed at once. A plug-in whose flush has
+left something behind is let be for a while, ever longer, up to 30 s, and its next flush is short (`Turns`); the others go on.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from __future__ import annotations
 from extension_kit.errors import ConfigError
 from extension_kit.protocol.values import Value, set_field
 
-__all__ = ["FLUSH", "NEXT", "WAIT", "Decision", "Policy", "Situation", "decide"]
+__all__ = ["FLUSH", "NEXT", "WAIT", "Decision", "Policy", "Situation", "Turns", "decide"]
 
 FLUSH = "flush"
 WAIT = "wait"
 NEXT = "next"
 
-KINDS = ("end", "periodic", "continuous", "adaptive")
+KINDS = ("end", "periodic", "continuous", "pipeline", "adaptive")
 HISTORY = 20  # invocations
 _BUSY_GAP_MS = 120_000
 _PERIODIC_MS = 10_000
@@ -57,7 +59,7 @@ class Policy(Value):
 
     @classmethod
     def parse(cls, text: str) -> Policy:
-        """From ``end``, ``end,500``, ``periodic,10``, ``continuous``, ``adaptive``; ConfigError for anything else."""
+        """From ``end``, ``end,500``, ``periodic,10``, ``continuous``, ``pipeline``, ``adaptive``; else a ConfigError."""
         kind, comma, number = text.partition(",")
         if kind in KINDS and not comma:
             return cls(kind, {"periodic": _PERIODIC_MS, "continuous": _CONTINUOUS_MS}.get(kind, 0))
@@ -68,7 +70,7 @@ class Policy(Value):
         return cls(kind, int(digits) * unit)
 
 
-ALLOWED = "end, end,<10 to 3600000 ms>, periodic,<1 to 3600 s>, continuous or adaptive"
+ALLOWED = "end, end,<10 to 3600000 ms>, periodic,<1 to 3600 s>, continuous, pipeline or adaptive"
 
 
 class Situation(Value):
@@ -77,13 +79,14 @@ class Situation(Value):
     ``deadline_ms``: of the invocation, 0 where there is none (Managed Instances). ``invoked_ms``: when INVOKE came.
     ``hears``: "yes", "silent" (subscribed, but nothing has come of late) or "no" (no telemetry here). ``sign``: something of
     this request was seen; ``ended``: its end was. ``wants_end``: a plug-in wants to be told the end as it happens.
-    ``flushed_ms``: end of the last flush, 0 for none; ``failed``: flushes in a row that left something behind.
+    ``pending``: something is that may be flushed now; ``retry_ms``: when something may be that may not now, 0 where there is
+    nothing such; ``urgent``: what is pending cannot wait. ``flushed_ms``: end of the last flush, 0 for none.
     ``starts``: when the latest invocations began, oldest first, this one included; ``durations``: of those before it.
     """
 
     __slots__ = (
-        "deadline_ms", "durations", "ended", "failed", "flushed_ms", "hears", "invoked_ms", "margin_ms", "now_ms", "pending",
-        "sign", "starts", "wants_end",
+        "deadline_ms", "durations", "ended", "flushed_ms", "hears", "invoked_ms", "margin_ms", "now_ms", "pending", "retry_ms",
+        "sign", "starts", "urgent", "wants_end",
     )  # fmt: skip
 
     now_ms: int
@@ -94,8 +97,9 @@ class Situation(Value):
     sign: bool
     ended: bool
     pending: bool
+    retry_ms: int
+    urgent: bool
     flushed_ms: int
-    failed: int
     wants_end: bool
     starts: tuple[int, ...]
     durations: tuple[int, ...]
@@ -125,17 +129,44 @@ class Decision(Value):
         set_field(self, "reason", reason)
 
 
+class Turns:
+    """When one plug-in may be flushed, and for how long: by how its last flushes have ended."""
+
+    __slots__ = ("_ended_ms", "failed")
+
+    def __init__(self) -> None:
+        self.failed = 0  # flushes in a row that left something behind
+        self._ended_ms = 0
+
+    @property
+    def due_ms(self) -> int:
+        """The earliest moment for another flush after some that left something behind; epoch ms."""
+        return self._ended_ms + min(_BACK_OFF_MS[0] << min(self.failed - 1, 10), _BACK_OFF_MS[1]) if self.failed else 0
+
+    def longest_ms(self, given_ms: int) -> int:
+        """How long a flush may take of the `given_ms` that there are."""
+        return min(given_ms, _SHORT_FLUSH_MS) if self.failed else given_ms
+
+    def ended(self, now_ms: int, left_something: bool) -> None:
+        self.failed = self.failed + 1 if left_something else 0
+        self._ended_ms = now_ms
+
+
 def decide(policy: Policy, now: Situation) -> Decision:
     """What to do now; never `FLUSH` or `WAIT` beyond the deadline less its margin."""
     policy = effective(policy, now)
     if now.now_ms >= now.limit_ms:
         return Decision(NEXT, now.now_ms, "the deadline is near")
+    if now.pending and now.urgent:
+        return _flush(now, "urgent")
     if not now.deadline_ms:
         return _without_invocations(policy, now)
     if now.ended:
         return _at_the_end(policy, now)
     if now.hears != "yes" or (not now.sign and now.now_ms >= now.invoked_ms + SIGN_MS):
-        return _without_an_end(now)
+        return _beside_the_handler(now, "invoke") or Decision(
+            NEXT, now.now_ms, "nothing tells the end of this invocation"
+        )
     return _while_it_runs(policy, now)
 
 
@@ -151,21 +182,24 @@ def effective(policy: Policy, now: Situation) -> Policy:
 
 def _at_the_end(policy: Policy, now: Situation) -> Decision:
     if not now.pending:
-        return Decision(NEXT, now.now_ms, "nothing is pending")
-    if policy.kind == "continuous":
-        return Decision(NEXT, now.now_ms, "continuous: what came last goes with what comes next")
+        return Decision(NEXT, now.now_ms, "backing off" if now.retry_ms else "nothing is pending")
+    if policy.kind in ("continuous", "pipeline"):
+        return Decision(NEXT, now.now_ms, f"{policy.kind}: what came last goes with what comes next")
     if policy.kind == "periodic" and now.now_ms < now.flushed_ms + policy.interval_ms:
         return Decision(NEXT, now.now_ms, "periodic: not due")
-    return _flush(now, "end of the invocation") or Decision(NEXT, now.now_ms, "backing off")
+    return _flush(now, "end of the invocation")
 
 
-def _without_an_end(now: Situation) -> Decision:
-    """Nobody tells when the invocation ends: what earlier ones left goes out beside this one's handler."""
-    decision = _flush(now, "invoke") if now.pending and now.flushed_ms <= now.invoked_ms else None
-    return decision or Decision(NEXT, now.now_ms, "nothing tells the end of this invocation")
+def _beside_the_handler(now: Situation, reason: str) -> Decision | None:
+    """What earlier invocations left goes out once, beside this one's handler."""
+    return _flush(now, reason) if now.pending and now.flushed_ms <= now.invoked_ms else None
 
 
 def _while_it_runs(policy: Policy, now: Situation) -> Decision:
+    if policy.kind == "pipeline":
+        beside = _beside_the_handler(now, "pipeline")
+        if beside is not None or not now.wants_end:
+            return beside or Decision(NEXT, now.now_ms, "pipeline: nobody waits for the end")
     last_call = now.limit_ms - min(_LAST_CALL_MS, (now.deadline_ms - now.invoked_ms) // 4)
     if policy.kind == "periodic":
         due = now.flushed_ms + policy.interval_ms
@@ -173,11 +207,9 @@ def _while_it_runs(policy: Policy, now: Situation) -> Decision:
         due = max(now.flushed_ms, now.invoked_ms) + policy.interval_ms
     else:
         due = last_call
-    due = max(min(due, last_call), _allowed_ms(now))
+    due = min(due, last_call)
     if now.pending and now.now_ms >= due and (now.now_ms < last_call or now.flushed_ms < last_call):
-        decision = _flush(now, "deadline" if now.now_ms >= last_call else "interval")
-        if decision is not None:
-            return decision
+        return _flush(now, "deadline" if now.now_ms >= last_call else "interval")
     if policy.kind == "periodic" and not now.wants_end and _is_short(policy, now):
         return Decision(NEXT, now.now_ms, "periodic: nobody waits for the end")
     until = now.limit_ms
@@ -185,17 +217,17 @@ def _while_it_runs(policy: Policy, now: Situation) -> Decision:
         until = min(until, now.invoked_ms + SIGN_MS)
     if now.pending and due > now.now_ms:
         until = min(until, due)
+    if now.retry_ms > now.now_ms:
+        until = min(until, now.retry_ms)
     return Decision(WAIT, until, "for the end of the invocation")
 
 
 def _without_invocations(policy: Policy, now: Situation) -> Decision:
     """Managed Instances: the environment never freezes and never tells an end; only time counts."""
     interval = policy.interval_ms or 1_000
-    due = max(now.flushed_ms + interval, _allowed_ms(now))
+    due = now.flushed_ms + interval
     if now.pending and now.now_ms >= due:
-        decision = _flush(now, "interval")
-        assert decision is not None
-        return decision
+        return _flush(now, "interval")
     return Decision(WAIT, max(due, now.now_ms + 1) if now.pending else now.now_ms + interval, "for telemetry")
 
 
@@ -206,15 +238,5 @@ def _is_short(policy: Policy, now: Situation) -> bool:
     return sorted(now.durations)[len(now.durations) // 2] < policy.interval_ms
 
 
-def _flush(now: Situation, reason: str) -> Decision | None:
-    if now.now_ms < _allowed_ms(now):
-        return None
-    longest = _SHORT_FLUSH_MS if now.failed else _LONGEST_FLUSH_MS
-    return Decision(FLUSH, min(now.limit_ms, now.now_ms + longest), reason)
-
-
-def _allowed_ms(now: Situation) -> int:
-    """The earliest moment for another flush after some that left something behind."""
-    if not now.failed:
-        return 0
-    return now.flushed_ms + min(_BACK_OFF_MS[0] << min(now.failed - 1, 10), _BACK_OFF_MS[1])
+def _flush(now: Situation, reason: str) -> Decision:
+    return Decision(FLUSH, min(now.limit_ms, now.now_ms + _LONGEST_FLUSH_MS), reason)

@@ -6,7 +6,7 @@ calls have ended, or were left to themselves after their deadline, when it retur
 
 from __future__ import annotations
 
-from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, decide
+from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, Turns, decide
 from extension_kit.protocol.deadline import Deadline
 
 TYPE_CHECKING = False
@@ -39,14 +39,15 @@ class Flusher:
         self._clock = clock
         self._policy = Policy.parse(settings.flush)
         self._margin_ms = settings.flush_margin_ms
-        self._flushing = [one for one in hosted if "flush" in one.hooks]
+        self._flushing = {one: Turns() for one in hosted if "flush" in one.hooks}
+        self._consumers = {one.hosted: one for one in telemetry.consumers} if telemetry is not None else {}
         self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
         self._starts: list[int] = []
         self._durations: list[int] = []
         self._flushed_ms = 0
-        self._failed = 0
         self._waits = False  # in the invocation before this one the end was waited for
-        self._dirty = False  # something has happened since the last flush, for plug-ins that listen to no telemetry
+        # Plug-ins for which something has happened since their last flush that telemetry does not tell.
+        self._dirty: set[Hosted] = set()
         self._heard_at_miss = -1  # batches that had come when an end was last waited for in vain
 
     # an invocation
@@ -67,7 +68,7 @@ class Flusher:
             self._waits = self._waits or decision.action == WAIT
             self._carry_out(decision)
         self._note_a_miss(event)
-        self._dirty = True
+        self._dirty.update(self._flushing)
 
     def _give_way(self, left_ms: int) -> None:
         """The function is starting on the same core: where there was nothing to do but wait last time, wait first."""
@@ -102,8 +103,11 @@ class Flusher:
         stream = telemetry.stream if telemetry is not None else None
         request_id = event.request_id if event is not None else ""
         ended = stream is not None and (request_id in stream.ended or request_id in stream.reported)
+        now_ms = self._clock.wall_ms()
+        pending = self._pending()
+        due = [one for one in pending if self._flushing[one].due_ms <= now_ms]
         return Situation(
-            now_ms=self._clock.wall_ms(),
+            now_ms=now_ms,
             invoked_ms=began_ms,
             # Local tools may leave the deadline out: a second is what any function has.
             deadline_ms=(event.deadline_ms or began_ms + 1_000 + self._margin_ms) if event is not None else 0,
@@ -111,9 +115,10 @@ class Flusher:
             hears=self._hears(),
             sign=ended or (stream is not None and request_id in stream.started),
             ended=ended,
-            pending=self._pending(),
+            pending=bool(due),
+            retry_ms=min((self._flushing[one].due_ms for one in pending if one not in due), default=0),
+            urgent=any(one.context.urgent for one in due),
             flushed_ms=self._flushed_ms,
-            failed=self._failed,
             wants_end=self._wants_end,
             starts=tuple(self._starts),
             durations=tuple(self._durations),
@@ -125,10 +130,13 @@ class Flusher:
             return "no"
         return "silent" if self.telemetry.received == self._heard_at_miss else "yes"
 
-    def _pending(self) -> bool:
-        if not any(one.has("flush") for one in self._flushing):
-            return False
-        return self._dirty or (self.telemetry is not None and self.telemetry.pending)
+    def _pending(self) -> list[Hosted]:
+        """The plug-ins that have, or are yet to be handed, what is not delivered."""
+        return [one for one in self._flushing if one.has("flush") and (one in self._dirty or self._is_behind(one))]
+
+    def _is_behind(self, one: Hosted) -> bool:
+        consumer = self._consumers.get(one)
+        return consumer is not None and self.telemetry is not None and self.telemetry.is_pending(consumer)
 
     def _note_a_miss(self, event: Invoke) -> None:
         """An end that was waited for in vain is not waited for again until the stream has said something."""
@@ -163,27 +171,45 @@ class Flusher:
 
     # a flush
 
-    def flush(self, reason: str, until_ms: int) -> bool:
-        """Every plug-in's ``flush``, side by side, until `until_ms` (epoch); whether nothing was left behind."""
-        from extension_kit.host import call_all
+    def flush(self, reason: str, until_ms: int, everybody: bool = False) -> bool:
+        """The ``flush`` of every plug-in that is due, side by side, until `until_ms` (epoch); whether nothing was left behind.
 
-        wanted = [one for one in self._flushing if one.has("flush") and not one.busy]
-        deadline = Deadline(until_ms, self._clock.wall_ms, 0, reason)
-        failures = {one: one.failures + one.overruns for one in wanted}
-        for one in wanted:
+        ``everybody``: also of those that are to be let be for a while.
+        """
+        import time
+
+        now_ms, began = self._clock.wall_ms(), time.monotonic()
+        running: list[tuple[Hosted, float]] = []
+        left = False
+        for one, turns in self._flushing.items():
+            if not one.has("flush") or not (everybody or turns.due_ms <= now_ms):
+                continue
+            given_ms = until_ms - now_ms if everybody else turns.longest_ms(until_ms - now_ms)
             one.result = None
-        call_all(wanted, "flush", reason, deadline, seconds=max(0.0, deadline.remaining_ms() / 1000))
-
-        def failed(one: Hosted) -> bool:
-            return one not in failures or one.failures + one.overruns > failures[one]
-
+            one.context.urgent = False
+            if one.busy or not one.begin("flush", reason, Deadline(now_ms + given_ms, self._clock.wall_ms, 0, reason)):
+                self._ended(one, None)
+                left = True
+            else:
+                running.append((one, max(0.0, given_ms / 1000)))
+        for one, seconds in running:
+            left = self._ended(one, one.finish("flush", began, seconds)) or left
         if self.telemetry is not None and self.telemetry.hears:
-            self.telemetry.settle(self.telemetry.consumers, failed)
-        left = any(failed(one) or _is_pending(one.result) for one in self._flushing)
-        self._failed = self._failed + 1 if left else 0
+            self.telemetry.spool.commit()
         self._flushed_ms = self._clock.wall_ms()
-        self._dirty = False
         return not left
+
+    def _ended(self, one: Hosted, ended_well: bool | None) -> bool:
+        """A plug-in's ``flush`` has ended well or not (None: was not called); whether it has left something behind."""
+        consumer, pending = self._consumers.get(one), pending_of(one.result)
+        if ended_well and consumer is not None:
+            assert self.telemetry is not None
+            self.telemetry.settle(consumer)
+        left = not ended_well or pending > 0
+        self._flushing[one].ended(self._clock.wall_ms(), left)
+        if not left:
+            self._dirty.discard(one)
+        return left
 
     # the end
 
@@ -202,9 +228,9 @@ class Flusher:
             self._tell_report_missing()
         if managed:
             self._linger_until_quiet(plan.linger_until_ms)
-        self._dirty = True
+        self._dirty.update(self._flushing)
         while self._pending() and self._clock.wall_ms() < plan.flush_until_ms:
-            if not self.flush("shutdown", plan.flush_until_ms):
+            if not self.flush("shutdown", plan.flush_until_ms, everybody=True):
                 break  # it had all the time there was, or says itself that it cannot
             self._pump()
 
@@ -230,5 +256,7 @@ class Flusher:
         self.telemetry.tell(record)
 
 
-def _is_pending(result: object) -> bool:
-    return isinstance(result, int) and result > 0
+def pending_of(result: object) -> int:
+    """How many records a ``flush`` has said to be pending: a number, or a `Flushed`."""
+    count = getattr(result, "pending", result)
+    return count if isinstance(count, int) and count > 0 else 0

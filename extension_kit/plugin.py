@@ -10,10 +10,10 @@ from extension_kit.errors import ConfigError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from extension_kit.events import Invoke, Registration, Restore, Shutdown
+    from extension_kit.events import Flushed, Invoke, Registration, Restore, Shutdown
     from extension_kit.io.clock import Clock
     from extension_kit.protocol.deadline import Deadline
     from extension_kit.records import Record, RuntimeDone
@@ -53,8 +53,19 @@ class Plugin:
     telemetry: tuple[str, ...] = ()
     #: a `Settings` class, parsed before any hook; the result is ``context.settings``
     settings: type[Settings] | None = None
+    #: whether telemetry is wanted as soon as it is there, also under a flush strategy that waits for nothing (25 ms, not 250)
+    prompt: bool = False
     #: hook: seconds, for hooks that need another time budget than the default
     budgets: Mapping[str, float] = {}  # noqa: RUF012 - read only; ClassVar would cost the import of typing
+
+    def split(self, context: Context) -> Iterable[Plugin]:
+        """Plug-ins that take this one's place, e.g. one for each destination; by default it stays itself.
+
+        Called once, when the plug-in is loaded, before the runtime has started: cheap things only. Each part is served as a
+        plug-in of its own, on its own thread, with its own place in the telemetry; their names must differ. Where none is
+        left, nothing is called. ``context.registration`` is not there yet.
+        """
+        return (self,)
 
     def before_register(self, context: Context) -> None:
         """Rarely needed: runs before ``register`` and so holds back the start of the runtime. Budget 2 s."""
@@ -77,8 +88,10 @@ class Plugin:
         whatever the flush strategy. Budget 50 ms.
         """
 
-    def flush(self, reason: str, deadline: Deadline) -> int | None:
+    def flush(self, reason: str, deadline: Deadline) -> int | Flushed | None:
         """Send what is due by `deadline`; returns how many records are still pending, counted from the newest (None: none).
+
+        A `Flushed` says besides what has become of the others, where not all of them were delivered.
 
         Called by the flush strategy (``EXTENSION_KIT_FLUSH``) and at SHUTDOWN. Raising, or not returning in time, means that
         nothing was delivered.
@@ -128,11 +141,13 @@ class Context:
 
     ``memory_mb``: int or None where unknown; ``init_type``, ``region``: "" where unknown. ``sockets``: the ports that the
     manifest declares, by name, each a list of listening ``_socket.socket`` (127.0.0.1, and ::1 where there is IPv6); the list
-    of a port that could not be had is empty.
+    of a port that could not be had is empty. ``stream_id``: with it a record's ``id`` is unique in the world; "" where there is
+    no telemetry; it stays over a crash, and changes before `Plugin.on_restore` for a snapshot.
     """
 
     __slots__ = (
         "clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings", "sockets",
+        "stream_id", "urgent",
     )  # fmt: skip
 
     def __init__(
@@ -153,6 +168,8 @@ class Context:
         self.registration = registration
         self.sockets = sockets if sockets is not None else {}
         self.counters: dict[str, int] = {}
+        self.urgent = False
+        self.stream_id = ""
         self.memory_mb = int(memory) if memory.isascii() and memory.isdigit() else None
         self.init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
         self.region = environ.get("AWS_REGION", "")
@@ -160,6 +177,10 @@ class Context:
     def count(self, name: str, n: int = 1) -> None:
         """Add to one of the plug-in's own counters."""
         self.counters[name] = self.counters.get(name, 0) + n
+
+    def flush_soon(self) -> None:
+        """What is pending cannot wait for the flush strategy: call ``flush`` as soon as the plug-in is not busy."""
+        self.urgent = True
 
     @property
     def directory(self) -> str:

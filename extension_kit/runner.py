@@ -175,24 +175,22 @@ class _Extension:
                 owner = spec if isinstance(spec, type) else type(spec)
                 if not issubclass(owner, Plugin) or not overridden(owner, "before_register"):
                     continue
-            hosted = self._specs[index] = self._load_one(spec)
-            if hosted is not None and hosted.has("before_register"):
-                from extension_kit.host import call_all
+            loaded = self._specs[index] = self._load_one(spec)
+            for hosted in loaded:
+                if hosted.has("before_register"):
+                    from extension_kit.host import call_all
 
-                self._asked_first.append(hosted)
-                call_all([hosted], "before_register", hosted.context)
+                    self._asked_first.append(hosted)
+                    call_all([hosted], "before_register", hosted.context)
 
     def load(self) -> None:
         """Import and check the plug-ins; one that is wrong is reported and left out."""
-        from extension_kit.host import Hosted
-
         settings = self._kit_settings()
         for line in self._complaints:
             _say(self.name, line)
         self._crash_on_failure = settings.on_failure == "crash"
         for spec in self._specs:
-            hosted = spec if isinstance(spec, Hosted) or spec is None else self._load_one(spec)
-            if hosted is not None:
+            for hosted in spec if isinstance(spec, list) else self._load_one(spec):
                 hosted.context.registration = self.registration
                 hosted.context.log.level = settings.log_level
                 self.hosted.append(hosted)
@@ -214,10 +212,12 @@ class _Extension:
             self._settings, self._complaints = KitSettings.parse(environ.mapping())
         return self._settings
 
-    def _load_one(self, spec: Any) -> Hosted | None:
-        """The plug-in, ready to be called; None where it cannot be, which was told, or where the operator wants others."""
+    def _load_one(self, spec: Any) -> list[Hosted]:
+        """The plug-in, or the parts that it splits into, ready to be called; none where it cannot be, which was told, or
+        where the operator wants others.
+        """
         from extension_kit.host import Hosted, describe
-        from extension_kit.plugin import Context, Log, load
+        from extension_kit.plugin import Context, Log, load, overridden
 
         variables = environ.mapping()
         try:
@@ -225,24 +225,29 @@ class _Extension:
             self._there.append(plugin.name)
             wanted = self._kit_settings().plugins
             if wanted and plugin.name not in wanted:
-                return None
+                return []
             settings, warnings = plugin.settings.parse(variables) if plugin.settings is not None else (None, [])
+            log = Log(plugin.name, _write)
+            for line in warnings:
+                log.warning(line)
+            context = Context(plugin.name, variables, log, self.clock, settings, sockets=self.ports[0])
+            parts = [(plugin, context)]
+            if overridden(plugin, "split"):
+                from extension_kit.parts import parts_of
+
+                parts = parts_of(plugin, context)
         except ConfigError as error:
             self._left_out = True
             _say(self.name, f"{error}; it is left out, the function goes on without it")
-            return None
+            return []
         except Exception as error:  # noqa: BLE001 - a plug-in's own code
             self._left_out = True
             _say(
                 self.name,
                 f"plug-in {spec!r}: {''.join(describe(error))}; it is left out, the function goes on without it",
             )
-            return None
-        log = Log(plugin.name, _write)
-        for line in warnings:
-            log.warning(line)
-        context = Context(plugin.name, variables, log, self.clock, settings, sockets=self.ports[0])
-        return Hosted(plugin, context, lambda text: _say(self.name, text))
+            return []
+        return [Hosted(*part, lambda text: _say(self.name, text)) for part in parts]
 
     def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
         """Subscribe where a plug-in wants it: after the first ``next`` it would be too late."""
@@ -283,6 +288,8 @@ class _Extension:
         """The plug-ins' ``on_invoke`` hooks; then whatever the flush strategy wants done before the next event."""
         if self._watch is not None:
             self._restored(self._watch.jumped_ms())
+        elif self._init_type == "snap-start":
+            self._restored(0)
         if self._invoke_wanted:
             from extension_kit.host import call_all
 
@@ -305,6 +312,8 @@ class _Extension:
     def _restored(self, jumped_ms: int) -> None:
         """``on_restore``, where the clocks say so, and before the first invocation of a snapshot in any case."""
         first, self._init_type = self._init_type == "snap-start", ""
+        if first and self._telemetry is not None:
+            self._guarded(self._telemetry.restored)
         if first or jumped_ms:
             from extension_kit.events import Restore
             from extension_kit.host import call_all

@@ -33,6 +33,7 @@ from extension_kit.declarations import (
     flush_strategy,
     integer,
     number,
+    pattern,
     text,
 )
 from extension_kit.errors import ConfigError
@@ -55,6 +56,7 @@ __all__ = [
     "flag",
     "integer",
     "number",
+    "pattern",
     "text",
 ]
 

@@ -14,15 +14,14 @@ space that is the function's. Where /tmp is full or read-only a few megabytes of
 from __future__ import annotations
 
 import _thread
+from posix import urandom
 from zlib import crc32
 
 from extension_kit.segments import Folder, Stored
 
 TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from extension_kit.cursor import Cursor
 
@@ -45,6 +44,7 @@ class Spool:
         self.why_memory = ""  # why not all of it is safe from a crash
         self.context: Callable[[int], str] = lambda _seq: ""  # what the state says beside, about the oldest batch
         self.restored_context = ""
+        self.life = urandom(8).hex()  # what tells its numbers from those of any other spool
         self._owner = owner
         self._max_bytes = max_bytes
         self._memory_bytes = memory_bytes
@@ -89,6 +89,14 @@ class Spool:
         self._folder = folder
         self._restore(state)
         self._release()
+        if not state:
+            self._save()  # what is sent before the first commit must have the same name after a crash
+
+    def renew(self) -> None:
+        """Take another name: a snapshot was resumed, and others of it go on with the same numbers."""
+        with self._lock:
+            self.life = urandom(8).hex()
+            self._save()
 
     # the listener's thread
 
@@ -197,10 +205,10 @@ class Spool:
         with self._lock:
             cursor.take_back()
 
-    def acknowledge(self, cursor: Cursor, pending: int = 0) -> None:
+    def acknowledge(self, cursor: Cursor, pending: int = 0, outcomes: Mapping[str, int] | None = None) -> None:
         """See `Cursor.acknowledge`; a process that comes after us knows of it once `commit` was called."""
         with self._lock:
-            cursor.acknowledge(pending)
+            cursor.acknowledge(pending, outcomes)
             self._changed = self._changed or cursor.name != "" or len(self.cursors) == 1
 
     def lose(self, cursor: Cursor, reason: str, everything: bool = False) -> None:
@@ -353,7 +361,12 @@ class Spool:
     def _save(self) -> None:
         if self._folder is None:
             return
-        lines = [f"owner {self._owner}", f"next {self._next}", f"context {self.context(self.oldest)}"]
+        lines = [
+            f"owner {self._owner}",
+            f"life {self.life}",
+            f"next {self._next}",
+            f"context {self.context(self.oldest)}",
+        ]
         lines += [f"count {name} {getattr(self, name)}" for name in ("duplicates", "malformed")]
         for cursor in self.cursors:  # a cursor without a name is the kit's own: it begins anew with what is left
             if not cursor.name:
@@ -361,6 +374,7 @@ class Spool:
             lines.append(f"cursor {cursor.seq} {cursor.index} {cursor.acknowledged} {cursor.name}")
             for reason, (records, size) in cursor.dropped.items():
                 lines.append(f"dropped {records} {size} {cursor.told.get(reason, 0)} {cursor.name} {reason}")
+            lines += [f"outcome {records} {cursor.name} {outcome}" for outcome, records in cursor.outcomes.items()]
         try:
             self._folder.save("\n".join(lines) + "\n")
         except OSError as error:
@@ -376,6 +390,8 @@ class Spool:
             kind, *fields = line.split(" ")
             if kind == "context":
                 self.restored_context = " ".join(fields)
+            elif kind == "life":
+                self.life = fields[0]
             elif kind == "next":
                 self._next = max(self._next, int(fields[0]))
             elif kind == "count":
@@ -388,3 +404,6 @@ class Spool:
                 cursor, reason = by_name[fields[3]], " ".join(fields[4:])
                 cursor.dropped[reason] = (int(fields[0]), int(fields[1]))
                 cursor.told[reason] = int(fields[2])
+            elif kind == "outcome" and fields[1] in by_name:
+                cursor, outcome = by_name[fields[1]], " ".join(fields[2:])
+                cursor.outcomes[outcome] = cursor.earlier_outcomes[outcome] = int(fields[0])

@@ -15,7 +15,7 @@ from extension_kit.spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
     from extension_kit.host import Hosted
@@ -43,10 +43,6 @@ class Consumer:
         self.flushes = "flush" in hosted.hooks
         self.unsettled = False  # a hand-over overran and goes on alone
 
-    @property
-    def pending(self) -> bool:
-        return self.cursor.held > 0
-
 
 class Telemetry:
     """``hears``: whether there is a subscription. ``received``: batches so far, by which silence is told from talk."""
@@ -60,7 +56,7 @@ class Telemetry:
         self._name = name
         self._settings = settings
         self._init_type = init_type
-        self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
+        self._in_a_hurry = any("on_runtime_done" in one.hooks or one.plugin.prompt for one in hosted)
         self._say = say
         self._clock = clock
         # The platform's own events are always asked for: they tell when an invocation ends.
@@ -90,11 +86,21 @@ class Telemetry:
             return
         if listener.fell_back:
             self._say(f"telemetry listener: {listener.fell_back}; port {listener.port} is used instead")
+        self._name_streams()
         self.hears = self._subscribe(client, listener.port)
+
+    def _name_streams(self) -> None:
+        for consumer in self.consumers:
+            consumer.hosted.context.stream_id = self.spool.life
+
+    def restored(self) -> None:
+        """A snapshot was resumed: what it has in store is not told from what others of it have, but by name."""
+        self.spool.renew()
+        self._name_streams()
 
     def _subscribe(self, client: ExtensionsClient, port: int) -> bool:
         # Whoever waits for an end wants to hear of it soon; nobody does under "periodic", and fewer posts cost less.
-        waits = self._wants_end or not self._settings.flush.startswith("periodic")
+        waits = self._in_a_hurry or not self._settings.flush.startswith(("periodic", "pipeline"))
         timeout_ms = api.LIMITS["timeoutMs"][0] if waits else 250
         text = ""
         schemas = list(api.ladder(self._init_type))
@@ -147,10 +153,9 @@ class Telemetry:
         """Whether something has arrived that nobody has looked at."""
         return self.spool.behind(self._kit)
 
-    @property
-    def pending(self) -> bool:
+    def is_pending(self, consumer: Consumer) -> bool:
         """Whether a plug-in has, or is yet to be handed, what is not delivered."""
-        return any(consumer.pending or self.spool.behind(consumer.cursor) for consumer in self.consumers)
+        return self.hears and (consumer.cursor.held > 0 or self.spool.behind(consumer.cursor))
 
     def pump(self, on_done: Callable[[Record], object] | None = None) -> None:
         """Hand over what has arrived, as much as the plug-ins may hold; ``on_done`` is given each fresh runtimeDone."""
@@ -201,7 +206,7 @@ class Telemetry:
         # Never ahead of the kit's own place: a batch is read in order first, and what was read is at hand still.
         if cursor.next_seq >= self._kit.next_seq or consumer.unsettled or consumer.hosted.busy:
             return False
-        return not consumer.flushes or cursor.held_bytes < self._settings.spool_memory_bytes
+        return not consumer.flushes or cursor.held_bytes < self._settings.spool_memory_bytes // len(self.consumers)
 
     def _settle(self, consumer: Consumer) -> None:
         """A hand-over that overran may have ended since."""
@@ -280,13 +285,14 @@ class Telemetry:
 
         call_all([one.hosted for one in self.consumers if not one.hosted.busy], "on_telemetry", [record])
 
-    def settle(self, consumers: Iterable[Consumer], failed: Callable[[Hosted], bool]) -> None:
-        """After a flush: what each has said to be pending stays; the rest is delivered."""
-        for consumer in consumers:
-            if consumer.flushes and not failed(consumer.hosted):
-                pending = consumer.hosted.result
-                self.spool.acknowledge(consumer.cursor, pending if isinstance(pending, int) and pending > 0 else 0)
-        self.spool.commit()
+    def settle(self, consumer: Consumer) -> None:
+        """After a flush that has ended well: what it has said to be pending stays; the rest is done with."""
+        if not self.hears:
+            return
+        from extension_kit.flusher import pending_of
+
+        result = consumer.hosted.result
+        self.spool.acknowledge(consumer.cursor, pending_of(result), getattr(result, "outcomes", None))
 
     def account(self) -> list[str]:
         """One line for each plug-in: what has become of every record that was accepted for it."""
@@ -296,13 +302,8 @@ class Telemetry:
         if spool.why_memory:
             common.append(f"not crash-safe ({spool.why_memory})")
         for consumer in self.consumers:
-            cursor = consumer.cursor
-            waiting = cursor.held + self._count_unread(cursor)
-            received = cursor.acknowledged + cursor.dropped_records + waiting
-            why = ", ".join(f"{reason}: {records}" for reason, (records, _size) in cursor.dropped.items())
-            dropped = f"{cursor.dropped_records} dropped{f' ({why})' if why else ''}"
-            sums = f"{received} records = {cursor.acknowledged} delivered + {dropped} + {waiting} pending"
-            lines.append(f"plug-in {cursor.name}: {sums}; {', '.join(common)}")
+            waiting = consumer.cursor.held + self._count_unread(consumer.cursor)
+            lines.append(f"plug-in {consumer.cursor.name}: {consumer.cursor.sums(waiting)}; {', '.join(common)}")
         return lines
 
     def _count_unread(self, cursor: Cursor) -> int:

@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ class SteppedClock(clock.Clock):
 clock.Clock = SteppedClock
 """
 _ACCOUNT = re.compile(
-    r"plug-in (\S+): (\d+) records = (\d+) delivered \+ (\d+) dropped(?: \((.*)\))? \+ (\d+) pending; "
+    r"plug-in (\S+): (\d+) records = (\d+) delivered((?: \+ \d+ [\w-]+)*) \+ (\d+) dropped(?: \((.*)\))? \+ (\d+) pending; "
     r"(?:(\d+) lost by the platform, )?(\d+) re-posted batches, (\d+) malformed"
 )
 _SNAPSHOT_AGE = 3_600.0  # seconds
@@ -61,9 +61,10 @@ _PATIENCE = 15.0  # seconds beyond every limit of the environment: a busy machin
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the kit says has become of a plug-in's records, at SHUTDOWN: received = delivered + dropped + pending.
+    """What the kit says has become of a plug-in's records, at SHUTDOWN: received = delivered + others + dropped + pending.
 
-    ``reasons``: why some were dropped, and how many; ``platform_lost``: records that the platform says it has dropped;
+    ``reasons``: why some were dropped, and how many; ``others``: what became of records that the plug-in has kept back
+    (``filtered``, ``sampled``...), and how many; ``platform_lost``: records that the platform says it has dropped;
     ``reposted``: batches that came again and were recognised; ``malformed``: batches that could not be read.
     """
 
@@ -75,6 +76,7 @@ class Account:
     platform_lost: int = 0
     reposted: int = 0
     malformed: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,13 +313,16 @@ class Sandbox:
         ]
         if not found:
             raise ConfigError(f"account: no plug-in {name} of the kit has given account; only those with telemetry do")
-        received, delivered, dropped, reasons, pending, lost, reposted, malformed = found[-1].groups()[1:]
+        received, delivered, kept_back, dropped, reasons, pending, lost, reposted, malformed = found[-1].groups()[1:]
         why = {
             reason: int(count)
             for reason, _, count in (one.rpartition(": ") for one in (reasons or "").split(", ") if one)
         }
-        numbers = (int(number or 0) for number in (lost, reposted, malformed))
-        return Account(int(received), int(delivered), int(dropped), int(pending), why, *numbers)
+        others = {name: int(count) for count, name in (one.split(" ") for one in kept_back.split(" + ")[1:])}
+        lost, reposted, malformed = (int(number or 0) for number in (lost, reposted, malformed))
+        return Account(
+            int(received), int(delivered), int(dropped), int(pending), why, lost, reposted, malformed, others
+        )
 
     # inside -------------------------------------------------------------------------------------------------------------
 

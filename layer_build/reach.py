@@ -21,11 +21,13 @@ _FOR_TELEMETRY = tuple(
     f"{KIT}/{path}" for path in ("telemetry.py", "flusher.py", "flush.py", "protocol/telemetry_api.py")
 )
 _FOR_RESTORE = (f"{KIT}/io/freeze.py",)
+_FOR_PARTS = (f"{KIT}/parts.py",)
 _HOOKS = {
     "on_telemetry": _FOR_TELEMETRY,
     "on_runtime_done": _FOR_TELEMETRY,
     "flush": _FOR_TELEMETRY,
     "on_restore": _FOR_RESTORE,
+    "split": _FOR_PARTS,
 }
 
 
@@ -33,7 +35,7 @@ def needed(kit: Tree, others: Tree) -> set[str]:
     """Of the paths of `kit` those that the code of `others` (a plug-in and its dependencies) can come to import."""
     asking = {path: entry.data for path, entry in others.items() if path.endswith(".py") and KIT.encode() in entry.data}
     roots = set(_ROOTS)
-    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE}
+    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE, *_FOR_PARTS}
     for path, data in asking.items():
         tree = ast.parse(data, path)
         names = set(_imports(tree))
@@ -92,7 +94,7 @@ def _opened(tree: ast.AST) -> set[str]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id in ("telemetry", *_HOOKS) for target in targets):
-                found.update(_FOR_TELEMETRY + _FOR_RESTORE)
+                found.update(_FOR_TELEMETRY + _FOR_RESTORE + _FOR_PARTS)
     return found
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extension_kit.errors import ConfigError
-from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, decide
+from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, Turns, decide
 from extension_kit.flusher import Flusher
 
 T0 = 1_795_420_800_000  # epoch ms
@@ -19,7 +19,8 @@ def situation(**changes) -> Situation:
     """An invocation of 3 s that began 10 ms ago, seen, with something pending."""
     usual = {
         "now_ms": T0 + 10, "invoked_ms": T0, "deadline_ms": T0 + 3000, "margin_ms": 150, "hears": "yes", "sign": True,
-        "ended": False, "pending": True, "flushed_ms": 0, "failed": 0, "wants_end": False, "starts": (T0,), "durations": (),
+        "ended": False, "pending": True, "retry_ms": 0, "urgent": False, "flushed_ms": 0, "wants_end": False,
+        "starts": (T0,), "durations": (),
     }  # fmt: skip
     return Situation(**(usual | changes))
 
@@ -59,8 +60,16 @@ CASES = [
     ("adaptive", {"ended": True, "flushed_ms": T0 - 100, **BUSY}, NEXT, "periodic: not due"),
     ("adaptive", {"flushed_ms": T0 - 100, **BUSY}, NEXT, "periodic: nobody waits for the end"),
     ("adaptive", {"ended": True, "flushed_ms": T0 - 100, **QUIET}, FLUSH, "end of the invocation"),
-    ("end", {"ended": True, "failed": 1, "flushed_ms": T0 - 500}, NEXT, "backing off"),
-    ("end", {"ended": True, "failed": 1, "flushed_ms": T0 - 1500}, FLUSH, "end of the invocation"),
+    ("end", {"ended": True, "pending": False, "retry_ms": T0 + 500}, NEXT, "backing off"),
+    ("end", {"ended": True, "retry_ms": T0 + 500}, FLUSH, "end of the invocation"),
+    ("end", {"urgent": True}, FLUSH, "urgent"),
+    ("end", {"urgent": True, "pending": False}, WAIT, "for the end of the invocation"),
+    ("periodic,10", {"flushed_ms": T0 - 100, "ended": True, "urgent": True}, FLUSH, "urgent"),
+    ("pipeline", {}, FLUSH, "pipeline"),
+    ("pipeline", {"flushed_ms": T0 + 5}, NEXT, "pipeline: nobody waits for the end"),
+    ("pipeline", {"flushed_ms": T0 + 5, "wants_end": True}, WAIT, "for the end of the invocation"),
+    ("pipeline", {"ended": True}, NEXT, "pipeline: what came last goes with what comes next"),
+    ("pipeline", {"hears": "no"}, FLUSH, "invoke"),
     ("end", {"deadline_ms": 0}, FLUSH, "interval"),
     ("end", {"deadline_ms": 0, "flushed_ms": T0}, WAIT, "for telemetry"),
     ("end", {"deadline_ms": 0, "pending": False}, WAIT, "for telemetry"),
@@ -75,11 +84,14 @@ def test_what_is_done_and_why(policy, changes, action, reason):
     assert (decision.action, decision.reason) == (action, reason)
 
 
-POLICIES = st.sampled_from(["end", "end,10", "end,500", "periodic,1", "periodic,600", "continuous", "adaptive"])
+POLICIES = st.sampled_from(
+    ["end", "end,10", "end,500", "periodic,1", "periodic,600", "continuous", "pipeline", "adaptive"]
+)
 SITUATIONS = st.builds(
-    lambda at, timeout, margin, starts, flushed, failed, durations, hears, flags: Situation(
+    lambda at, timeout, margin, starts, flushed, retry, durations, hears, flags: Situation(
         now_ms=T0 + at, invoked_ms=T0, deadline_ms=T0 + timeout, margin_ms=margin, hears=hears, sign=flags[0],
-        ended=flags[1], pending=flags[2], wants_end=flags[3], flushed_ms=flushed and T0 + at - flushed, failed=failed,
+        ended=flags[1], pending=flags[2], wants_end=flags[3], urgent=flags[4], flushed_ms=flushed and T0 + at - flushed,
+        retry_ms=retry and T0 + at + retry,
         starts=tuple(T0 - start for start in sorted(starts, reverse=True)), durations=tuple(durations),
     ),
     st.integers(-100, 1_000_000),
@@ -87,10 +99,10 @@ SITUATIONS = st.builds(
     st.integers(0, 1000),
     st.lists(st.integers(0, 10_000_000), min_size=1, max_size=HISTORY),
     st.integers(0, 100_000),
-    st.integers(0, 50),
+    st.integers(0, 30_000),
     st.lists(st.integers(0, 900_000), max_size=HISTORY),
     st.sampled_from(["yes", "silent", "no"]),
-    st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()),
 )  # fmt: skip
 
 
@@ -109,16 +121,26 @@ def test_asking_again_comes_to_an_end(policy, now):
     """Whatever happens after each answer, ``next`` is asked for in time: no loop of flushes, no wait without progress."""
     policy = Policy.parse(policy)
     fields = {name: getattr(now, name) for name in Situation.__slots__}
+    turns = Turns()
     for _ in range(200):
         decision = decide(policy, Situation(**fields))
         if decision.action == NEXT:
             return
         if decision.action == FLUSH:  # the sink is dead: it takes all the time, and all stays pending
-            fields |= {"now_ms": decision.until_ms, "flushed_ms": decision.until_ms, "failed": fields["failed"] + 1}
+            end = fields["now_ms"] + turns.longest_ms(decision.until_ms - fields["now_ms"])
+            turns.ended(end, left_something=True)
+            fields |= {"now_ms": end, "flushed_ms": end}
         else:
             assert decision.until_ms > fields["now_ms"]
             fields["now_ms"] = decision.until_ms
+        fields |= later(turns, fields["now_ms"], something=True)
     pytest.fail("it never ends")
+
+
+def later(turns, now_ms, something):
+    """What the flusher says of something that is pending, with a plug-in that is let be until `turns` says otherwise."""
+    due = turns.due_ms <= now_ms
+    return {"pending": something and due, "retry_ms": turns.due_ms if something and not due else 0, "urgent": False}
 
 
 @given(
@@ -134,20 +156,22 @@ def test_pending_data_never_starves(policy, gap, duration, hears, dead):
     fields = {name: getattr(situation(), name) for name in Situation.__slots__} | {
         "hears": hears, "starts": (), "durations": (), "flushed_ms": 0}  # fmt: skip
     last_flush, longest = T0, 0
+    turns = Turns()
     for number in range(60):
         began = T0 + number * (gap + duration)
         fields |= {"now_ms": began, "invoked_ms": began, "deadline_ms": began + duration + 3000, "ended": False,
-                   "starts": (*fields["starts"], began)[-HISTORY:]}  # fmt: skip
+                   "starts": (*fields["starts"], began)[-HISTORY:], **later(turns, began, True)}  # fmt: skip
         while (decision := decide(policy, Situation(**fields))).action != NEXT:
             if decision.action == FLUSH:
                 longest, last_flush = max(longest, fields["now_ms"] - last_flush), fields["now_ms"]
                 end = min(decision.until_ms, fields["now_ms"] + 20)
-                fields |= {"now_ms": end, "flushed_ms": end, "failed": fields["failed"] + 1 if dead else 0,
-                           "pending": dead}  # fmt: skip
+                turns.ended(end, left_something=dead)
+                fields |= {"now_ms": end, "flushed_ms": end, **later(turns, end, dead)}
             else:
                 fields["now_ms"] = max(fields["now_ms"] + 1, min(decision.until_ms, began + duration))
                 fields["ended"] = fields["now_ms"] >= began + duration
-        fields |= {"durations": (*fields["durations"], duration)[-HISTORY:], "pending": True}
+                fields |= later(turns, fields["now_ms"], fields["pending"] or fields["retry_ms"] > 0)
+        fields |= {"durations": (*fields["durations"], duration)[-HISTORY:]}
     interval = max(policy.interval_ms, 10_000)
     assert longest <= interval + 30_000 + gap + 2 * duration + 3000
 

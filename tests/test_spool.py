@@ -74,6 +74,45 @@ def test_what_was_stored_survives_the_process(folder):
     assert [json.loads(p)["record"] for p in take_all(second, second.cursors[0])][-1] == "c"
 
 
+def test_outcomes_are_kept_and_bounded(folder):
+    """However many reasons a plug-in invents, the state that is kept has room for them, and the sum is right."""
+    first = open_spool(folder)
+    (cursor,) = first.cursors
+    first.store(batch(*["x"] * 100))
+    take(first, cursor)
+    first.acknowledge(cursor, 0, {f"dropped: reason {number}": 1 for number in range(60)} | {"kept": 2})
+    first.commit()
+    assert cursor.sums(0).startswith("100 records = 38 delivered + 2 others + 60 dropped (")
+    _release_lock(first)
+
+    second = open_spool(folder)
+
+    (again,) = second.cursors
+    assert again.sums(0) == cursor.sums(0)
+    second.store(batch("y", "z"))
+    take(second, again)
+    second.acknowledge(again, 0, {"dropped: reason 1": 2})
+    assert (again.outcomes["dropped: reason 1"], again.outcomes["others"]) == (3, 2)
+    assert again.sums(0).startswith("102 records = 38 delivered + 2 others + 62 dropped (")
+
+
+def test_a_spool_has_a_name_of_its_own(folder, tmp_path):
+    """It outlives the process, not the environment; after a snapshot was resumed it is another."""
+    first = open_spool(folder)
+    _release_lock(first)
+    second = open_spool(folder)
+    _release_lock(second)
+    assert second.life == first.life != open_spool(str(tmp_path / "other")).life
+    third = open_spool(folder)
+    third.renew()
+    assert third.life != first.life
+    _release_lock(third)
+    fourth = open_spool(folder)
+    _release_lock(fourth)
+    assert fourth.life == third.life
+    assert open_spool(folder, owner="another").life != first.life
+
+
 def test_a_batch_that_is_posted_again_is_recognised(folder):
     """Also after a restart, and also when it was acknowledged long ago; another with the same checksum is not."""
     kept = open_spool(folder)

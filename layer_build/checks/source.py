@@ -26,7 +26,18 @@ _STARTERS = (
     "subprocess.",
     "multiprocessing.",
 )
-_SETTINGS = ("text", "flag", "integer", "number", "byte_size", "duration", "choice", "flush_strategy", "comma_list")
+_SETTINGS = (
+    "text",
+    "flag",
+    "integer",
+    "number",
+    "byte_size",
+    "duration",
+    "choice",
+    "flush_strategy",
+    "comma_list",
+    "pattern",
+)
 
 
 @dataclass
