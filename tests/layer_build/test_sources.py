@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 KIT = Path(extension_kit.__file__).parent
 #: what authors' code asks for, and what no kit's code does
 PUBLIC = {
+    "extension_kit/delivery.py",
     "extension_kit/internal.py",
     *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("aws/*.py")),
     *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("clients/*.py")),
