@@ -1,4 +1,4 @@
-"""``Aws``: calls to Secrets Manager, Parameter Store, STS and AppConfig Data. Blocking; may be used from several threads."""
+"""``Aws``: calls to the services that extensions share (`_TARGETS`, AppConfig Data). Blocking; for several threads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
     from extension_kit.aws.values import Role
 
-__all__ = ["Aws"]
+__all__ = ["Aws", "Request"]
 
-_TARGETS = {"secretsmanager": "secretsmanager", "ssm": "AmazonSSM"}
+#: What stands before the operation in X-Amz-Target, for the services that speak AWS's JSON 1.1.
+_TARGETS = {
+    "secretsmanager": "secretsmanager", "ssm": "AmazonSSM", "logs": "Logs_20140328", "firehose": "Firehose_20150804",
+    "kinesis": "Kinesis_20131202",
+}  # fmt: skip
+_WITHOUT_OUTPUT = ("CreateLogStream",)  # whose success is an empty body
 _SIGNED_AS = {"appconfigdata": "appconfig"}
 _DEAD_TOKENS = (
     "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
@@ -54,35 +59,37 @@ class Aws:
         self.region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
         self.counters = dict.fromkeys(("calls", "attempts", "retries", "throttled", "errors"), 0)
         self._environ = environ
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         self._connect_s = connect_timeout
         self._read_s = read_timeout
-        self._transport = Transport(environ, self._clock)
+        self._transport = Transport(environ, self.clock)
         self._signer = Signer()
         self._retries = Retries(retries, _random)
-        self._own = OwnCredentials(environ, self._clock, self._fetch_local)
-        self._roles = AssumedRoles(self._clock, self._ask_sts)
+        self._own = OwnCredentials(environ, self.clock, self._fetch_local)
+        self._roles = AssumedRoles(self.clock, self._ask_sts)
         self._skew_ms = 0
 
     def call(
         self,
         service: str,
         operation: str,
-        params: dict[str, Any],
+        params: dict[str, Any] | bytes,
         *,
         region: str = "",
         role: Role | None = None,
         deadline_ms: int | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """The answer of an operation of ``secretsmanager`` or ``ssm``; AwsError where there is none.
+        """The answer of an operation of one of `_TARGETS`; AwsError where there is none.
 
-        ``deadline_ms``: epoch ms after which nobody waits for the answer; ``timeout``: seconds of one attempt.
+        ``params``: bytes where they are JSON already; ``deadline_ms``: epoch ms after which nobody waits for the answer;
+        ``timeout``: seconds of one attempt.
         """
         headers = [("Content-Type", "application/x-amz-json-1.1"), ("X-Amz-Target", f"{_TARGETS[service]}.{operation}")]
-        request = _Request(service, "POST", "/", "", headers, dumps(params))
-        answer = self._send(request, region, role, deadline_ms, timeout)
-        return _object(answer)
+        body = params if isinstance(params, bytes) else dumps(params)
+        request = Request(service, "POST", "/", "", headers, body)
+        answer = self.send(request, region, role, deadline_ms, timeout)
+        return _object(answer) if answer.body or operation not in _WITHOUT_OUTPUT else {}
 
     def appconfig_start(
         self,
@@ -105,8 +112,8 @@ class Aws:
         if min_poll_seconds is not None:
             fields["RequiredMinimumPollIntervalInSeconds"] = min_poll_seconds
         headers = [("Content-Type", "application/json")]
-        request = _Request("appconfigdata", "POST", "/configurationsessions", "", headers, dumps(fields))
-        token = _object(self._send(request, region, role, deadline_ms, timeout)).get("InitialConfigurationToken")
+        request = Request("appconfigdata", "POST", "/configurationsessions", "", headers, dumps(fields))
+        token = _object(self.send(request, region, role, deadline_ms, timeout)).get("InitialConfigurationToken")
         if not isinstance(token, str) or not token:
             raise AwsError("BadAnswer", "AppConfig has answered no token")
         return token
@@ -127,8 +134,8 @@ class Aws:
         """
         query = encode_query([("configuration_token", token)])
         headers = [("Accept", accept)] if accept else []
-        answer = self._send(
-            _Request("appconfigdata", "GET", "/configuration", query, headers, b""), region, role, deadline_ms, timeout
+        answer = self.send(
+            Request("appconfigdata", "GET", "/configuration", query, headers, b""), region, role, deadline_ms, timeout
         )
 
         def header(name: bytes) -> str:
@@ -164,9 +171,10 @@ class Aws:
 
     # one call, several attempts
 
-    def _send(
-        self, request: _Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
+    def send(
+        self, request: Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
     ) -> Answer:
+        """The answer to any request; AwsError where it is no success. See `call`."""
         self.counters["calls"] += 1
         try:
             return self._attempts(request, region or self.region, role, deadline_ms, timeout)
@@ -175,11 +183,11 @@ class Aws:
             raise
 
     def _attempts(
-        self, request: _Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
+        self, request: Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
     ) -> Answer:
         if not region:
             raise AwsError("NoRegion", "AWS_REGION is not set", kind="credentials")
-        self._wait(self._retries.wait_first(request.service, self._clock.wall_ms()), deadline_ms, None)
+        self._wait(self._retries.wait_first(request.service, self.clock.wall_ms()), deadline_ms, None)
         mended = set()  # what was put right; once each
         attempt = 0
         while True:
@@ -187,7 +195,7 @@ class Aws:
             try:
                 answer = self._attempt(request, region, role, deadline_ms, timeout)
             except AwsError as error:
-                self._retries.failed(request.service, error, self._clock.wall_ms())
+                self._retries.failed(request.service, error, self.clock.wall_ms())
                 self.counters["throttled"] += error.kind == "throttled"
                 mend = self._mend(error, role)
                 if mend and mend not in mended:
@@ -203,7 +211,7 @@ class Aws:
                 return answer
 
     def _attempt(
-        self, request: _Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
+        self, request: Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
     ) -> Answer:
         credentials = self._roles.get(role) if role is not None else self._own.get()
         self.counters["attempts"] += 1
@@ -211,7 +219,7 @@ class Aws:
         headers = [("Host", where.authority), *request.headers]
         signed = self._signer.sign(
             credentials, region, _SIGNED_AS.get(request.service, request.service),
-            self._clock.wall_ms() + self._skew_ms, request.method, request.path, request.query, headers, request.body,
+            self.clock.wall_ms() + self._skew_ms, request.method, request.path, request.query, headers, request.body,
         )  # fmt: skip
         target = f"{request.path}?{request.query}" if request.query else request.path
         seconds = self._seconds(deadline_ms, timeout or self._connect_s + self._read_s)
@@ -241,7 +249,7 @@ class Aws:
         retry_after = float(written) if written.isdigit() and len(written) < 6 else None
         if code in _SKEWED:
             theirs = _http_date((answer.headers.get(b"date") or b"").decode("latin-1"))
-            ours = self._clock.wall_ms() + self._skew_ms
+            ours = self.clock.wall_ms() + self._skew_ms
             if theirs is not None and abs(theirs - ours) > _SKEW_MS:
                 return _Skewed(code, message, answer.status, theirs - ours)
         return AwsError(code, message, status=answer.status, retry_after=retry_after)
@@ -250,14 +258,14 @@ class Aws:
         """Sleep, unless the deadline would pass meanwhile."""
         if not seconds:
             return
-        if deadline_ms is not None and self._clock.wall_ms() + seconds * 1000 >= deadline_ms:
+        if deadline_ms is not None and self.clock.wall_ms() + seconds * 1000 >= deadline_ms:
             raise error or AwsError("ThrottlingException", "AWS has throttled, and no time is left to wait")
-        self._clock.sleep(seconds)
+        self.clock.sleep(seconds)
 
     def _seconds(self, deadline_ms: int | None, most: float) -> float:
         if deadline_ms is None:
             return most
-        left = (deadline_ms - self._clock.wall_ms()) / 1000
+        left = (deadline_ms - self.clock.wall_ms()) / 1000
         if left <= 0:
             raise AwsError("TimeoutError", "no time is left to ask AWS")
         return min(most, left)
@@ -284,14 +292,16 @@ class Aws:
 
     def _ask_sts(self, form: str) -> str:
         headers = [("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")]
-        answer = self._attempts(_Request("sts", "POST", "/", "", headers, form.encode()), self.region, None, None, None)
+        answer = self._attempts(Request("sts", "POST", "/", "", headers, form.encode()), self.region, None, None, None)
         return answer.body.decode("utf-8", "replace")
 
     def __repr__(self) -> str:
         return f"Aws({self.region!r}, {self.counters})"
 
 
-class _Request:
+class Request:
+    """``query``: encoded already; ``headers``: without Host."""
+
     __slots__ = ("body", "headers", "method", "path", "query", "service")
 
     def __init__(

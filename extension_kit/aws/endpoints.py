@@ -26,7 +26,7 @@ _PARTITIONS = (
     ("", "amazonaws.com", "api.aws"),
 )
 #: services whose plain hosts in GovCloud are the FIPS hosts
-_GOV_IS_FIPS = ("sts", "ssm", "appconfigdata")
+_GOV_IS_FIPS = ("sts", "ssm", "appconfigdata", "logs", "kinesis")
 _VARIABLES = {
     "secretsmanager": "SECRETS_MANAGER", "ssm": "SSM", "sts": "STS", "appconfigdata": "APPCONFIGDATA",
 }  # fmt: skip
@@ -65,7 +65,7 @@ class Endpoint(Value):
 
 
 def endpoint(service: str, region: str, environ: Mapping[str, str]) -> Endpoint:
-    """Where `service` (secretsmanager, ssm, sts, appconfigdata) is asked; ConfigError for an override that is no URL."""
+    """Where `service` (as its host is called, e.g. ssm) is asked; ConfigError for an override that is no URL."""
     name = _VARIABLES.get(service, service.upper())
     for variable in (f"EXTENSION_KIT_AWS_ENDPOINT_URL_{name}", "EXTENSION_KIT_AWS_ENDPOINT_URL"):
         url = environ.get(variable, "").strip()
@@ -80,6 +80,8 @@ def _host(service: str, region: str, fips: bool, dual: bool) -> str:
     plain, both = next((rest for prefix, *rest in _PARTITIONS if region.startswith(prefix)))
     if fips and not dual and region.startswith("us-gov-") and service in _GOV_IS_FIPS:
         fips = False
+    if service == "s3" and dual:
+        return f"s3{'-fips' if fips else ''}.dualstack.{region}.{plain}"
     return f"{service}{'-fips' if fips else ''}.{region}.{both if dual else plain}"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-__all__ = ["Signer", "encode_query", "quote", "stamp"]
+__all__ = ["Signer", "content_hash", "encode_query", "quote", "stamp"]
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ALGORITHM = "AWS4-HMAC-SHA256"
@@ -51,22 +51,24 @@ class Signer:
     ) -> list[tuple[str, str]]:
         """`headers` (Host among them) with X-Amz-Date, X-Amz-Security-Token and Authorization added.
 
-        `path` and `query` as they are sent, without the question mark; `now_ms`: epoch ms.
+        `path` and `query` as they are sent, without the question mark; `now_ms`: epoch ms. S3 wants its paths signed as they
+        are, and ``X-Amz-Content-Sha256`` (see `content_hash`), which is then not computed again.
         """
         at = stamp(now_ms)
         signed = [*headers, ("X-Amz-Date", at)]
         if credentials.token:
             signed.append(("X-Amz-Security-Token", credentials.token))
         fields = _canonical_headers(signed)
+        given = [value for name, value in fields if name == "x-amz-content-sha256"]
         names = ";".join(name for name, _ in fields)
         canonical = "\n".join(
             (
                 method,
-                quote(path, b"/") or "/",
+                path if service == "s3" else quote(path, b"/") or "/",
                 _canonical_query(query),
                 "".join(f"{name}:{value}\n" for name, value in fields),
                 names,
-                _sha256(body),
+                given[0] if given else _sha256(body),
             )
         )
         scope = f"{at[:8]}/{region}/{service}/aws4_request"
@@ -91,6 +93,11 @@ class Signer:
 
     def __repr__(self) -> str:
         return f"Signer({len(self._keys)} keys)"
+
+
+def content_hash(body: bytes) -> str:
+    """SHA-256 of a body, hex digits."""
+    return _sha256(body)
 
 
 def stamp(now_ms: int) -> str:

@@ -22,11 +22,14 @@ def regions(service):
 
 def theirs(service, region, fips, dual):
     """The host that botocore asks; None where its rules refuse."""
-    config = Config(use_fips_endpoint=fips, use_dualstack_endpoint=dual)
+    regional = {"us_east_1_regional_endpoint": "regional"}
+    config = Config(use_fips_endpoint=fips, use_dualstack_endpoint=dual, s3=regional)
     return boto3.client(service, region_name=region, config=config, **KEYS).meta.endpoint_url
 
 
-@pytest.mark.parametrize("service", ["secretsmanager", "ssm", "sts", "appconfigdata"])
+@pytest.mark.parametrize(
+    "service", ["secretsmanager", "ssm", "sts", "appconfigdata", "logs", "firehose", "kinesis", "s3"]
+)
 @pytest.mark.parametrize("dual", [False, True])
 def test_hosts_are_botocores(service, dual):
     environ = {"AWS_USE_DUALSTACK_ENDPOINT": "true"} if dual else {}
@@ -37,14 +40,16 @@ def test_hosts_are_botocores(service, dual):
         assert (found.port, found.tls) == (443, True)
 
 
-@pytest.mark.parametrize("service", ["secretsmanager", "ssm", "sts", "appconfigdata"])
+@pytest.mark.parametrize(
+    "service", ["secretsmanager", "ssm", "sts", "appconfigdata", "logs", "firehose", "kinesis", "s3"]
+)
 def test_hosts_of_fips_are_botocores(service):
     for region in ["us-east-1", "us-gov-west-1"]:
         found = endpoint(service, region, {"AWS_USE_FIPS_ENDPOINT": "true"})
         assert f"https://{found.authority}" == theirs(service, region, True, False), region
 
 
-@pytest.mark.parametrize("service", ["secretsmanager", "ssm", "appconfigdata"])
+@pytest.mark.parametrize("service", ["secretsmanager", "ssm", "appconfigdata", "logs", "firehose", "kinesis", "s3"])
 def test_all_regions_that_botocore_knows_have_a_host(service):
     known = regions(service)
 

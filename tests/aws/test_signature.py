@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Theirs
 from hypothesis import given
@@ -102,3 +102,25 @@ def test_credentials_show_nothing(secret):
 
     assert secret not in shown
     assert "AKID" in shown
+
+
+KEYS = st.text("abc/ é+&=~", min_size=1, max_size=20).filter(lambda key: "//" not in key and key.strip("/") == key)
+
+
+@given(KEYS, st.binary(max_size=60))
+def test_paths_of_s3_as_botocore_signs_them(key, body):
+    """Escaped once, as they are sent, with the hash of the body in a header."""
+    path = f"/bucket/{quote(key, b'/')}"
+    credentials = Credentials("AKID", "SECRET", "TOKEN")
+    headers = [("Host", "s3.example:8080"), ("X-Amz-Content-Sha256", signature.content_hash(body))]
+
+    signed = dict(Signer().sign(credentials, "eu-west-1", "s3", 1_000_000, "PUT", path, "", headers, body))
+
+    request = AWSRequest("PUT", f"http://s3.example:8080{path}", data=body, headers=dict(headers[1:]))
+    at = stamp(1_000_000)
+    request.context["timestamp"] = at
+    request.headers["X-Amz-Date"] = at
+    request.headers["X-Amz-Security-Token"] = "TOKEN"
+    signer = S3SigV4Auth(Theirs("AKID", "SECRET", "TOKEN"), "s3", "eu-west-1")
+    expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    assert signed["Authorization"].endswith(f"Signature={expected}")
