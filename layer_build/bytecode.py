@@ -46,17 +46,15 @@ class WithoutTypes(ast.NodeTransformer):
             if one is not None:
                 one.annotation = None
         return node
-    def visit_ClassDef(self, node):
-        self.generic_visit(node)
-        node.body = [bare(one) for one in node.body]
-        return node
-    visit_Module = visit_ClassDef
-def bare(node):
-    if not isinstance(node, ast.AnnAssign):
-        return node
-    if node.value is None:
-        return ast.copy_location(ast.Pass(), node)
-    return ast.copy_location(ast.Assign([node.target], node.value), node)
+    visit_AsyncFunctionDef = visit_FunctionDef
+    def visit_AnnAssign(self, node):
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+    def visit_Module(self, node):
+        # What says how annotations are to be read has nothing left to say; importing it would cost a little in each module.
+        node.body = [one for one in node.body if not isinstance(one, ast.ImportFrom) or one.module != "__future__"]
+        return self.generic_visit(node)
 given, ours = json.load(sys.stdin)
 for name, (path, source) in given.items():
     source = base64.b64decode(source)
