@@ -193,7 +193,11 @@ def failing(tmp_path, monkeypatch, case):
         (tmp_path / "empty").mkdir()
         return [tmp_path / "empty", "--out", out], "empty: no manifest.toml"
     if case == "no folder":
-        return ["nobody", "--out", out], "nobody: no such folder, and none of ours (metrics-collector, secret-cache)"
+        return [
+            "nobody",
+            "--out",
+            out,
+        ], "nobody: no such folder, and none of ours (log-shipper, metrics-collector, secret-cache)"
     if case == "out is a file":
         out.write_text("")
         return [

@@ -1,0 +1,1 @@
+"""Every line of the function to where people look for it."""

@@ -1,0 +1,167 @@
+"""One sink's part of the plug-in: what it was handed, what it has sent, what it still answers for."""
+
+from __future__ import annotations
+
+from extension_kit.delivery import Delivery, Limits, Parcel
+from extension_kit.plugin import Plugin
+from extension_kit.protocol.deadline import Deadline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from extension_kit.events import Flushed, Restore, Shutdown
+    from extension_kit.plugin import Context
+    from extension_kit.records import Record
+    from extensions.log_shipper.dead_letters import DeadLetters
+    from extensions.log_shipper.pipeline import Pipeline, Taken
+    from extensions.log_shipper.settings import ShipperSettings
+    from extensions.log_shipper.sinks.base import Sink
+
+__all__ = ["Shipper"]
+
+_BURIAL_MS = 500  # of an environment's last flush, for dead letters
+_BAD = (b"error", b"timeout", b"failure")
+_ERRORS = (b'"level":"ERROR"', b'"level":"FATAL"', b"[ERROR]", b"\\tERROR\\t", b"Traceback (most recent", b"[CRITICAL]")
+
+
+class Shipper(Plugin):
+    """Sends to one sink. Nothing of what sending needs is imported before the first flush."""
+
+    telemetry: tuple[str, ...] = ("platform", "function")
+
+    def __init__(self, name: str, settings: ShipperSettings) -> None:
+        self.name = name
+        self.sink_settings = settings
+        if "extension" in settings.types:
+            self.telemetry = ("platform", "function", "extension")
+        self._held: list[Record] = []
+        self._first = 0  # of those that are in no parcel yet
+        self._sink: Sink | None = None
+        self._pipeline: Pipeline | None = None
+        self._delivery: Delivery | None = None
+        self._dead_letters: DeadLetters | None = None
+        self._watches = self.prompt = settings.flush_on_error
+
+    def start(self, context: Context) -> None:
+        self._context = context
+
+    def on_telemetry(self, records: list[Record]) -> None:
+        self._held += records
+        if self._watches and not self._context.urgent and any(map(_is_alarming, records)):
+            self._context.flush_soon()
+
+    def flush(self, reason: str, deadline: Deadline) -> Flushed:
+        delivery = self._delivery or self._prepare()
+        last = reason == "shutdown"
+        kept_ms = _BURIAL_MS if last and self._dead_letters is not None else 0
+        sending = Deadline(deadline.at_ms - kept_ms, self._context.clock.wall_ms, deadline.margin_ms, reason)
+        while not sending.expired:
+            if not delivery.parcels and not self._pack(last):
+                break
+            if not delivery.deliver(sending):
+                break
+        if last and self._dead_letters is not None:
+            self._bury_what_is_left(delivery, self._dead_letters, deadline)
+        self._tell_figures()
+        return delivery.flushed(sum(1 for record in self._held[self._first :] if record[2]))
+
+    def on_restore(self, event: Restore) -> None:  # noqa: ARG002
+        if self._sink is not None:
+            self._sink.forget()
+
+    def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:  # noqa: ARG002
+        if self._delivery is not None and self._delivery.pending:
+            self._context.log.warning(f"{self._delivery.pending} records could not be sent before the end")
+
+    def _bury_what_is_left(self, delivery: Delivery, dead_letters: DeadLetters, deadline: Deadline) -> None:
+        """The environment ends, and its /tmp with it."""
+        while True:
+            delivery.give_up(
+                lambda items: "dead-lettered" if dead_letters.bury(items, "the environment has ended") else ""
+            )
+            if delivery.parcels or deadline.expired or not self._pack(True):
+                break
+        if dead_letters.trouble:
+            self._context.log.warning(dead_letters.trouble)
+
+    # inside
+
+    def _prepare(self) -> Delivery:
+        from extensions.log_shipper.parts import make_dead_letters, make_parts
+
+        context, settings = self._context, self.sink_settings
+        self._sink, self._pipeline = make_parts(settings, context)
+        dead_letters = self._dead_letters = make_dead_letters(settings, context)
+        delivery = self._delivery = Delivery(
+            self._send,
+            context.clock,
+            limits=Limits(attempts=settings.attempts, timeout_ms=settings.timeout),
+            say=context.log.warning,
+            abort=self._sink.abort,
+            bury=dead_letters.bury if dead_letters is not None else None,
+            count=context.count,
+        )
+        return delivery
+
+    def _send(self, items: list[Any], seconds: float) -> Any:
+        assert self._sink is not None
+        return self._sink.send(items, seconds)
+
+    def _pack(self, last: bool) -> bool:
+        """Make one parcel of what is held; False where there is nothing, or nothing that is whole yet."""
+        assert self._pipeline is not None
+        assert self._sink is not None
+        assert self._delivery is not None
+        sink = self._sink
+        taken = self._pipeline.take(self._held, self._first, sink.most_lines, sink.most_bytes, last)
+        if not taken.span:
+            return False
+        self._first += taken.span
+        if self._first >= len(self._held):
+            self._held, self._first = [], 0
+        for parcel in _parcels(sink, taken):
+            self._delivery.add(parcel)
+        return True
+
+    def _tell_figures(self) -> None:
+        if self._pipeline is not None:
+            self._context.counters["redacted"] = self._pipeline.redactions
+            self._context.counters["cut"] = self._pipeline.cut
+
+
+def _parcels(sink: Sink, taken: Taken) -> list[Parcel]:
+    """The lines as items, in parcels that the sink takes; a line that is too large even when it is cut is none of them."""
+    from extensions.log_shipper.pipeline import shortened
+
+    parcels: list[Parcel] = []
+    items: list[bytes] = []
+    weights: list[int] = []
+    outcomes = taken.outcomes
+    kept_back = sum(outcomes.values())
+    size = 0
+    for line in taken.lines:
+        item = sink.encode(line)
+        if len(item) > sink.most_item_bytes:
+            line.change(shortened(line, sink.most_item_bytes - 4_096))
+            item = sink.encode(line)
+            if len(item) > sink.most_item_bytes:
+                outcomes["dropped: too large"] = outcomes.get("dropped: too large", 0) + line.weight
+                kept_back += line.weight
+                continue
+        if items and size + len(item) + sink.overhead > sink.most_bytes:
+            parcels.append(Parcel(sum(weights), items, weights=weights))
+            items, weights, size = [], [], 0
+        items.append(item)
+        weights.append(line.weight)
+        size += len(item) + sink.overhead
+    parcels.append(Parcel(sum(weights) + kept_back, items, outcomes, weights))
+    return parcels
+
+
+def _is_alarming(record: Record) -> bool:
+    """Whether a record is a reason to flush at once: an invocation that has failed, or a line that says ERROR."""
+    kind, raw = record.type, record[0]
+    if kind == "platform.runtimeDone":
+        return getattr(record, "status", "").encode() in _BAD
+    return kind == "function" and any(mark in raw for mark in _ERRORS)

@@ -1,0 +1,55 @@
+"""Members of JSON objects, ready made: what is the same for all lines, or for all lines of a request, is written once."""
+
+from __future__ import annotations
+
+from extension_kit.protocol.jsontext import dumps
+from extensions.log_shipper.line import trace_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from extensions.log_shipper.line import Line
+
+__all__ = ["Members", "members"]
+
+
+def members(fields: Mapping[str, object]) -> bytes:
+    """``,"name":value`` for each that is not empty: to be put behind another member."""
+    return b"".join(
+        b",%b:%b" % (dumps(name), dumps(value)) for name, value in fields.items() if value not in ("", None)
+    )
+
+
+class Members:
+    """What a sink calls the things that are known of a line: ``level``, ``request_id``, ``trace_id``, ``id``."""
+
+    def __init__(self, names: Mapping[str, str], constant: Mapping[str, object]) -> None:
+        self._names = names
+        self._constant = members(constant)
+        self._levels: dict[str, bytes] = {}
+        self._request: object = None
+        self._of_request = b""
+        self._id = b',%b:"' % dumps(names["id"]) if "id" in names else b""
+
+    def of(self, line: Line) -> bytes:
+        """Everything, as members behind another one."""
+        level = self._levels.get(line.level)
+        if level is None:
+            level = self._levels[line.level] = members({self._names["level"]: line.level})
+        known = level + self.of_request(line) + self._constant
+        return b'%b%b%b"' % (known, self._id, line.id.encode()) if self._id else known
+
+    def of_request(self, line: Line) -> bytes:
+        request = line.record[1]
+        if line.is_platform or not request[0]:
+            return members(self._about_request(line))
+        if request is not self._request:
+            self._request, self._of_request = request, members(self._about_request(line))
+        return self._of_request
+
+    def _about_request(self, line: Line) -> dict[str, object]:
+        about: dict[str, object] = {self._names["request_id"]: line.request_id}
+        if "trace_id" in self._names:
+            about[self._names["trace_id"]] = trace_ids(line.trace)[0]
+        return about

@@ -1,0 +1,312 @@
+"""From records to lines: what is kept back and why, what is joined, what is cut; no record is counted twice or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extension_kit import records
+from extensions.log_shipper.line import LEVELS, Line, trace_ids
+from extensions.log_shipper.pipeline import Pipeline, tags_of
+from extensions.log_shipper.redact import Redactor
+from extensions.log_shipper.settings import ShipperSettings
+
+REQUEST = records.Request("8476a536-e9f4-11e8-9739-2dfe598c3fcd", "", False)
+NOW = "2026-11-23T08:00:00.000Z"
+
+
+def record(content="x", kind="function", index=0, request=REQUEST, time=NOW, batch=1):
+    raw = json.dumps({"time": time, "type": kind, "record": content}, separators=(",", ":")).encode()
+    return records.make(raw, request, batch, index)
+
+
+def lines_of(*contents, **more):
+    return [record(content, index=index, **more) for index, content in enumerate(contents)]
+
+
+def take(given, last=True, most=1000, redact=None, **settings):
+    pipeline = Pipeline(ShipperSettings(**settings), "log-shipper", redact, lambda: "s")
+    return pipeline.take(given, 0, most, 1_000_000, last)
+
+
+def texts(taken):
+    return [line.text for line in taken.lines]
+
+
+# levels
+
+LEVELLED = [
+    ("[INFO]\t2026-11-23T08:00:00.700Z\t8476a536-e9f4-11e8-9739-2dfe598c3fcd\ttext\n", "INFO"),
+    ("[WARNING]\t2026-11-23T08:00:00.700Z\tx\ttext", "WARN"),
+    ("[CRITICAL] x", "FATAL"),
+    ("2026-11-23T08:00:00.700Z\t8476a536-e9f4-11e8-9739-2dfe598c3fcd\tERROR\tInvoke Error", "ERROR"),
+    ("2026-11-23 08:00:00 <8476a536> DEBUG com.example.App - started", "DEBUG"),
+    ("08:00 main FATAL it is over, no ERROR before", "FATAL"),
+    ("SEVERE: java says", "ERROR"),
+    ("TERRORS and INFORM are words", ""),
+    ("my_ERROR_code=3", ""),
+    ("no level here", ""),
+    ("", ""),
+    ("x" * 200 + " ERROR", ""),
+    ('{"level":"warn","message":"x"}', "WARN"),
+    ('{"severity":"Error"}', "ERROR"),
+    ('{"level":30}', "INFO"),
+    ('{"level":50,"msg":"pino"}', "ERROR"),
+    ('{"level":7}', ""),
+    ('{"level":true}', ""),
+    ('{"other":"ERROR"}', ""),
+    ('{"broken', ""),
+    ({"level": "ERROR", "message": "x"}, "ERROR"),
+    ({"log.level": "debug"}, "DEBUG"),
+    ({"message": "ERROR in the text"}, ""),
+    ([1], ""),
+    (17, ""),
+    (None, ""),
+]
+
+
+@pytest.mark.parametrize(("content", "level"), LEVELLED, ids=[str(one)[:40] for one, _level in LEVELLED])
+def test_levels(content, level):
+    """Where each runtime puts it; in words of its own; nowhere else."""
+    assert Line(record(content), "s").level == level
+
+
+@pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        ("Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1",
+         ("5f35ae120c0fec141ab77a00bc047aa2", "2be948a625588e32")),
+        ("Root=1-5f35ae12-0c0fec141ab77a00bc047aa2", ("5f35ae120c0fec141ab77a00bc047aa2", "")),
+        ("Parent=2be948a625588e32", ("", "2be948a625588e32")), ("", ("", "")), ("Root=1-x-y;Parent=z", ("", "")),
+        ("Root=1-00000000-000000000000000000000000;Parent=0000000000000000", ("", "")),
+    ],
+)  # fmt: skip
+def test_trace_ids(header, ids):
+    """As W3C has them; what is none, or all zeros, is left out."""
+    assert trace_ids(header) == ids
+
+
+# filters
+
+
+def test_types():
+    """Whole streams, or single events of the platform; lines of our own never."""
+    given = [
+        record("f"), record("[log-shipper.http] WARNING x", "extension"), record("theirs", "extension"),
+        record({}, "platform.start"), record({}, "platform.report"), record({}, "platform.new"),
+    ]  # fmt: skip
+    assert texts(take(given, types=("function",))) == ["f"]
+    assert [line.type for line in take(given, types=("platform",)).lines] == [
+        "platform.start",
+        "platform.report",
+        "platform.new",
+    ]
+    assert [line.type for line in take(given, types=("platform.report", "function")).lines] == [
+        "function",
+        "platform.report",
+    ]
+    taken = take(given, types=("extension",))
+    assert (texts(taken), taken.outcomes, taken.records) == (["theirs"], {"filtered": 5}, 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"min_level": "warn"}, ["[ERROR] b", "[WARN] c", "none"]),
+        ({"min_level": "fatal"}, ["none"]),
+        ({"include": "a|none"}, ["[INFO] a", "none"]),
+        ({"exclude": r"^\[[EW]"}, ["[INFO] a", "none"]),
+        ({"include": r"\[", "exclude": "c", "min_level": "error"}, ["[ERROR] b"]),
+    ],
+)
+def test_filters(settings, left):
+    """By level, by what is in a line; lines without a level pass that filter, and platform events pass all of them."""
+    given = [*lines_of("[INFO] a", "[ERROR] b", "[WARN] c", "none"), record({}, "platform.report", 9)]
+    taken = take(given, **settings)
+    assert texts(taken) == [*left, "{}"]
+    assert taken.outcomes == {"filtered": 4 - len(left)}
+
+
+def test_a_sample_keeps_requests_whole():
+    """Every line of a request or none, but for errors; the same requests in every process."""
+    requests = [records.Request(f"request-{number}", "", False) for number in range(400)]
+    given = [
+        one
+        for number, each in enumerate(requests)
+        for one in lines_of(f"a {number}", f"b {number}", f"[ERROR] {number}", request=each)
+    ]
+    taken = take(given, most=10_000, sample=0.25)
+    kept = [text for text in texts(taken) if "ERROR" not in text]
+    assert len([text for text in texts(taken) if "ERROR" in text]) == 400
+    assert {text[2:] for text in kept if text[0] == "a"} == {text[2:] for text in kept if text[0] == "b"}
+    assert 60 < len(kept) / 2 < 140
+    assert taken.outcomes == {"sampled": 800 - len(kept)}
+    assert texts(take(given, most=10_000, sample=0.25)) == texts(taken)
+    assert [text for text in texts(take(given, sample=0.0)) if "ERROR" not in text] == []
+
+
+def test_the_rate_limit_goes_by_the_lines_own_times():
+    """So many in any second; a backlog that is read later is not taken for a burst."""
+    given = [
+        record(str(second), index=number, time=f"2026-11-23T08:00:{second:02}.000Z")
+        for second in range(3)
+        for number in range(5)
+    ]
+    taken = take(given, rate_limit=2)
+    assert texts(taken) == ["0", "0", "1", "1", "2", "2"]
+    assert taken.outcomes == {"dropped: rate limit": 9}
+
+
+# several lines
+
+
+def stitched(*contents, last=True, **more):
+    return take(lines_of(*contents), last=last, multiline_start=r"^\S", **more)
+
+
+def test_lines_that_go_on_are_joined():
+    """One event, one id, the weight of all its records."""
+    taken = stitched("Traceback:\n", "  File a\n", "  File b\n", "ValueError: x\n", "next\n")
+    assert texts(taken) == ["Traceback:\n  File a\n  File b", "ValueError: x", "next"]
+    assert [line.weight for line in taken.lines] == [3, 1, 1]
+    assert (taken.records, taken.span) == (5, 5)
+
+
+def test_the_end_of_a_request_closes_an_event():
+    """``platform.runtimeDone``, or a line of another request; without it more may come, and what is open waits."""
+    given = [*lines_of("a", " b"), record({}, "platform.runtimeDone", 2)]
+    assert texts(take(given, last=False, multiline_start=r"^\S")) == ["a\n b", "{}"]
+    other = [*lines_of("a", " b"), record(" c", index=2, request=records.Request("other", "", False))]
+    assert texts(take(other, last=False, multiline_start=r"^\S")) == ["a\n b"]
+    waiting = stitched("x", "a", " b", last=False)
+    assert (texts(waiting), waiting.span) == (["x"], 1)
+    assert texts(stitched("x", "a", " b")) == ["x", "a\n b"]
+
+
+def test_an_event_has_limits():
+    """In lines and in bytes: something that never begins anew does not grow for ever."""
+    taken = stitched("a", *[" b"] * 1_200)
+    assert [line.weight for line in taken.lines] == [500, 500, 201]
+    taken = stitched("a", *[" " + "b" * 400] * 9, max_line=2_048)
+    assert [line.weight for line in taken.lines] == [5, 4, 1]
+    assert all(len(line.message) <= 2_048 for line in taken.lines)
+
+
+def test_objects_are_not_joined():
+    """What is logged as JSON is whole."""
+    assert [line.weight for line in stitched({"a": 1}, " b", {"c": 2}).lines] == [1, 1, 1]
+
+
+def test_redaction_sees_the_whole_event():
+    """A key that is logged in three lines is one secret."""
+    key = [
+        "-----BEGIN PRIVATE KEY-----\n",
+        "  MIIEvQIBADANBgkqhkiG9w0\n",
+        "  AQEFAASC\n",
+        "  -----END PRIVATE KEY-----\n",
+    ]
+    taken = stitched(*key, redact=Redactor().redact)
+    assert texts(taken) == ["[REDACTED]"]
+
+
+def test_a_key_that_is_logged_line_by_line():
+    """Without stitching the lines after its first tell nothing by themselves; they are known by what came before."""
+    key = [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "MIIEvQIBADANBgkqhkiG9w0",
+        "AQEFAASC==",
+        "-----END RSA PRIVATE KEY-----",
+        "abc",
+    ]
+    assert texts(take(lines_of(*key), redact=Redactor().redact)) == ["[REDACTED]"] * 3 + [key[3], "abc"]
+    cut = ["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkqhkiG9w0", "and then it went on", "abc"]
+    assert texts(take(lines_of(*cut), redact=Redactor().redact)) == ["[REDACTED]"] * 2 + cut[2:]
+    certificate = ["-----BEGIN CERTIFICATE-----", "MIIEvQIBADANBgkqhkiG9w0"]
+    assert texts(take(lines_of(*certificate), redact=Redactor().redact)) == certificate
+
+
+# what every line gets
+
+
+def test_a_long_line_is_cut_and_says_so():
+    """With how much is missing; in any alphabet it fits."""
+    for text in ("x" * 5_000, "\u6f22" * 5_000, '"' * 5_000, "\x00" * 5_000):
+        taken = take(lines_of(text), max_line=1_024)
+        (line,) = taken.lines
+        assert len(line.message) <= 1_024
+        kept, _, note = line.text.partition("... [")
+        assert text.startswith(kept)
+        assert note == f"{5_000 - len(kept)} characters cut]"
+        assert len(line.message) > 900
+
+
+def test_what_a_strict_receiver_would_refuse_is_mended():
+    """Half of a surrogate pair, and bytes that are no UTF-8: the line comes, with a mark in their place."""
+    half = b'{"time":"2026-11-23T08:00:00.000Z","type":"function","record":"a \\ud800 b"}'
+    wrong = b'{"time":"2026-11-23T08:00:00.000Z","type":"function","record":"a \xff b"}'
+    taken = take([records.make(half, REQUEST, 1, 0), records.make(wrong, REQUEST, 1, 1)])
+    assert texts(taken) == ["a \ufffd b"] * 2
+    pair = b'{"time":"2026-11-23T08:00:00.000Z","type":"function","record":"a \\ud83d\\ude00 b"}'
+    assert texts(take([records.make(pair, REQUEST, 1, 0)])) == ["a \U0001f600 b"]
+
+
+def test_notices_of_the_kit_are_lines_that_nobody_has_sent():
+    """They go out, with ids of their own, and are in no sum."""
+    notices = [records.notice("dropped", 1_795_420_800_000, droppedRecords=n, reason="spool full") for n in (1, 2)]
+    taken = take([*notices, record("x")])
+    assert (taken.records, taken.span, [line.weight for line in taken.lines]) == (1, 3, [0, 0, 1])
+    assert len({line.id for line in taken.lines}) == 3
+    assert take(notices, types=("function",)).records == 0
+
+
+def test_as_much_as_is_wanted():
+    """By lines, and by bytes."""
+    pipeline = Pipeline(ShipperSettings(), "log-shipper", None, lambda: "s")
+    given = lines_of(*["x" * 100] * 50)
+    assert pipeline.take(given, 0, 7, 1_000_000, True).span == 7
+    assert pipeline.take(given, 45, 7, 1_000_000, True).span == 5
+    assert 4 <= pipeline.take(given, 0, 100, 1_000, True).span <= 6
+
+
+def test_tags():
+    """Pairs; anything else is left out."""
+    assert tags_of(("a=b", " c = d=e ", "=x", "y", "z=")) == {"a": "b", "c": "d=e", "z": ""}
+
+
+CONTENTS = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(["[ERROR] x", " goes on", "password=x"]),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
+)
+KINDS = st.sampled_from(
+    ["function", "function", "function", "extension", "platform.start", "platform.runtimeDone", "platform.report"]
+)
+SETTINGS = st.fixed_dictionaries({}, optional={
+    "types": st.sampled_from([("function",), ("function", "platform"), ("platform.report",), ("extension",)]),
+    "min_level": st.sampled_from(["all", "info", "error"]), "include": st.sampled_from(["", "e"]),
+    "exclude": st.sampled_from(["", "x"]), "sample": st.sampled_from([0.0, 0.5, 1.0]), "rate_limit": st.integers(0, 5),
+    "multiline_start": st.sampled_from(["", r"^\S"]), "max_line": st.just(1_024),
+})  # fmt: skip
+
+
+@given(st.lists(st.tuples(CONTENTS, KINDS, st.integers(0, 2)), max_size=40), SETTINGS, st.integers(1, 9))
+@settings(deadline=None)
+def test_every_record_is_counted_once(given, settings, most):
+    """In a line or in an outcome, whatever the settings, however it is cut into batches."""
+    requests = [records.Request(f"r{number}", "", False) for number in range(3)]
+    made = [record(content, kind, index, requests[whose]) for index, (content, kind, whose) in enumerate(given)]
+    pipeline = Pipeline(ShipperSettings(**settings), "log-shipper", Redactor().redact, lambda: "s")
+    at, ids = 0, []
+    while at < len(made):
+        taken = pipeline.take(made, at, most, 10_000, True)
+        assert taken.span > 0
+        assert taken.records == taken.span == sum(line.weight for line in taken.lines) + sum(taken.outcomes.values())
+        for line in taken.lines:
+            json.loads(line.message)
+            assert line.level in ("", *LEVELS)
+        ids += [line.id for line in taken.lines]
+        at += taken.span
+    assert len(set(ids)) == len(ids)
