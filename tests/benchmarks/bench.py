@@ -21,6 +21,7 @@ from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.quota import NoQuota, Quota
 from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
 from tests.benchmarks.secrets import Secrets, aws_behind_tls
+from tests.benchmarks.shipping import CountingSink, Shipping
 from tests.benchmarks.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.report import Budget, Figures
 
 #: what is started beside a real function: each takes most of a second there, several under the quota
-_BESIDE_A_FUNCTION = ("kit", "metrics-collector", "secret-cache", "python-requests")
+_BESIDE_A_FUNCTION = ("kit", "metrics-collector", "log-shipper", "secret-cache", "python-requests")
 _GAP_S = 0.002
 
 
@@ -44,6 +45,7 @@ class Bench:
         self._python = python
         self.telemetry = Telemetry(made, placement, effort)
         self.secrets = Secrets(made, placement, effort)
+        self.shipping = Shipping(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
         self._placement = placement
@@ -133,6 +135,9 @@ class Bench:
                     if contender.name == "secret-cache":
                         given, folder = stack.enter_context(aws_behind_tls())
                         more = (given, (folder,))
+                    elif contender.name == "log-shipper":
+                        sink = stack.enter_context(contextlib.closing(CountingSink()))
+                        more = ({"LOG_SHIPPER_SINK": "http", "LOG_SHIPPER_ENDPOINT": sink.url}, ())
                     samples[contender.name].append(first_response.cpu_ms(contender, self._placement, quota, *more))
         return samples
 
@@ -168,6 +173,10 @@ SECTIONS = {
     "secret-hit": Section(lambda bench: bench.secrets.hit(), _HIT, contenders.CACHES),
     "secret-start": Section(lambda bench: bench.secrets.first_hit(), ("first_hit_ms",), ("secret-cache",)),
     "secret-callers": Section(lambda bench: bench.secrets.callers(), ("caller_us",), ("secret-cache",)),
+    "shipping": Section(
+        lambda bench: bench.shipping.deliver(), ("ship_cpu", "ship_rate", "ship_pss_mb"), contenders.SHIPPERS
+    ),
+    "shipping-short": Section(lambda bench: bench.shipping.short(), ("ship_invoke_us",), contenders.SHIPPERS),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
     ),

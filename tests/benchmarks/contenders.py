@@ -59,6 +59,9 @@ _PLUGINS = {
     "kit-decode": "plugins:Decode",
     "kit-decode-orjson": "plugins:DecodeOrjson",
     "secret-cache": "extensions.secret_cache.plugin:SecretCache",
+    "log-shipper": "extensions.log_shipper.plugin:LogShipper",
+    "log-shipper-plain": "extensions.log_shipper.plugin:LogShipper",
+    "log-shipper-otlp": "extensions.log_shipper.plugin:LogShipper",
 }
 _GO_FLAGS = {
     "go-quiet": " -X main.quiet=yes",
@@ -73,7 +76,8 @@ LOOPS = ("kit", "launcher", "kit-hook", "metrics-collector", "python-socket", "p
 STORES = ("kit-telemetry", "go-telemetry", "go-telemetry-typed", "python-http-server")
 DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
 CACHES = ("secret-cache", "go-secrets", "python-secrets", "aiohttp-secrets")
-NAMES = (*LOOPS, *STORES, *DECODES, *CACHES)
+SHIPPERS = ("log-shipper", "log-shipper-plain", "log-shipper-otlp", "python-shipper")
+NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS)
 
 
 class Absent(Exception):
@@ -117,6 +121,7 @@ class Workshop:
         layer = self.folder / name
         (layer / "extensions").mkdir(parents=True)
         makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
+        makers |= {"python-shipper": self._requests}
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
         makers |= {"launcher": self._launcher, "python-secrets": self._secrets}
         makers |= {"aiohttp-secrets": self._aiohttp}
@@ -170,6 +175,8 @@ class Workshop:
         self._library(lib)
         entry = _KIT_ENTRY.format(python=self.python, name=name, plugin=_PLUGINS[name])
         (layer / "extensions" / name).write_text(entry)
+        if name.startswith("log-shipper"):
+            self._add_requests(lib)
         if not name.endswith("-orjson"):
             return self._describe_python()
         return f"{self._describe_python()}, orjson {self._add_orjson(lib)}"
@@ -194,15 +201,19 @@ class Workshop:
 
     def _requests(self, layer: Path) -> str:
         lib = layer / layer.name
+        self._add_requests(lib)
+        source = (PEERS / f"{layer.name.replace('-', '_')}.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python}\n{source}")
+        return f"{self._describe_python()}, requests {importlib.metadata.version('requests')}"
+
+    def _add_requests(self, lib: Path) -> None:
         for package in _REQUESTS:
             spec = importlib.util.find_spec(package)
             if spec is None or not spec.submodule_search_locations:
                 raise Absent(f"the package {package} is not installed")
             ignore = shutil.ignore_patterns("__pycache__")
             shutil.copytree(spec.submodule_search_locations[0], lib / package, ignore=ignore)
-        source = (PEERS / "python_requests.py").read_text()
-        (layer / "extensions" / layer.name).write_text(f"#!{self.python}\n{source}")
-        return f"{self._compile(lib)}, requests {importlib.metadata.version('requests')}"
+            self._compile(lib / package)
 
     def _http_server(self, layer: Path) -> str:
         source = (PEERS / "python_http_server.py").read_text()

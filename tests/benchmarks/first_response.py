@@ -61,12 +61,12 @@ def cpu_ms(
 ) -> float:
     """CPU (ms) of the extension between its start and the first response; BenchError where there is no good response.
 
-    With `variables` the function is one that needs the secret that they lead to.
+    With `visible` folders the function is one that needs the secret that `variables` lead to.
     """
     watch = _Watch(contender.name, placement, quota)
     profile = Profile(handler="app.handler", timeout=_PATIENCE, init_limit=_PATIENCE)
     layout = Layout(
-        function=WITH_SECRET if variables else FUNCTION,
+        function=WITH_SECRET if visible else FUNCTION,
         layers=(contender.layer,),
         namespaces=not namespaces.unavailable(),
         variables=variables or {},

@@ -70,6 +70,10 @@ UNITS = {
     "hit_rss_mb": Unit("MB", 2),
     "first_hit_ms": Unit("ms", 2),
     "caller_us": Unit("us", 1),
+    "ship_cpu": Unit("s", 3),
+    "ship_rate": Unit("k/s", 0, more=True),
+    "ship_pss_mb": Unit("MB", 2),
+    "ship_invoke_us": Unit("us", 1),
     "decode_cpu": Unit("s", 3),
     "decode_peak_mb": Unit("MB", 2),
     "telemetry_pss_mb": Unit("MB", 2),
@@ -102,9 +106,11 @@ BUDGETS = (
     Budget("RSS, idle after 1,000 events", "rss_mb", "kit", "go"),
     Budget("CPU before the first response", "response_cpu_ms", "kit", "python-requests", 40.0, absolute=True),
     Budget("CPU before the first response", "response_cpu_ms", "metrics-collector", "python-requests", 40.0, absolute=True),
+    Budget("CPU before the first response", "response_cpu_ms", "log-shipper", "python-requests", 40.0, absolute=True),
     Budget("CPU before the first response, TLS", "response_cpu_ms", "secret-cache", "python-requests", 80.0, absolute=True),
     Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "secret-cache", "python-requests"),
     Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "kit", "python-requests"),
+    Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "log-shipper", "python-requests"),
     Budget("CPU before the first response, 7 % quota", "quota_response_cpu_ms", "metrics-collector", "python-requests"),
     Budget("telemetry, 256 KiB batches: events", "accept_rate", "kit-telemetry", "go-telemetry", 10.0),
     Budget("telemetry, 256 KiB batches: events", "accept_rate", "kit-telemetry", "go-telemetry-typed"),
@@ -147,6 +153,16 @@ BUDGETS = (
     Budget("secret for a function", "caller_us", "client helper", "requests.Session", 1 / 5),
     Budget("secret for a function", "caller_us", "client helper", "urllib.request", 1 / 2),
     Budget("secret for a function", "caller_us", "client helper", "in-process dict"),
+    *(
+        budget
+        for name in ("log-shipper", "log-shipper-plain", "log-shipper-otlp")
+        for budget in (
+            Budget("telemetry to a sink: CPU of a million", "ship_cpu", name, "python-shipper"),
+            Budget("telemetry to a sink: events", "ship_rate", name, "python-shipper"),
+            Budget("telemetry to a sink: CPU of a short invocation", "ship_invoke_us", name, "python-shipper"),
+            Budget("telemetry to a sink: PSS after it", "ship_pss_mb", name, "python-shipper", 30.0, absolute=True),
+        )
+    ),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode-orjson", "go-decode", 1 / 4),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "go-decode", 1 / 2.5),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "python-decode"),

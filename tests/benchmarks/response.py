@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import requests
+
 from extension_kit.emulator import namespaces
 from extension_kit.emulator.environment import Environment, Layout
 from extension_kit.emulator.model import Profile
 from tests.benchmarks.platform_stub import BenchError
+from tests.benchmarks.shipping import CountingSink
 from tests.sink import Sink
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ HEALTHY, DEAD, SLOW, COLLECTOR = (
     "metrics-collector",
 )
 SECRETS = "secret-cache"
-NAMES = (HEALTHY, DEAD, SLOW, COLLECTOR, SECRETS)
+LINES = "log-shipper"
+NAMES = (HEALTHY, DEAD, SLOW, COLLECTOR, SECRETS, LINES)
 ALONE = "function alone"
 _MOST_PAIRS = 1000
 _WIDE = 0.2  # ms; an interval of which half is wider is no result
@@ -117,6 +121,13 @@ def _environments(name: str, placement: measure.Placement, python: str) -> Itera
             code = "run('extensions.metrics_collector.plugin:MetricsCollector')"
         elif name == SECRETS:
             code = "run('extensions.secret_cache.plugin:SecretCache')"
+        variables = {}
+        if name == LINES:
+            taking = stack.enter_context(contextlib.closing(CountingSink()))
+            variables = {"LOG_SHIPPER_SINK": "http", "LOG_SHIPPER_ENDPOINT": taking.url}
+            code = "sys.path.append(%r)\nrun('extensions.log_shipper.plugin:LogShipper')" % os.path.dirname(
+                requests.__path__[0]
+            )
         program = folder / "extension"
         program.write_text(_ENTRY.format(python=python, root=str(ROOT), code=code))
         program.chmod(0o755)
@@ -125,7 +136,11 @@ def _environments(name: str, placement: measure.Placement, python: str) -> Itera
         isolated = not namespaces.unavailable()
         made = [
             stack.enter_context(
-                Environment(profile, Layout(function=FUNCTION, extensions=extensions, namespaces=isolated), place)
+                Environment(
+                    profile,
+                    Layout(function=FUNCTION, extensions=extensions, namespaces=isolated, variables=variables),
+                    place,
+                )
             )
             for extensions in ((), (program,))
         ]

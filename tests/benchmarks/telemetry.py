@@ -139,7 +139,7 @@ class Telemetry:
             if name not in self._made or name in self.absent:
                 continue
             if name in contenders.OURS:
-                stack.callback(_forget, name)
+                stack.callback(forget, name)
             session = stack.enter_context(Session(self._made[name].program, self._placement, _VARIABLES))
             if session.subscribed:
                 sessions.append(session)
@@ -157,6 +157,6 @@ def _check(session: Session, expected: int) -> None:
         raise BenchError(f"{session.name} was sent {expected} events; it said: {said}")
 
 
-def _forget(name: str) -> None:
+def forget(name: str) -> None:
     """What an extension of ours has stored is of no use to anybody."""
     shutil.rmtree(_STORED / name, ignore_errors=True)
