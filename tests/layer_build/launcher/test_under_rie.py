@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from extension_kit.backends import prepare, rie_binary
@@ -18,11 +20,14 @@ def under_rie():
     if why_not:
         pytest.skip(why_not)
 
-    def run(*layers):
+    def run(*layers, each=lambda _log, _count: None):
         layout = Layout(function=FUNCTION, layers=layers)
         profile = Profile(handler="app.handler", timeout=5.0)
         with RieEnvironment(profile, layout, rie_binary.binary()) as environment:
-            results = [environment.invoke(b'{"spend_ms": 0}').result(20) for _ in range(2)]
+            results = []
+            for number in range(2):
+                results.append(environment.invoke(b'{"spend_ms": 0}').result(20))
+                each(environment.log, number + 1)
             environment.shutdown()
         assert [result.function_error for result in results] == ["", ""]
         return environment.log
@@ -30,9 +35,16 @@ def under_rie():
     return run
 
 
+def heard(log, count):
+    """Wait until the extension has been told of each invoke: AWS's emulator answers without, and forgets it at the end."""
+    until = time.monotonic() + 10
+    while sum(event["text"] == "invoke" for event in log.of_kind("log")) < count and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def test_registered_by_the_launcher_served_by_python(under_rie, tmp_path):
     """One registration, events and SHUTDOWN under its identifier; its process is still counted as the extension's."""
-    log = under_rie(layer(tmp_path / "layer"))
+    log = under_rie(layer(tmp_path / "layer"), each=heard)
 
     lines = [event["text"] for event in log.of_kind("log")]
     assert [line for line in lines if line.startswith(("start", "invoke", "shutdown"))] == [
