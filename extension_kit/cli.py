@@ -101,6 +101,7 @@ def _add_check(check: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--env", type=_variable, action="append", default=[], metavar="K=V", help="variable (repeatable)"
     )
+    check.add_argument("--offline", action="store_true", help="try nothing, e.g. send no test record to a sink")
     check.add_argument("--json", action="store_true", help="findings as JSON")
 
 
@@ -241,17 +242,20 @@ def _write(path: Path, text: str) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from extension_kit.plugin import load
+    from extension_kit.io.clock import Clock
+    from extension_kit.plugin import Context, Log, load
     from extension_kit.settings import KitSettings
 
     sys.path.insert(0, os.getcwd())
-    environ = {**os.environ, **dict(options.env)}
-    findings = [{"about": "extension-kit", "finding": line} for line in KitSettings.parse(environ)[1]]
+    os.environ.update(dict(options.env))
+    findings = [{"about": "extension-kit", "finding": line} for line in KitSettings.parse(os.environ)[1]]
     for spec in options.plugin:
         plugin = load(spec)
-        if plugin.settings is not None:
-            warnings = plugin.settings.parse(environ)[1]
-            findings += [{"about": plugin.name, "finding": line} for line in warnings]
+        settings, found = plugin.settings.parse(os.environ) if plugin.settings is not None else (None, ())
+        if not options.offline:
+            context = Context(plugin.name, os.environ, Log(plugin.name, sys.stderr.write), Clock(), settings)
+            found = (*found, *plugin.check(context))
+        findings += [{"about": plugin.name, "finding": line} for line in found]
     if options.json:
         print(json.dumps(findings, indent=1))
     else:

@@ -67,6 +67,10 @@ class Plugin:
         """
         return (self,)
 
+    def check(self, context: Context) -> Iterable[str]:
+        """What would not work, a line each, found by trying: for ``extension-kit check``, never called on Lambda."""
+        return ()
+
     def before_register(self, context: Context) -> None:
         """Rarely needed: runs before ``register`` and so holds back the start of the runtime. Budget 2 s."""
 

@@ -23,6 +23,11 @@ class LogShipper(Plugin):
     settings = ShipperSettings
     telemetry = ("platform", "function", "extension")  # that a part of it may ask for
 
+    def check(self, context: Context) -> list[str]:
+        from extensions.log_shipper.probe import probe
+
+        return probe(context)
+
     def split(self, context: Context) -> list[Plugin]:
         sinks, complaints = read_sinks(environ.mapping())
         for line in complaints:
