@@ -203,13 +203,13 @@ class Delivery:
     def deliver(self, deadline: Deadline) -> bool:
         """Send until `deadline`; whether nothing is left. False also where the destination is to be let be for a while."""
         attempts = 0
+        last_chance = deadline.reason == "shutdown"  # then whatever the deadline allows is tried
         if self._sent is not None and not self._take_late_verdict(deadline):
             return False
         self._settle()
         while self._queue:
             now_ms = self._clock.wall_ms()
-            last_chance = deadline.reason == "shutdown"
-            if not self.breaker.allows(now_ms) and not (last_chance and not attempts):
+            if not last_chance and not self.breaker.allows(now_ms):
                 return False
             seconds = min(self.limits.timeout_ms, deadline.remaining_ms()) / 1000
             if seconds < _LEAST_S:
@@ -221,7 +221,7 @@ class Delivery:
                 return False
             if self._judge(parcel, parcel.portions.pop(0), verdict):
                 attempts = 0
-            elif attempts >= self.limits.attempts or not self._pause(attempts, verdict, deadline):
+            elif (attempts >= self.limits.attempts and not last_chance) or not self._pause(attempts, verdict, deadline):
                 return False
             self._settle()
         return True

@@ -196,16 +196,26 @@ def test_nothing_is_begun_near_the_deadline():
     assert peer.sent == []
 
 
-def test_at_the_end_an_open_breaker_gets_one_try():
-    """The last chance is not thrown away."""
-    clock, peer = Clock(), Peer(*[Verdict(AGAIN, "down")] * 2)
+def test_at_the_end_whatever_the_deadline_allows_is_tried():
+    """The last chance is not thrown away: neither the breaker nor the number of attempts counts any more."""
+    clock, peer = Clock(), Peer(*[Verdict(AGAIN, "down")] * 6)
     one = delivery(peer, clock, limits=Limits(attempts=1, failures=1))
     one.add(Parcel(1, [b"a"]))
     assert not one.deliver(deadline(clock))
     assert not one.deliver(deadline(clock))
     assert len(peer.sent) == 1
-    assert not one.deliver(deadline(clock, reason="shutdown"))
-    assert len(peer.sent) == 2
+    assert one.deliver(deadline(clock, 60_000, reason="shutdown"))
+    assert len(peer.sent) == 7
+
+
+def test_at_the_end_a_dead_destination_has_the_deadline_and_no_more():
+    """Waits grow until one does not fit."""
+    clock, peer = Clock(), Peer(*[Verdict(AGAIN, "down")] * 1_000)
+    one = delivery(peer, clock)
+    one.add(Parcel(1, [b"a"]))
+    assert not one.deliver(deadline(clock, 1_500, reason="shutdown"))
+    assert 2 <= len(peer.sent) < 100
+    assert clock.now <= T0 + 1_500
 
 
 def test_an_exchange_that_hangs_is_left_to_itself_and_its_verdict_counts():

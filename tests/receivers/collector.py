@@ -74,7 +74,7 @@ class Collector:
         if headers.get("content-type") == "application/x-ndjson":
             if not text.endswith("\n"):
                 raise Refused(400, "no line feed at the end")
-            events = [json.loads(line) for line in text.splitlines()]
+            events = [json.loads(line) for line in text[:-1].split("\n")]
         else:
             events = json.loads(text)
             if not isinstance(events, list):

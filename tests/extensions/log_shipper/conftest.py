@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.receivers.aws import AwsFake
 from tests.receivers.collector import Collector
 
 
@@ -15,6 +16,13 @@ from tests.receivers.collector import Collector
 def collector():
     with Collector() as made:
         yield made
+
+
+@pytest.fixture
+def aws():
+    """Secrets Manager as strict as AWS's."""
+    with AwsFake() as fake:
+        yield fake
 
 
 @pytest.fixture

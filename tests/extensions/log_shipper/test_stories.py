@@ -1,0 +1,319 @@
+"""The ways in which shippers of the field lose lines, send them twice, or hold the function up: each told again, with ours.
+
+Numbers and titles are those of a collection of the peers' issue threads; the remedy that each asks for is what is looked for.
+The left side of every sum is the emulator's ledger of what the platform has sent.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.extensions.log_shipper.test_delivery import balance, printed
+from tests.receivers.collector import Fault
+from tests.receivers.log_services import Bulk
+
+SLOW = """
+import sys, time
+def handler(event, context):
+    for number in range(event.get("lines", 0)):
+        print("line", event["n"], number)
+    sys.stdout.flush()
+    time.sleep(event.get("seconds", 0))
+    if event.get("exit") is not None:
+        import os
+        os._exit(event["exit"])
+    return event["n"]
+"""
+
+
+def texts(number, count):
+    return [f"line {number} {line}" for line in range(count)]
+
+
+def run(sandbox, number, **event):
+    result = sandbox.invoke({"n": number, **event})
+    sandbox.idle()
+    return result
+
+
+def settle(sandbox, part="log-shipper.http"):
+    """The account at the end, which is exact."""
+    sandbox.shutdown()
+    return balance(sandbox, part)
+
+
+def said(sandbox):
+    return [event["text"] for event in sandbox.events("log") if "log-shipper" in event["party"]]
+
+
+def test_story_1_and_2_the_last_lines_of_a_short_function_arrive_with_its_own_invocation(shipping, collector):
+    """Others have them at the next invoke, or minutes later."""
+    sandbox = shipping()
+    for number in range(3):
+        sandbox.invoke(printed(f"only {number}"))
+        sandbox.idle()
+        assert collector.lines() == [f"only {one}" for one in range(number + 1)]
+    assert settle(sandbox).pending == 0
+
+
+@pytest.mark.timeout(200)
+def test_story_3_a_thousand_lines_thirty_times_and_nothing_dropped(shipping, collector):
+    """The platform drops what a listener does not take in time."""
+    sandbox = shipping()
+    sandbox.configure(function=SLOW, timeout=20.0)
+    for number in range(30):
+        run(sandbox, number, lines=1_000)
+    account = settle(sandbox)
+    ledger = sandbox.telemetry("log-shipper")
+    assert ledger.dropped == 0
+    assert not [event for event in collector.accepted if event["type"] == "platform.logsDropped"]
+    assert collector.lines() == [text for number in range(30) for text in texts(number, 1_000)]
+    assert (account.delivered, account.dropped, account.pending) == (ledger.total, 0, 0)
+
+
+def test_story_4_and_14_a_sink_that_hangs_holds_up_nobody(shipping, collector):
+    """Neither the platform, whose posts are taken all the same, nor the function, which has its answers."""
+    sandbox = shipping(timeout="300ms")
+    sandbox.configure(function=SLOW, timeout=2.0)
+    collector.faults = [Fault(hang=5.0)] * 30
+    for number in range(4):
+        assert not run(sandbox, number, lines=200).function_error
+    collector.faults = []
+    account = settle(sandbox)
+    assert sandbox.telemetry("log-shipper").dropped == 0
+    assert account.dropped == 0
+
+
+def test_story_5_6_and_7_a_request_that_meets_a_freeze_is_the_same_request_afterwards(shipping):
+    """An answer that never comes, and a freeze: what is sent again has the same ids, and is stored once."""
+    with Bulk() as bulk:
+        sandbox = shipping(sink="bulk", endpoint=bulk.url, target="logs", timeout="300ms")
+        sandbox.configure(variables={"HERE": bulk.url})
+        bulk.faults = [Fault(hang=1.0, after=True), Fault(reset="late", after=True)]
+        for number in range(3):
+            sandbox.invoke(printed(f"line {number}"))
+            sandbox.idle()
+            sandbox.step_clock(400)
+        account = settle(sandbox, "log-shipper.bulk")
+    assert (account.delivered, account.pending) == (account.received, 0)
+    assert len(bulk.accepted) == account.received
+    assert bulk.repeated > 0, "something did come twice"
+
+
+def test_story_8_what_comes_after_the_shutdown_has_begun_is_taken(shipping, collector):
+    """The last report arrives while the environment ends."""
+    sandbox = shipping()
+    result = sandbox.invoke(printed("one"))
+    sandbox.shutdown()
+    assert settle(sandbox).pending == 0
+    reports = [event for event in collector.accepted if event["type"] == "platform.report"]
+    assert [report["record"]["requestId"] for report in reports] == [result.request_id]
+
+
+def test_story_9_a_line_that_is_sent_again_has_its_own_requests_id(shipping, collector):
+    """Stamped when it was read, once and for all; also where a batch spans two invocations."""
+    sandbox = shipping(timeout="300ms")
+    ids = {}
+    for number in range(4):
+        collector.dead = number in (1, 2)
+        ids[f"line {number}"] = sandbox.invoke(printed(f"line {number}")).request_id
+        sandbox.idle()
+    assert settle(sandbox).pending == 0
+    found = {event["record"].strip(): event["requestId"] for event in collector.accepted if event["type"] == "function"}
+    assert found == ids
+
+
+def test_story_10_the_lines_of_a_function_that_times_out(shipping, collector):
+    """Arrive, all of them, with the end that the platform tells."""
+    sandbox = shipping()
+    sandbox.configure(function=SLOW, timeout=1.0)
+    assert run(sandbox, 1, lines=50, seconds=5).function_error
+    run(sandbox, 2, lines=5)
+    account = settle(sandbox)
+    assert collector.lines() == texts(1, 50) + texts(2, 5)
+    assert account.pending == 0
+    ends = [event["record"]["status"] for event in collector.accepted if event["type"] == "platform.runtimeDone"]
+    assert ends == ["timeout", "success"]
+
+
+def test_story_11_the_lines_of_a_function_that_is_killed(shipping, collector):
+    """As by a kernel that is out of memory: they do not wait for another invocation."""
+    sandbox = shipping()
+    sandbox.configure(function=SLOW)
+    assert run(sandbox, 1, lines=50, exit=137).function_error
+    account = settle(sandbox)
+    assert collector.lines() == texts(1, 50)
+    assert account.pending == 0
+
+
+def test_story_12_the_last_report_is_delivered(shipping, collector):
+    """It comes after the last invocation, in the two seconds of the shutdown."""
+    sandbox = shipping()
+    requests = [sandbox.invoke(printed(str(number))).request_id for number in range(3)]
+    settle(sandbox)
+    reports = [event["record"]["requestId"] for event in collector.accepted if event["type"] == "platform.report"]
+    assert sorted(reports) == sorted(requests)
+
+
+def test_story_13_no_thread_is_left_behind_by_a_flush_that_was_cut_off(shipping, collector):
+    """However many of them there are: one thread a sink sends, and it is used again."""
+    sandbox = shipping(timeout="100ms")
+    collector.faults = [Fault(hang=0.4)] * 60
+    pids = set()
+    counts = []
+    for number in range(8):
+        sandbox.invoke(printed(f"line {number}"))
+        sandbox.idle()
+        pids = {event["pid"] for event in sandbox.events("process_start") if event["party"] == "log-shipper"}
+        (pid,) = pids
+        counts.append(_threads(pid))
+    assert max(counts[2:]) <= counts[2] + 1, counts
+    settle(sandbox)
+
+
+def _threads(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("Threads:")))
+
+
+def test_story_15_a_sink_that_only_fails_is_asked_ever_more_rarely(shipping, collector):
+    """Attempts and time are bounded both: in one flush, and over many."""
+    sandbox = shipping()
+    collector.faults = [Fault(status=500)] * 1_000
+    for number in range(12):
+        sandbox.invoke(printed(f"line {number}"))
+        sandbox.idle()
+    asked = 1_000 - len(collector.faults)
+    settle(sandbox)
+    assert asked <= 12
+
+
+@pytest.mark.parametrize("json_logs", [False, True])
+def test_story_16_lines_of_every_form(shipping, collector, json_logs):
+    """Strings, objects, objects in objects; nothing panics, and no batch is lost for one line."""
+    sandbox = shipping()
+    function = """
+import json
+def handler(event, context):
+    print(json.dumps({"level": "INFO", "message": {"deep": [1, {"a": None}]}, "timestamp": 12}))
+    print("plain")
+    print("{broken json")
+    print("\\u2028 \\x00 caf\\u00e9")
+"""
+    sandbox.configure(function=function, json_logs=json_logs)
+    sandbox.invoke({})
+    sandbox.idle()
+    account = settle(sandbox)
+    assert len([event for event in collector.accepted if event["type"] == "function"]) == 4
+    assert (account.delivered, account.dropped, account.pending) == (account.received, 0, 0)
+
+
+def test_story_17_a_post_that_cannot_be_read_does_not_come_for_ever(shipping, collector):
+    """It is answered 200, set aside and counted; what can be read of it is delivered."""
+    sandbox = shipping()
+    sandbox.fault("telemetry-truncated:every=2")
+    for number in range(5):
+        sandbox.invoke(printed(f"line {number}"))
+        sandbox.idle()
+    sandbox.shutdown()
+    account = sandbox.account("log-shipper.http")
+    assert account.malformed > 0
+    assert account.delivered > 0
+    assert (account.dropped, account.pending) == (0, 0)
+    ledger = sandbox.telemetry("log-shipper")
+    assert ledger.batches < 40, "none of them came again and again"
+
+
+def test_story_18_its_own_lines_are_not_sent(shipping, collector):
+    """Subscribed to the lines of extensions, with a sink that fails, each failure would make another line."""
+    sandbox = shipping(types="function,extension", timeout="200ms")
+    collector.faults = [Fault(status=503)] * 4
+    for number in range(4):
+        sandbox.invoke(printed(f"line {number}"))
+        sandbox.idle()
+    account = settle(sandbox)
+    assert [event for event in collector.accepted if event["type"] == "extension"] == []
+    assert account.others["filtered"] > 0
+    assert account.received < 60
+
+
+def test_story_19_lines_of_an_init_that_fails(shipping, collector):
+    """There is no request, no INVOKE: they arrive all the same, without an id that is not theirs."""
+    sandbox = shipping()
+    source = "print('from the module')\nraise ValueError('no')\ndef handler(event, context):\n    return 1\n"
+    sandbox.configure(function=source)
+    result = sandbox.invoke({})
+    assert result.function_error
+    sandbox.idle()
+    account = settle(sandbox)
+    lines = [
+        event for event in collector.accepted if event["type"] == "function" and "from the module" in event["record"]
+    ]
+    # Lambda does a failed init once more, within the invocation.
+    assert lines[0].get("requestId", "") == ""
+    assert {line.get("requestId", "") for line in lines} <= {"", result.request_id}
+    assert account.pending == 0
+
+
+def test_story_20_the_subscription_is_there_before_the_first_next(shipping, collector):
+    """Later it would be refused; the record tells the order."""
+    sandbox = shipping()
+    sandbox.invoke(printed("one"))
+    sandbox.idle()
+    calls = [event["path"] for event in sandbox.events("request") if event["party"] == "log-shipper"]
+    assert [path.rpartition("/")[2] for path in calls[:3]] == ["register", "telemetry", "next"]
+    assert collector.lines() == ["one"]
+    settle(sandbox)
+
+
+def test_story_21_managed_instances(shipping, collector):
+    """No INVOKE, requests side by side: no line is given to a request by its place."""
+    sandbox = shipping()
+    sandbox.configure(init_type="lambda-managed-instances", json_logs=True)
+    for number in range(3):
+        sandbox.invoke(printed(f"line {number}"))
+    account = settle(sandbox)
+    found = json.dumps(collector.accepted)
+    assert all(f"line {number}" in found for number in range(3))
+    assert account.pending == 0
+
+
+def test_story_22_at_low_traffic_nothing_waits_for_a_timer(shipping, collector):
+    """A timer does not run while the environment is frozen: what an invocation has said is out when it ends."""
+    sandbox = shipping()
+    sandbox.invoke(printed("one"))
+    sandbox.idle()
+    assert sandbox.is_frozen
+    assert collector.lines() == ["one"]
+    settle(sandbox)
+
+
+def test_story_23_a_connection_that_died_during_a_long_freeze(shipping, collector):
+    """After six minutes its peer has gone: a fresh one is made, and nobody notices."""
+    sandbox = shipping()
+    for number in range(3):
+        sandbox.invoke(printed(f"line {number}"))
+        sandbox.idle()
+        sandbox.step_clock(360)
+    account = settle(sandbox)
+    assert collector.lines() == [f"line {number}" for number in range(3)]
+    assert account.pending == 0
+    assert [text for text in said(sandbox) if "WARNING" in text] == []
+
+
+def test_story_24_a_key_that_is_not_there_is_asked_for_again(shipping, collector, aws):
+    """Not once and never more: when the secret is there the lines go out, and until then they are kept."""
+    sandbox = shipping(api_key="secretsmanager:late", headers="X-Key={api_key}")
+    sandbox.configure(variables=aws.environ())
+    sandbox.invoke(printed("one"))
+    sandbox.idle()
+    assert collector.lines() == []
+    assert any("its key late cannot be fetched: ResourceNotFoundException" in text for text in said(sandbox))
+    aws.put_secret("late", "the-key")
+    sandbox.shutdown()
+    account = balance(sandbox)
+    assert collector.lines() == ["one"]
+    assert collector.requests[0][1]["x-key"] == "the-key"
+    assert account.pending == 0
