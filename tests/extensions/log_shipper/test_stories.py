@@ -7,6 +7,8 @@ The left side of every sum is the emulator's ledger of what the platform has sen
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 
@@ -196,6 +198,8 @@ def test_story_16_lines_of_every_form(shipping, collector, json_logs):
     sandbox = shipping()
     function = """
 import json
+import os
+import time
 def handler(event, context):
     print(json.dumps({"level": "INFO", "message": {"deep": [1, {"a": None}]}, "timestamp": 12}))
     print("plain")
@@ -317,3 +321,47 @@ def test_story_24_a_key_that_is_not_there_is_asked_for_again(shipping, collector
     assert collector.lines() == ["one"]
     assert collector.requests[0][1]["x-key"] == "the-key"
     assert account.pending == 0
+
+
+STALL_S = float(os.environ.get("KIT_TESTS_STALL_S", "4"))  # a minute in the long runs
+TALK = """
+def handler(event, context):
+    for number in range(event["lines"]):
+        print("line", event["n"], number, "x" * 200)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_stalled_sink_costs_no_memory_and_no_line(shipping, collector):
+    """Twenty megabytes while the sink does not answer: on disk, not in memory; the function is answered; then all arrives."""
+    sandbox = shipping(timeout="500ms")
+    sandbox.configure(function=TALK, timeout=20.0, memory=512)
+    sandbox.invoke({"n": -1, "lines": 1})
+    sandbox.idle()
+    (pid,) = {event["pid"] for event in sandbox.events("process_start") if event["party"] == "log-shipper"}
+    collector.faults = [Fault(hang=1.0)] * 10_000
+    until = time.monotonic() + STALL_S
+    number = 0
+    while number < 8 or time.monotonic() < until:
+        assert not sandbox.invoke({"n": number, "lines": 8_000}).function_error
+        sandbox.idle()
+        number += 1
+    stalled_mb = peak_mb(pid)
+    collector.faults = []
+    sandbox.step_clock(61)
+    for _ in range(40):
+        sandbox.invoke({"n": -2, "lines": 0})
+        sandbox.idle()
+        if len(collector.lines()) >= 8_000 * number:
+            break
+    account = settle(sandbox)
+    assert sandbox.telemetry("log-shipper").dropped == 0
+    assert (account.dropped, account.pending) == (0, 0)
+    assert len(collector.lines()) == 8_000 * number + 1
+    assert stalled_mb < 64, f"{stalled_mb:.1f} MB were resident"
+
+
+def peak_mb(pid):
+    """The most that has been resident."""
+    with open(f"/proc/{pid}/status") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("VmHWM:"))) / 1024
