@@ -73,7 +73,7 @@ class Rotel(Program):
 
 def decoded(printed: str) -> list[Decoded]:
     """The records in what ``--debug-log logs`` prints. One that is half written is not among them."""
-    found = []
+    found: list[Decoded] = []
     for group in re.split(r"^ResourceLog #\d+\n", printed, flags=re.MULTILINE)[1:]:
         resource, *scopes = re.split(r"^ScopeLogs #\d+\n", group, flags=re.MULTILINE)
         about = _attributes(resource.partition("Resource attributes:\n")[2].rstrip("\n"))
@@ -102,4 +102,6 @@ def _value(printed: str) -> object:
     if read is None:
         return printed
     kind, inside = read.groups()
-    return {"Str": str, "Int": int, "Double": float, "Bool": "true".__eq__}[kind](inside)
+    if kind == "Bool":
+        return bool(inside == "true")
+    return {"Int": int, "Double": float}[kind](inside) if kind != "Str" else inside
