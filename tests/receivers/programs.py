@@ -7,6 +7,7 @@ so: `or_skip`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -99,6 +100,7 @@ def _keep(place: Path, content: bytes, wanted: str) -> None:
     os.replace(part, place)  # whole or not at all, also when two runs fetch it at once
 
 
+@functools.cache  # apt takes a second to say what is missing
 def from_debian(package: str) -> Path:
     """A folder that holds `package` and what this machine lacks of its dependencies, unpacked as if it were ``/``."""
     try:
@@ -158,7 +160,8 @@ class Program:
     def __init__(self, name: str, command: list[str | Path], folder: Path, root: Path = Path("/")) -> None:
         self.log = folder / f"{name}.log"
         self._name = name
-        libraries = [str(path) for path in sorted(root.glob("usr/lib/*-linux-gnu*"))] if root != Path("/") else []
+        folders = () if root == Path("/") else ("lib/*-linux-gnu*", "usr/lib/*-linux-gnu*")
+        libraries = [str(path) for pattern in folders for path in sorted(root.glob(pattern))]
         environ = {**os.environ, **({"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})}
         try:
             with self.log.open("wb") as log:
