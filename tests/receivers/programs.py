@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 T = TypeVar("T")
 _LIMIT = 300  # seconds for a download of 30 MB
@@ -109,7 +109,7 @@ def from_debian(package: str) -> Path:
         except (OSError, subprocess.SubprocessError):
             # No lists, as in a fresh container, or lists that name what the archive has replaced: fetch them for us alone.
             (lists := cache() / "apt").mkdir(parents=True, exist_ok=True)
-            own = ["-o", f"Dir::State::lists={lists}"]
+            own = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={lists}"]
             _apt([*own, "update"], lists)
             return _unpacked(package, own)
     except (OSError, subprocess.SubprocessError) as error:
@@ -157,7 +157,7 @@ def free_port() -> int:
 class Program:
     """One that runs until `close`; what it writes is in the file `log`. ``root``: where `from_debian` unpacked it."""
 
-    def __init__(self, name: str, command: list[str | Path], folder: Path, root: Path = Path("/")) -> None:
+    def __init__(self, name: str, command: Sequence[str | Path], folder: Path, root: Path = Path("/")) -> None:
         self.log = folder / f"{name}.log"
         self._name = name
         folders = () if root == Path("/") else ("lib/*-linux-gnu*", "usr/lib/*-linux-gnu*")

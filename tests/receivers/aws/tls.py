@@ -29,14 +29,18 @@ class Authority:
         self.bundle = folder / "ca.pem"
         self.bundle.write_bytes(self._certificate.public_bytes(_PEM))
 
+    def signed(self, subject: str, *names: str) -> Path:
+        """A file with a key and its certificate: what a server shows, or a client where that is asked for."""
+        key, certificate = _certificate(subject, names, issuer=(self._key, self._certificate))
+        private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path = self._folder / f"{subject}.pem"
+        path.write_bytes(private + certificate.public_bytes(_PEM))
+        return path
+
     def behind_tls(self, *names: str) -> tuple[AwsFake, str]:
         """A fake whose certificate has these `names`, not serving yet; and its URL."""
-        key, certificate = _certificate("server", names, issuer=(self._key, self._certificate))
-        private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = self._folder / "server.pem"
-        path.write_bytes(private + certificate.public_bytes(_PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
+        context.load_cert_chain(self.signed("server", *names))
         fake = AwsFake()
         fake._server.socket = context.wrap_socket(fake._server.socket, server_side=True)
         fake._server.handle_error = lambda *_args: None  # clients that refuse us
