@@ -6,6 +6,7 @@ is in ``refused``. ``faults`` are taken one a request, before anything else is l
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
@@ -14,6 +15,7 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,10 @@ class Fault:
     """What goes wrong with one request. ``after``: the request is taken all the same (its answer is what is lost).
 
     ``status``: answered instead; ``hang``: seconds before anything is answered; ``reset``: the connection is reset, "early"
-    before the body was read; ``drip``: seconds between the bytes of the answer.
+    before the body was read, "middle" when half of it was, "late" when all of it was; ``drip``: seconds between the bytes of
+    the answer; ``items``: statuses of single items by their number in the request, where a service answers for each (`Bulk`).
+
+    One that only delays (``hang``, ``drip``) or names items takes the request: who answers 200 has it.
     """
 
     status: int = 0
@@ -30,6 +35,10 @@ class Fault:
     reset: str = ""
     drip: float = 0.0
     after: bool = False
+    items: dict[int, int] = field(default_factory=dict)
+
+    def takes(self) -> bool:
+        return self.after or not (self.status or self.reset)
 
 
 class Refused(Exception):
@@ -41,14 +50,21 @@ class Refused(Exception):
 
 
 class Collector:
-    """Takes NDJSON and JSON arrays on any path. Subclasses say what a service takes and answers, in `take`."""
+    """Takes NDJSON and JSON arrays on any path. Subclasses say what a service takes and answers, in `take`.
+
+    ``asked`` counts every request, ``requests`` has those that no fault kept from us.
+    """
+
+    MAX_BODY = 1 << 30  # bytes, unpacked
 
     def __init__(self) -> None:
-        self.accepted: list[object] = []
+        self.accepted: list[Any] = []
         self.refused: list[tuple[int, str]] = []
         self.requests: list[tuple[str, dict[str, str], int]] = []  # path, headers, bytes on the wire
         self.faults: list[Fault] = []
+        self.asked = 0
         self.dead = False  # every request is reset
+        self.failing: dict[int, int] = {}  # `Fault.items` of the request that is being taken
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.collector = self
@@ -58,7 +74,7 @@ class Collector:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -82,23 +98,41 @@ class Collector:
         self.accepted += events
         return 200, b""
 
-    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+    def answer(
+        self, path: str, headers: dict[str, str], body: bytes, failing: dict[int, int] | None = None
+    ) -> tuple[int, bytes]:
         """`take`, with every mistake as an answer."""
         with self.lock:
             self.requests.append((path, headers, len(body)))
+            self.failing = failing or {}
             try:
-                if headers.get("content-encoding") == "gzip":
-                    body = zlib.decompress(body, 31)
-                return self.take(path, headers, body)
+                return self.take(path, headers, self._unpacked(headers, body))
             except Refused as refused:
                 self.refused.append((refused.status, str(refused)))
                 return refused.status, refused.body if refused.body is not None else str(refused).encode()
-            except (ValueError, KeyError, TypeError, zlib.error) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error) as error:
                 self.refused.append((400, f"{type(error).__name__}: {error}"))
                 return 400, str(error).encode()
 
+    def _unpacked(self, headers: dict[str, str], body: bytes) -> bytes:
+        if "content-length" not in headers:
+            raise Refused(411, "no length: senders know what they send")
+        encoding = headers.get("content-encoding", "identity")
+        if encoding not in ("gzip", "identity"):
+            raise Refused(415, f"Content-Encoding {encoding!r} not supported")
+        if encoding == "gzip":
+            body = gzip.decompress(body)
+        if len(body) > self.MAX_BODY:
+            raise Refused(413, f"more than {self.MAX_BODY} bytes", self.too_large())
+        return body
+
+    def too_large(self) -> bytes | None:
+        """The body of such an answer, where a service has one."""
+        return None
+
     def fault(self) -> Fault | None:
         with self.lock:
+            self.asked += 1
             if self.dead:
                 return Fault(reset="early")
             return self.faults.pop(0) if self.faults else None
@@ -119,17 +153,22 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         collector = self.server.collector
         fault = collector.fault()
         if fault is not None and fault.reset == "early":
             self._reset()
             return
-        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        length = int(self.headers.get("content-length", "0"))
+        if fault is not None and fault.reset == "middle":
+            self.rfile.read(length // 2)
+            self._reset()
+            return
+        body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        status, answer, more = 0, b"", {}
-        if fault is None or fault.after:
-            status, answer = collector.answer(self.path, headers, body)
+        status, answer, more = 0, b"", dict[str, str]()
+        if fault is None or fault.takes():
+            status, answer = collector.answer(self.path, headers, body, fault.items if fault is not None else None)
         if fault is not None:
             time.sleep(fault.hang)
             if fault.reset:
@@ -139,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
                 status, answer, more = fault.status, b"scripted", fault.headers
         self._send(status or 200, answer, more, fault.drip if fault is not None else 0)
 
-    def _send(self, status, answer, more, drip):
+    def _send(self, status: int, answer: bytes, more: dict[str, str], drip: float) -> None:
         head = [
             f"HTTP/1.1 {status} -",
             f"Content-Length: {len(answer)}",
@@ -157,14 +196,14 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    def _reset(self):
+    def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
-        self.wfile = _Nowhere()
-        self.rfile = _Nowhere()
+        self.wfile = _Nowhere()  # type: ignore[assignment]
+        self.rfile = _Nowhere()  # type: ignore[assignment]
 
-    def log_message(self, *arguments):
+    def log_message(self, *arguments: object) -> None:
         """Tests have their own record."""
 
 
@@ -173,8 +212,8 @@ class _Nowhere:
 
     closed = False
 
-    def flush(self):
+    def flush(self) -> None:
         """Nothing is left to be written."""
 
-    def close(self):
+    def close(self) -> None:
         """Nor to be closed."""
