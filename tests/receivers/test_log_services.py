@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
 import logging
 import time
@@ -119,6 +121,15 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
 SPLUNK = {"Authorization": f"Splunk {Splunk.TOKEN}"}
 NOW = str(time.time_ns())
+LONG = b"i" * 513
+#: what each takes one of
+GOOD = {
+    Loki: ("/loki/api/v1/push", JSON, b'{"streams":[{"stream":{"a":"b"},"values":[["%s","x"]]}]}' % NOW.encode()),
+    Bulk: ("/_bulk", NDJSON, b'{"create":{"_index":"i"}}\n{"a":1}\n'),
+    Splunk: ("/services/collector", SPLUNK, b'{"event":"x"}'),
+    Datadog: ("/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, b'[{"message":"x"}]'),
+    NewRelic: ("/log/v1", {"Api-Key": NewRelic.KEY, **JSON}, b'[{"logs":[{"message":"x"}]}]'),
+}
 
 
 def loki(*values, **stream):
@@ -142,7 +153,14 @@ def loki(*values, **stream):
         (Bulk, "/_bulk", NDJSON, b'{"create":{}}\n{"a":1}\n', 400),
         (Bulk, "/_bulk", NDJSON, b'{"create":{"_index":"i"}}\n', 400),
         (Bulk, "/_bulk", {"Content-Type": "text/plain"}, b'{"create":{"_index":"i"}}\n{"a":1}\n', 406),
+        (Bulk, "/logs/_bulk", NDJSON, b'{"index":{}}\n{"a":1}\n', 200),
+        (Bulk, "/_bulk", NDJSON, b'{"create":{"_index":"i"}}\nplain\n', 400),
+        (Bulk, "/_bulk", NDJSON, b'{"create":{"_index":"i"}}\n{"a":1}\n{"create":{"_index":"i","_id":"%s"}}\n{}\n' % LONG, 400),
+        (Bulk, "/_bulk", NDJSON, b'{"create":{"_index":"i","_id":"%s"}}\n{"a":1}\n' % LONG[:512], 200),
+        (Bulk, "/_bulk", NDJSON, b'{"create":{"_index":"i","_id":""}}\n{"a":1}\n', 400),
+        (Bulk, "/_bulk", {}, b'{"create":{"_index":"i"}}\n{"a":1}\n', 406),
         (Splunk, "/services/collector/event", SPLUNK, b'{"event":"x"}{"event":{"a":1}}', 200),
+        (Splunk, "/services/collector", SPLUNK, b'{"event":"x"}\n{"time":1.5,"event":0,"fields":{"a":1}}\n', 200),
         (Splunk, "/services/collector/event", SPLUNK, b'[{"event":"x"}]', 400),
         (Splunk, "/services/collector/event", SPLUNK, b'{"event":""}', 400),
         (Splunk, "/services/collector/event", SPLUNK, b'{"event":"x","odd":1}', 400),
@@ -156,7 +174,15 @@ def loki(*values, **stream):
         (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, [{"message": "x" * 1_200_000}], 413),
         (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, [{"msg": "x"}], 400),
         (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, b'[{"message":NaN}]', 400),
+        (Datadog, "/api/v2/logs", JSON, [{"message": "x"}], 401),
+        (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, [{"message": "x"}] * 1_000, 202),
+        (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, [{"message": "x" * 1_048_562}], 202),
+        (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, [{"message": "x" * 1_048_563}], 413),
+        (Datadog, "/api/v2/logs", {"DD-API-KEY": Datadog.KEY, **JSON}, [{"message": "x" * 1_048_000}] * 6, 413),
         (NewRelic, "/log/v1", {"Api-Key": NewRelic.KEY, **JSON}, [{"logs": [{"message": "x", "timestamp": 1}]}], 202),
+        (NewRelic, "/log/v1", {"Api-Key": NewRelic.KEY, **JSON}, {"message": "x"}, 202),
+        (NewRelic, "/log/v1", {"Api-Key": NewRelic.KEY}, [{"logs": [{"message": "x"}]}], 415),
+        (NewRelic, "/log/v1", JSON, [{"logs": [{"message": "x"}]}], 403),
         (NewRelic, "/log/v1", {"Api-Key": "other", **JSON}, [{"logs": [{"message": "x"}]}], 403),
         (NewRelic, "/log/v1", {"Api-Key": NewRelic.KEY, **JSON}, [{"logs": [{"message": {"a": 1}}]}], 400),
         (NewRelic, "/log/v1", {"Api-Key": NewRelic.KEY, **JSON}, [{"logs": [{"message": "x" * 1_000_001}]}], 413),
@@ -172,6 +198,110 @@ def test_what_is_right_and_what_is_refused(service, path, headers, body, status)
         data = body if isinstance(body, bytes) else json.dumps(body)
         assert requests.post(one.url + path, data=data, headers=headers, timeout=10).status_code == status
     assert (len(one.refused), bool(one.accepted)) == ((0, True) if status < 300 else (1, False))
+
+
+@pytest.mark.parametrize("service", GOOD)
+def test_what_all_refuse(service):
+    """What is no JSON or not whole, another encoding, no length; and they all take gzip."""
+    path, headers, body = GOOD[service]
+    packed, gzipped = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+
+    def status(data, headers):
+        return requests.post(one.url + path, data=data, headers=headers, timeout=10).status_code
+
+    with service() as one:
+        bad = [
+            status(body[:-3], headers), status(b"plain\n", headers), status(b"\xff\xfe\n", headers),
+            status(packed[:-9], gzipped), status(body, gzipped),
+        ]  # fmt: skip
+        assert bad == [400] * 5
+        assert status(body, {**headers, "Content-Encoding": "zstd"}) == 415
+        assert status(iter([body]), headers) == 411, "chunks"
+        assert one.accepted == []
+        one.MAX_BODY = len(body)
+        assert status(packed, gzipped) < 300
+        one.MAX_BODY -= 1
+        assert status(packed, gzipped) == 413, "it is the unpacked body that is too large"
+        assert (len(one.accepted), len(one.refused), one.asked) == (1, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "body", "status", "code"),
+    [
+        (None, b'{"event":1}', 401, 2), ("Bearer x", b'{"event":1}', 401, 3), ("Splunk x", b'{"event":1}', 403, 4),
+        ("", b" ", 400, 5), ("", b'{"event":1}{"event"', 400, 6), ("", b'{"event":1,"index":"other"}', 400, 7),
+        ("", b'{"event":1}{"time":1}', 400, 12), ("", b'{"event":1}{"event":""}', 400, 13),
+        ("", b'{"event":1}{"event":1,"fields":{"a":[{}]}}', 400, 15), ("", b'{"event":1}', 200, 0),
+    ],
+)  # fmt: skip
+def test_splunks_codes(authorization, body, status, code):
+    """As its table of them says; the event that is wrong is named by its number."""
+    with Splunk() as splunk:
+        splunk.indexes = frozenset(["main"])
+        headers = {} if authorization is None else {"Authorization": authorization or f"Splunk {Splunk.TOKEN}"}
+        answer = requests.post(f"{splunk.url}/services/collector", data=body, headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json().get("invalid-event-number") in ((1, 0) if code in (6, 7, 12, 13, 15) else (None,))
+
+
+def test_loki_keeps_what_is_young_enough():
+    """The request is refused all the same, so that a sender which sends it again makes duplicates."""
+    with Loki() as one:
+        one.oldest = int(NOW)
+        content = loki([str(int(NOW) - 1), "old"], [NOW, "new"])
+        assert requests.post(f"{one.url}/loki/api/v1/push", json=content, timeout=10).status_code == 400
+        assert [entry["line"] for entry in one.accepted] == ["new"]
+
+
+def test_items_fail_by_their_number():
+    """Of those that were asked for, and only in that request."""
+    data = b"".join(b'{"create":{"_index":"i","_id":"%d"}}\n{"a":1}\n' % number for number in range(4))
+
+    def statuses():
+        answer = requests.post(f"{one.url}/_bulk", data=data, headers=NDJSON, timeout=10)
+        assert answer.json()["errors"]
+        return answer.status_code, [item["create"]["status"] for item in answer.json()["items"]]
+
+    with Bulk() as one:
+        one.faults = [Fault(items={1: 429, 3: 503})]
+        assert statuses() == (200, [201, 429, 201, 503])
+        assert statuses() == (200, [409, 201, 409, 201])
+        assert len(one.stored) == 4
+
+
+def test_one_connection_serves_many_requests():
+    """Senders that keep one find it kept."""
+    with Collector() as one:
+        connection = http.client.HTTPConnection("127.0.0.1", int(one.url.rpartition(":")[2]), timeout=5)
+        used = []
+        for number in range(3):
+            connection.request("POST", "/", b"[%d]" % number, JSON)
+            assert connection.getresponse().read() == b""
+            used.append(connection.sock)
+        connection.close()
+        assert used[0] is not None
+        assert used == [used[0]] * 3
+        assert one.accepted == [0, 1, 2]
+
+
+def test_a_reset_in_the_middle_of_the_body():
+    """Nothing of it is taken, and it counts as asked."""
+    with Collector() as one:
+        one.faults = [Fault(reset="middle")]
+        with pytest.raises(requests.ConnectionError):
+            requests.post(one.url, data=b"[%s3]" % (b" " * 10_000_000), headers=JSON, timeout=10)
+        assert (one.accepted, one.asked, one.requests) == ([], 1, [])
+
+
+def test_delays_take_the_request():
+    """Also where the sender does not wait for the answer: that is how duplicates come about."""
+    with Collector() as one:
+        one.faults = [Fault(hang=0.5), Fault(drip=0.001), Fault(status=503, hang=0.1)]
+        with pytest.raises(requests.Timeout):
+            requests.post(one.url, data=b"[1]", headers=JSON, timeout=0.1)
+        assert requests.post(one.url, data=b"[2]", headers=JSON, timeout=10).status_code == 200
+        assert requests.post(one.url, data=b"[3]", headers=JSON, timeout=10).status_code == 503
+        assert one.accepted == [1, 2]
 
 
 def test_faults_come_one_a_request():
@@ -190,3 +320,4 @@ def test_faults_come_one_a_request():
                 requests.post(one.url, data=b"[2]", headers=JSON, timeout=10)
         assert one.accepted == [2], "the second was taken, and its answer lost"
         assert requests.post(one.url, data=b"[3]", headers=JSON, timeout=10).status_code == 200
+        assert one.accepted == [2, 3]
