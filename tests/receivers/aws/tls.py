@@ -50,6 +50,7 @@ class Authority:
 def _certificate(subject, names, issuer=None, authority=False):
     """Key and certificate, signed by `issuer` (such a pair) or itself."""
     key = ec.generate_private_key(ec.SECP256R1())
+    signer = issuer[0] if issuer else key
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = datetime.datetime.now(datetime.UTC)
     builder = (
@@ -62,5 +63,23 @@ def _certificate(subject, names, issuer=None, authority=False):
         .not_valid_after(now + _DAY)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
+        # From here on: what RFC 5280 asks for, and Python 3.13 with it.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(_usage(authority), critical=True)
     )
-    return key, builder.sign(issuer[0] if issuer else key, hashes.SHA256())
+    return key, builder.sign(signer, hashes.SHA256())
+
+
+def _usage(authority):
+    names = [
+        "digital_signature",
+        "key_cert_sign",
+        "crl_sign",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+    ]
+    names += ["key_agreement", "encipher_only", "decipher_only"]
+    wanted = ("key_cert_sign", "crl_sign") if authority else ("digital_signature",)
+    return x509.KeyUsage(**{name: name in wanted for name in names})
