@@ -89,7 +89,8 @@ class OtlpSink(HttpSink):
         record: dict[str, Any] = {"timeUnixNano": nanoseconds, "observedTimeUnixNano": nanoseconds}
         if line.level:
             record |= {"severityNumber": _SEVERITIES[line.level], "severityText": line.level}
-        record["body"] = _value(content.rstrip("\r\n") if isinstance(content, str) else content)
+        if content is not None:
+            record["body"] = _value(content.rstrip("\r\n") if isinstance(content, str) else content)
         record["attributes"] = [_attribute(name, value) for name, value in self._about(line).items()]
         if trace:
             record["traceId"] = trace
@@ -146,8 +147,9 @@ def _resource(origin: Origin) -> dict[str, str | int]:
     return {name: value for name, value in found.items() if value != ""}
 
 
-def _attribute(name: str, value: str | int) -> dict[str, Any]:
-    return {"key": name, "value": _value(value)}
+def _attribute(name: str, value: Any) -> dict[str, Any]:
+    """A KeyValue. Nothing, as protobuf has it, is no value at all: receivers refuse an empty object."""
+    return {"key": name} if value is None else {"key": name, "value": _value(value)}
 
 
 def _value(value: Any) -> dict[str, Any]:
@@ -163,7 +165,6 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, (int, float)):  # too large, or infinite
         return {"stringValue": str(value)}
     if isinstance(value, list):
-        return {"arrayValue": {"values": [_value(one) for one in value]}}
-    if isinstance(value, dict):
-        return {"kvlistValue": {"values": [{"key": name, "value": _value(one)} for name, one in value.items()]}}
-    return {}
+        # A list has no way to say nothing, in JSON.
+        return {"arrayValue": {"values": [_value("" if one is None else one) for one in value]}}
+    return {"kvlistValue": {"values": [_attribute(name, one) for name, one in value.items()]}}

@@ -50,7 +50,10 @@ class SplunkSink(HttpSink):
     def encode(self, line: Line) -> bytes:
         time = b'"time":%d.%03d,' % divmod(line.time_ms, 1000) if line.time_ms is not None else b""
         fields = (self._members.of(line) + members({"type": line.type}))[1:]
-        return b'{%b"event":%b%b,"fields":{%b}}' % (time, line.message, self._about, fields)
+        event = (
+            b'" "' if line.message in (b'""', b"null") else line.message
+        )  # an empty one is refused, with all its batch
+        return b'{%b"event":%b%b,"fields":{%b}}' % (time, event, self._about, fields)
 
     def body(self, items: list[Any]) -> bytes:
         return b"\n".join(items)

@@ -78,10 +78,12 @@ def test_every_kind_of_line_is_taken(service):
         line('caf\u00e9 \u2028 "quoted" \\ \x00 \U0001f600', index=3),
         line("x", time="", index=4) if not isinstance(running, Loki) else line("x", index=4),
         line({"deep": {"list": [1, None, "two"]}}, index=5),
+        line("", index=6),
+        line(None, index=7),
     ]
     assert send(one, *lines).kind == DELIVERED
     assert running.refused == []
-    assert len(running.accepted) == 6
+    assert len(running.accepted) == 8
 
 
 def test_what_stands_beside_a_line(service):
