@@ -24,7 +24,7 @@ __all__ = ["KINDS", "ShipperSettings", "read_sinks"]
 
 KINDS = (
     "http", "otlp", "loki", "bulk", "cloudwatch", "firehose", "s3", "stdout", "file",
-    "splunk", "datadog", "newrelic", "kinesis",
+    "splunk", "datadog", "newrelic", "kinesis", "kafka",
 )  # fmt: skip
 _PREFIX = "LOG_SHIPPER_"
 
@@ -37,12 +37,14 @@ class ShipperSettings(Settings):
     config = text("", help="A TOML file, e.g. /var/task/log-shipper.toml, for several sinks and for longer settings.")
     # where to
     sink = choice("none", ("none", *KINDS), help="Where lines are sent. Several sinks: in the file, `[[sinks]]`.")
-    endpoint = text("", help="The sink's URL; for `file` a path. AWS's services need none.")
+    endpoint = text("", help="The sink's URL; for `file` a path, for `kafka` its servers. AWS's services need none.")
     api_key = text(
         "", secret=True, help="Key, token or password; or where it is: `secretsmanager:NAME#json-key`, `ssm:/name`."
     )
     headers = comma_list((), secret=True, help="Further HTTP headers, `Name=value`; `{api_key}` stands for the key.")
-    target = text("", help="Log group, delivery stream, stream, bucket/prefix or index, whatever the sink calls it.")
+    target = text(
+        "", help="Log group, delivery stream, stream, topic, bucket/prefix or index, whatever the sink calls it."
+    )
     format = choice("ndjson", ("ndjson", "array"), help="Of `http`: a JSON object a line, or one array.")
     encoding = choice("protobuf", ("protobuf", "json"), help="Of `otlp`.")
     compress = choice("gzip", ("gzip", "none"), help="Of what is sent over HTTP.")

@@ -43,6 +43,11 @@ def check(settings: ShipperSettings) -> None:
     elif kind in _OF_AWS:
         if not settings.target:
             raise ConfigError(f"sink {kind}: LOG_SHIPPER_TARGET is not set: {_TARGETS[kind]}")
+    elif kind == "kafka":
+        if not settings.endpoint:
+            raise ConfigError("sink kafka: LOG_SHIPPER_ENDPOINT is not set: its bootstrap servers, e.g. broker:9092")
+        if not settings.target:
+            raise ConfigError("sink kafka: LOG_SHIPPER_TARGET is not set: a topic")
     elif kind == "file" and not settings.endpoint.startswith("/"):
         raise ConfigError("sink file: LOG_SHIPPER_ENDPOINT is not set: a path, e.g. /tmp/lines.ndjson")
 
@@ -52,6 +57,11 @@ def make(settings: ShipperSettings, origin: Origin, clock: Clock) -> Sink:
     check(settings)
     kind = settings.sink
     variables = environ.mapping()
+    if kind == "kafka":
+        from extensions.log_shipper.keys import Key
+        from extensions.log_shipper.sinks.kafka import KafkaSink
+
+        return KafkaSink(settings, origin, Key(settings.api_key, variables, clock))
     if kind in _OVER_HTTP:
         from extensions.log_shipper.http import Http
         from extensions.log_shipper.keys import Key
