@@ -31,6 +31,9 @@ REFUSED = "refused"  # nothing of it, and no other try will help
 TOO_LARGE = "too large"  # nothing of it; halves may do
 
 _LEAST_S = 0.03  # seconds: an exchange is not begun with less
+_RETURN_S = (
+    0.05  # seconds kept of a deadline for coming back: a flush that overruns it counts as a failure of the plug-in
+)
 _LATE_S = 0.2  # seconds that one which should be over is waited for, before it is ended and after
 
 
@@ -211,7 +214,7 @@ class Delivery:
             now_ms = self._clock.wall_ms()
             if not last_chance and not self.breaker.allows(now_ms):
                 return False
-            seconds = min(self.limits.timeout_ms, deadline.remaining_ms()) / 1000
+            seconds = min(self.limits.timeout_ms / 1000, deadline.remaining_ms() / 1000 - _RETURN_S)
             if seconds < _LEAST_S:
                 return False
             parcel = next(parcel for parcel in self._queue if parcel.portions)
@@ -246,7 +249,7 @@ class Delivery:
         portion = parcel.portions[0]
         items = parcel.items if len(portion) == len(parcel.items) else [parcel.items[index] for index in portion]
         self._count("attempts", 1)
-        if self._aside.run(lambda: self._send(items, seconds), seconds + _LEAST_S):
+        if self._aside.run(lambda: self._send(items, seconds), seconds + _LEAST_S / 2):
             return self._aside.verdict()
         self._sent = (parcel, portion)
         self.breaker.failed(self._clock.wall_ms(), None)
@@ -301,7 +304,7 @@ class Delivery:
         """Wait before the next try (full jitter); whether there is time for it."""
         most = min(self.limits.cap_ms, self.limits.base_ms << min(attempts - 1, 16))
         wait_ms = max(int(_random() * most), verdict.retry_after_ms or 0)
-        if wait_ms + _LEAST_S * 1000 >= deadline.remaining_ms():
+        if wait_ms + (_LEAST_S + _RETURN_S) * 1000 >= deadline.remaining_ms():
             return False
         self._count("retries", 1)
         self._clock.sleep(wait_ms / 1000)

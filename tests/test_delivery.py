@@ -20,6 +20,7 @@ from extension_kit.delivery import (
     Verdict,
     retry_after_ms,
 )
+from extension_kit.io.clock import Clock as RealClock
 from extension_kit.protocol.deadline import Deadline
 
 T0 = 1_795_420_800_000
@@ -229,7 +230,7 @@ def test_an_exchange_that_hangs_is_left_to_itself_and_its_verdict_counts():
     one = delivery(send, clock, limits=Limits(timeout_ms=50), abort=lambda: aborted.append(1))
     one.add(Parcel(1, [b"a"]))
     one.add(Parcel(1, [b"b"]))
-    assert not one.deliver(deadline(clock, 60))
+    assert not one.deliver(deadline(clock, 150))
     assert (one.pending, peer.sent, aborted) == (2, [], [])
     one.give_up(lambda _items: "dropped: at the end")
     assert one.pending == 2, "it may have arrived, so nothing is said of it, nor of what comes after"
@@ -240,6 +241,19 @@ def test_an_exchange_that_hangs_is_left_to_itself_and_its_verdict_counts():
     assert one.deliver(deadline(clock))
     assert peer.taken == [b"a"]
     assert one.flushed().outcomes == {"dropped: at the end": 1}
+
+
+def test_a_flush_comes_back_before_its_deadline():
+    """By the real clock: one that overruns it would count against the plug-in."""
+    gate = threading.Event()
+    clock = RealClock()
+    one = Delivery(lambda _items, _seconds: gate.wait(10) and Verdict(DELIVERED), clock)
+    one.add(Parcel(1, [b"a"]))
+    until = deadline(clock, 400)
+    assert not one.deliver(until)
+    left = until.remaining_ms()
+    gate.set()
+    assert left > 0
 
 
 def test_what_is_given_up_becomes_what_is_said():
