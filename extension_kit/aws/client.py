@@ -213,7 +213,7 @@ class Aws:
     def _attempt(
         self, request: Request, region: str, role: Role | None, deadline_ms: int | None, timeout: float | None
     ) -> Answer:
-        credentials = self._roles.get(role) if role is not None else self._own.get()
+        credentials = self._roles.get(role, deadline_ms) if role is not None else self._own.get()
         self.counters["attempts"] += 1
         where = self._endpoint(request.service, region)
         headers = [("Host", where.authority), *request.headers]
@@ -233,7 +233,7 @@ class Aws:
     def _mend(self, error: AwsError, role: Role | None) -> str:
         """What an error is that we can do something about ourselves; "" for any other."""
         if error.code in _SKEWED and isinstance(error, _Skewed):
-            self._skew_ms += error.ahead_ms
+            self._skew_ms = error.ahead_ms
             return "clock"
         if error.code in _DEAD_TOKENS:
             if role is not None:
@@ -249,8 +249,8 @@ class Aws:
         retry_after = float(written) if written.isdigit() and len(written) < 6 else None
         if code in _SKEWED:
             theirs = _http_date((answer.headers.get(b"date") or b"").decode("latin-1"))
-            ours = self.clock.wall_ms() + self._skew_ms
-            if theirs is not None and abs(theirs - ours) > _SKEW_MS:
+            ours = self.clock.wall_ms()
+            if theirs is not None and abs(theirs - ours - self._skew_ms) > _SKEW_MS:
                 return _Skewed(code, message, answer.status, theirs - ours)
         return AwsError(code, message, status=answer.status, retry_after=retry_after)
 
@@ -290,9 +290,11 @@ class Aws:
             connect_s=self._connect_s, seconds=self._connect_s + self._read_s,
         )  # fmt: skip
 
-    def _ask_sts(self, form: str) -> str:
+    def _ask_sts(self, form: str, deadline_ms: int | None) -> str:
         headers = [("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")]
-        answer = self._attempts(Request("sts", "POST", "/", "", headers, form.encode()), self.region, None, None, None)
+        answer = self._attempts(
+            Request("sts", "POST", "/", "", headers, form.encode()), self.region, None, deadline_ms, None
+        )
         return answer.body.decode("utf-8", "replace")
 
     def __repr__(self) -> str:

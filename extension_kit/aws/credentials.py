@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     #: URL, headers -> answer
     Fetch = Callable[[str, list[tuple[str, str]]], Answer]
     #: form -> answer's body
-    AskSts = Callable[[str], str]
+    AskSts = Callable[[str, int | None], str]
 
 __all__ = ["AssumedRoles", "OwnCredentials", "assume_role_form"]
 
@@ -104,7 +104,7 @@ class OwnCredentials:
 
     def _ask(self, url: str) -> Credentials:
         headers = [("Accept", "application/json")]
-        token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
+        token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "").strip()
         path = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "")
         if path:  # it is rotated: read each time
             try:
@@ -137,7 +137,7 @@ class OwnCredentials:
 
 
 class AssumedRoles:
-    """Credentials of roles, the least recently used forgotten first. ``ask(form)`` sends a form to STS."""
+    """Credentials of roles, the least recently used forgotten first. ``ask(form, deadline_ms)`` sends a form to STS."""
 
     def __init__(self, clock: Clock, ask: AskSts) -> None:
         self._clock = clock
@@ -146,8 +146,8 @@ class AssumedRoles:
         self._held: dict[Role, Credentials] = {}
         self._asking: dict[Role, _thread.LockType] = {}
 
-    def get(self, role: Role) -> Credentials:
-        """AwsError where the role cannot be assumed. Threads that want the same one share a call."""
+    def get(self, role: Role, deadline_ms: int | None = None) -> Credentials:
+        """AwsError where the role cannot be assumed (by the deadline). Threads that want the same one share a call."""
         with self._lock:
             lock = self._asking.setdefault(role, _thread.allocate_lock())
         with lock:
@@ -155,9 +155,12 @@ class AssumedRoles:
             held = self._held.get(role)
             if held is None or not _is_good(held, now, _AHEAD_MS):
                 try:
-                    held = _credentials(self._ask(assume_role_form(role)))
+                    held = _credentials(self._ask(assume_role_form(role), deadline_ms))
                 except AwsError as error:
                     if held is None or not error.transient or not _is_good(held, now, 0):
+                        with self._lock:  # callers name roles as they like: what comes to nothing leaves nothing
+                            if role not in self._held:
+                                self._asking.pop(role, None)
                         raise
             with self._lock:
                 self._held.pop(role, None)

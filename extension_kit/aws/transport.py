@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Transport"]
 
-_LIMITS = http1.Limits(max_head=65_536, max_headers=100, max_body=1_048_576)
+_LIMITS = http1.Limits(max_head=65_536, max_headers=100, max_body=8_388_608)
 _CHUNK = 65_536
 _IDLE_MS = 20_000  # AWS closes idle connections after some ten seconds to a few minutes
 #: Where a bundle of CA certificates lies, if OpenSSL's own places have none: Amazon Linux, Debian, Alpine.

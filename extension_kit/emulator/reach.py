@@ -76,7 +76,9 @@ def _serve(listener: socket.socket, port: int) -> None:
         try:
             inside, _peer = listener.accept()
         except OSError:
-            return
+            if listener.fileno() < 0 or not _is_listening(listener):
+                return
+            continue  # a peer that was gone before it was accepted, say
         try:
             outside = socket.create_connection(("127.0.0.1", port), _PATIENCE)
         except OSError:
@@ -88,6 +90,14 @@ def _serve(listener: socket.socket, port: int) -> None:
         both = _Pair(inside, outside)
         threading.Thread(target=both.pump, args=(inside, outside), daemon=True).start()
         threading.Thread(target=both.pump, args=(outside, inside), daemon=True).start()
+
+
+def _is_listening(listener: socket.socket) -> bool:
+    """Whether it has not been shut down."""
+    try:
+        return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
 
 
 class _Pair:

@@ -183,7 +183,10 @@ class _Connection:
             return
         if self._refused:
             # Closing now, with input unread, would make the kernel reset the connection and the answer with it.
-            self._sock.shutdown(_socket.SHUT_WR)
+            try:
+                self._sock.shutdown(_socket.SHUT_WR)
+            except OSError:  # the peer has gone already
+                self.close()
         elif not self._keep_alive:
             self.close()
         elif self._reader.at_message_boundary:

@@ -162,7 +162,8 @@ class Cache:
         state = entry.state(now) if entry is not None else MISS
         limited = 0
         if refresh and entry is not None and state != NEGATIVE:
-            limited = entry.fetched_ms + self._policy.refresh_least_ms - now
+            # Neither more often than that, nor while AWS wants to be left alone.
+            limited = max(entry.fetched_ms + self._policy.refresh_least_ms, entry.retry_ms) - now
             if limited <= 0 or state == MISS:
                 state, limited = MISS, 0
         if state == MISS or entry is None:

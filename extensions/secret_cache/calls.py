@@ -267,7 +267,17 @@ def _items(answer: dict[str, Any], name: str) -> Iterable[dict[str, Any]]:
 
 
 def _is_called(secret: Secret, id: str) -> bool:
-    return id in (secret.name, secret.arn) or (id.startswith("arn:") and secret.arn[: len(id) + 1] == f"{id}-")
+    """By its name, its ARN, or its ARN without what Secrets Manager puts behind a name: a dash and six characters, no more."""
+    if id in (secret.name, secret.arn):
+        return True
+    behind = secret.arn[len(id) :]
+    return (
+        id.startswith("arn:")
+        and secret.arn.startswith(id)
+        and len(behind) == 7
+        and behind[0] == "-"
+        and behind[1:].isalnum()
+    )
 
 
 def _in_region(value: Any, region: str) -> Any:

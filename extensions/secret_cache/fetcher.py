@@ -92,7 +92,7 @@ class Fetcher:
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not leave callers waiting
                 text = f"{type(error).__name__} in the secret cache"
                 for order in batch:
-                    self._end(order, AwsError("InternalFailure", text, kind="refused"))
+                    self._end(order, AwsError("InternalFailure", text, kind="unavailable"))
 
     def _take(self, service: str) -> list[Order]:
         """The order that waits longest, and what can be asked for with it. The lock is held."""

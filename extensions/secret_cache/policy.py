@@ -22,6 +22,7 @@ _NEGATIVE_MS = {
 }  # fmt: skip
 _OTHER_NEGATIVE_MS = 2_000
 _TRANSIENT_NEGATIVE_MS = 250  # nothing is in hand and AWS is in trouble: callers that insist share one try
+_LONGEST_TOLD_MS = 300_000  # of a Retry-After
 _BACK_OFF_MS = (1_000, 30_000)
 
 
@@ -99,6 +100,6 @@ class Policy(Value):
         """For how long a stale value is used before AWS is asked again; `failures` in a row, 1 or more. Not much longer than
         the value would have been fresh.
         """
-        told = int((error.retry_after or 0) * 1000)
+        told = min(int((error.retry_after or 0) * 1000), _LONGEST_TOLD_MS)
         wait = min(_BACK_OFF_MS[0] << min(failures - 1, 8), max(_BACK_OFF_MS[0], min(ttl, _BACK_OFF_MS[1])))
         return max(told, wait // 2 + int(wait // 2 * self.draw()))

@@ -16,19 +16,22 @@ if TYPE_CHECKING:
 __all__ = ["Quick"]
 
 _MOST = 1_000  # requests
+_MOST_BYTES = 2_097_152  # of all of them with their answers
 _LONGEST = 4_096  # bytes of one
+_LARGEST = 32_768  # bytes of an answer: what is larger is not worth the memory, and goes the long way
 _AGE = b"\r\nAge: "
 
 
 class Quick:
     """``now()``: wall clock in ms; ``hits``: answers so far, which whoever counts takes from here."""
 
-    __slots__ = ("_memo", "_now", "_store", "hits")
+    __slots__ = ("_memo", "_now", "_size", "_store", "hits")
 
     def __init__(self, now: Callable[[], int], store: Store) -> None:
         self._memo: dict[bytes, tuple[Entry, int, bytes, bytes]] = {}
         self._now = now
         self._store = store
+        self._size = 0  # bytes
         self.hits = 0
 
     def __call__(self, data: bytes) -> bytes | None:
@@ -40,6 +43,7 @@ class Quick:
         now = self._now()
         if entry.revision != revision:
             del self._memo[data]
+            self._size -= len(data) + len(before) + len(after)
             return None
         if not entry.fetched_ms <= now < entry.fresh_ms or now >= entry.ahead_ms != entry.fresh_ms:
             return None
@@ -50,16 +54,20 @@ class Quick:
     def remember(self, data: bytes, entry: Entry, answer: bytes) -> None:
         """`data` was answered from `entry` with `answer`, which has a field ``Age``."""
         before, found, rest = answer.partition(_AGE)
-        if not found or len(data) > _LONGEST:
+        size = len(data) + len(answer)
+        if not found or len(data) > _LONGEST or len(answer) > _LARGEST or data in self._memo:
             return
-        if len(self._memo) >= _MOST:
-            self._memo.clear()
+        if len(self._memo) >= _MOST or self._size + size > _MOST_BYTES:
+            self.forget()
+        before += _AGE
         after = rest[rest.index(b"\r\n") :]
-        self._memo[data] = (entry, entry.revision, before + _AGE, after)
+        self._memo[data] = (entry, entry.revision, before, after)
+        self._size += len(data) + len(before) + len(after)
 
     def forget(self) -> None:
-        """Tokens may have changed."""
+        """Tokens may have changed, or there is too much."""
         self._memo.clear()
+        self._size = 0
 
     def __repr__(self) -> str:
         return f"Quick({len(self._memo)} requests)"

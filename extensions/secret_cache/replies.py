@@ -54,7 +54,7 @@ class Replies:
         if outcome.limited_ms > 0:
             headers.append((b"Retry-After", b"%d" % -(-outcome.limited_ms // 1000)))
         if found.version and found.version.isascii() and found.version.isprintable():
-            etag = f'"{found.version}"'.encode()
+            etag = f'"{_tag(found, body)}"'.encode()
             headers.append((b"ETag", etag))
             if etag.lower() in exchange.head.headers.tokens(b"if-none-match"):
                 exchange.respond(304, headers)
@@ -72,6 +72,15 @@ class Replies:
             exchange.respond(error.status or _status(error), (*JSON, *headers), body)
         else:
             exchange.respond(400, (*TEXT, *headers), _UNEXPECTED)
+
+
+def _tag(found: Found, body: bytes) -> str:
+    """What changes with the answer. A secret's versions have ids; a parameter that was made anew counts from 1 again."""
+    if isinstance(found, Secret):
+        return found.version
+    from zlib import crc32
+
+    return f"{found.version}-{crc32(body):08x}"
 
 
 def error_headers(error: AwsError) -> list[tuple[bytes, bytes]]:

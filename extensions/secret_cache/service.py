@@ -187,11 +187,13 @@ class Service:
         self.cache.get(ask, self._manifest_arrived)
 
     def _manifest_arrived(self, outcome: Outcome) -> None:
-        if isinstance(outcome.found, Configuration):
-            self._apply_manifest(outcome.found.body)
-        waiting, self._behind_manifest = self._behind_manifest or [], None
-        for exchange in waiting:
-            self._configuration(exchange)
+        try:
+            if isinstance(outcome.found, Configuration):
+                self._apply_manifest(outcome.found.body)
+        finally:
+            waiting, self._behind_manifest = self._behind_manifest or [], None
+            for exchange in waiting:
+                self._configuration(exchange)
 
     def _apply_manifest(self, body: bytes) -> None:
         from extensions.secret_cache import appconfig_manifest
@@ -333,13 +335,21 @@ class Service:
             return False
         self._learners.append(then)
         if len(self._learners) == 1:
-            _thread.start_new_thread(self._ask_for_tokens, ())
+            try:
+                _thread.start_new_thread(self._ask_for_tokens, ())
+            except RuntimeError:  # no thread can be had
+                self._learners.clear()
+                return False
         return True
 
     def _ask_for_tokens(self) -> None:
         """On a thread of its own."""
-        self._aws.issued_tokens(refresh=True)
-        self.loop.call_soon_threadsafe(self._learned)
+        try:
+            self._aws.issued_tokens(refresh=True)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not leave callers waiting
+            self._say("error", f"the local endpoint for credentials: {type(error).__name__}")
+        finally:
+            self.loop.call_soon_threadsafe(self._learned)
 
     def _learned(self) -> None:
         learners, self._learners = self._learners, []
