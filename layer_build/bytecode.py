@@ -3,7 +3,7 @@
 /opt is read-only on Lambda: what has no byte-code in the layer is compiled anew at each cold start. The files carry a hash of
 their source instead of a date, and it is not checked at import (PEP 552, "unchecked"). Paths in them are those on Lambda. To be
 small, they hold no columns (tracebacks name lines), and those of ours no docstrings, unless ``__doc__`` is read there; the
-kit's and our own extensions', which nothing looks into, hold no annotations either. An author's classes keep theirs.
+kit's and our own extensions', which nothing looks into, hold no annotations and no ``__all__`` either. An author's keep theirs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,14 @@ class WithoutTypes(ast.NodeTransformer):
     def visit_Module(self, node):
         # What says how annotations are to be read has nothing left to say; importing it would cost a little in each module.
         node.body = [one for one in node.body if not isinstance(one, ast.ImportFrom) or one.module != "__future__"]
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+        node.body = [one for one in node.body if not is_for_readers(one, used)]
+        return node
+def is_for_readers(node, used):
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+        return False
+    return node.targets[0].id in ("TYPE_CHECKING", "__all__") and node.targets[0].id not in used
 given, ours = json.load(sys.stdin)
 for name, (path, source) in given.items():
     source = base64.b64decode(source)
