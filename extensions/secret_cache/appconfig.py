@@ -11,7 +11,7 @@ from extensions.secret_cache.asks import ConfigurationAsk
 from extensions.secret_cache.flags import FlagError, is_ion, read_context, select
 from extensions.secret_cache.found import Configuration
 from extensions.secret_cache.query import BadQuery, Query, decode, split_target
-from extensions.secret_cache.replies import TEXT, error_headers
+from extensions.secret_cache.replies import TEXT, error_headers, surely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def handle(exchange: Exchange, cache: Cache) -> None:
     if len(wanted) > _MOST_FLAGS:
         exchange.respond(400, TEXT, b"more than %d flags" % _MOST_FLAGS)
         return
-    cache.get(ConfigurationAsk(*names[1::2]), lambda outcome: _answer(exchange, outcome, tuple(wanted), context))
+    answer = surely(exchange, lambda outcome: _answer(exchange, outcome, tuple(wanted), context))
+    cache.get(ConfigurationAsk(*names[1::2]), answer)
 
 
 def _answer(exchange: Exchange, outcome: Outcome, wanted: tuple[str, ...], context: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from extensions.secret_cache import answers, guard
 from extensions.secret_cache.asks import ParameterAsk, PathAsk, SecretAsk
 from extensions.secret_cache.found import Parameter, Parameters, Secret
 from extensions.secret_cache.query import split_selector
+from extensions.secret_cache.replies import surely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class AwsJson:
             else:
                 self._fail(exchange, outcome)
 
-        self._cache.get(ask, answer)
+        self._cache.get(ask, surely(exchange, answer))
 
     def _secrets(self, exchange: Exchange, params: dict[str, Any]) -> None:
         if params.get("Filters") or params.get("NextToken"):
@@ -120,7 +121,7 @@ class AwsJson:
             ]
             self._send(exchange, {"SecretValues": found, "Errors": errors})
 
-        self._cache.collect([SecretAsk(id) for id in ids], answer)
+        self._cache.collect([SecretAsk(id) for id in ids], surely(exchange, answer))
 
     # Parameter Store
 
@@ -133,7 +134,7 @@ class AwsJson:
             else:
                 self._fail(exchange, outcome)
 
-        self._cache.get(_parameter_ask(name, decrypt), answer)
+        self._cache.get(_parameter_ask(name, decrypt), surely(exchange, answer))
 
     def _parameters(self, exchange: Exchange, params: dict[str, Any]) -> None:
         names, decrypt = _texts(params, "Names", _MOST_PARAMETERS), params.get("WithDecryption") is True
@@ -149,7 +150,7 @@ class AwsJson:
             self._send(exchange, {"Parameters": found, "InvalidParameters": invalid})
 
         asks: list[Ask] = [_parameter_ask(name, decrypt) for name in names]
-        self._cache.collect(asks, answer)
+        self._cache.collect(asks, surely(exchange, answer))
 
     def _path(self, exchange: Exchange, params: dict[str, Any]) -> None:
         if params.get("ParameterFilters"):
@@ -173,7 +174,7 @@ class AwsJson:
             more = {"NextToken": str(begin + most)} if begin + most < len(items) else {}
             self._send(exchange, {**page, **more})
 
-        self._cache.get(ask, answer)
+        self._cache.get(ask, surely(exchange, answer))
 
     # answers
 

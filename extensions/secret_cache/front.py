@@ -9,7 +9,7 @@ from __future__ import annotations
 from extensions.secret_cache import answers, guard
 from extensions.secret_cache.found import Parameter, Secret
 from extensions.secret_cache.query import BadQuery, Query, decode, parameter_ask, path_ask, secret_ask, split_target
-from extensions.secret_cache.replies import JSON, TEXT, Replies
+from extensions.secret_cache.replies import JSON, TEXT, Replies, surely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,13 +117,9 @@ class Front:
         lasting = self._tokens.lasts(guard.token_of(exchange.head))
 
         def answer(outcome: Outcome) -> None:
-            try:
-                self._replies.outcome(exchange, query, outcome, lasting=lasting)
-            finally:
-                if not exchange.answered:  # nobody shall wait for an answer that cannot be written
-                    exchange.respond(500, TEXT, b"internal error")
+            self._replies.outcome(exchange, query, outcome, lasting=lasting)
 
-        self._cache.get(ask, answer, refresh=query.flag("refreshNow"))
+        self._cache.get(ask, surely(exchange, answer), refresh=query.flag("refreshNow"))
 
     # several
 
@@ -135,7 +131,7 @@ class Front:
             exchange.respond(200, JSON, answers.secrets(found, _errors(ids, outcomes)))
 
         asks: list[Ask] = [secret_ask(id, query, self._roles) for id in ids]
-        self._cache.collect(asks, answer, refresh=query.flag("refreshNow"))
+        self._cache.collect(asks, surely(exchange, answer), refresh=query.flag("refreshNow"))
 
     def _parameters(self, exchange: Exchange, query: Query) -> None:
         names = _batch(query.get_all("name"), "name")
@@ -145,7 +141,7 @@ class Front:
             exchange.respond(200, JSON, answers.parameters(found, _errors(names, outcomes)))
 
         asks: list[Ask] = [parameter_ask(name, query, self._roles) for name in names]
-        self._cache.collect(asks, answer, refresh=query.flag("refreshNow"))
+        self._cache.collect(asks, surely(exchange, answer), refresh=query.flag("refreshNow"))
 
 
 def _require_known(query: Query) -> None:

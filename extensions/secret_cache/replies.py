@@ -9,6 +9,7 @@ from extensions.secret_cache.store import HIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from extension_kit.aws import AwsError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from extensions.secret_cache.query import Query
     from extensions.secret_cache.quick import Quick
 
-__all__ = ["JSON", "TEXT", "Replies", "error_headers"]
+__all__ = ["JSON", "TEXT", "Replies", "error_headers", "surely"]
 
 TEXT = ((b"Content-Type", b"text/plain"),)
 JSON = ((b"Content-Type", b"application/json"),)
@@ -81,6 +82,19 @@ def _tag(found: Found, body: bytes) -> str:
     from zlib import crc32
 
     return f"{found.version}-{crc32(body):08x}"
+
+
+def surely(exchange: Exchange, answer: Callable[[Any], object]) -> Callable[[Any], None]:
+    """`answer`, after which `exchange` is answered in any case: nobody shall wait for an answer that cannot be written."""
+
+    def then(given: Any) -> None:
+        try:
+            answer(given)
+        finally:
+            if not exchange.answered:
+                exchange.respond(500, TEXT, b"internal error")
+
+    return then
 
 
 def error_headers(error: AwsError) -> list[tuple[bytes, bytes]]:

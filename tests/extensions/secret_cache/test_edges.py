@@ -171,3 +171,39 @@ def test_a_peer_that_has_gone_is_no_news(cache, capfd):
     time.sleep(0.2)
     assert cache.get("/ping", TOKEN).status == 200
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "extensions.secret_cache.answers.secrets",
+        "extensions.secret_cache.answers.parameters",
+        "extensions.secret_cache.answers.dumps",
+        "extensions.secret_cache.appconfig.select",
+    ],
+)
+def test_an_answer_that_cannot_be_written_is_a_500(aws, cache, monkeypatch, what, capfd):
+    """A mistake of ours ends the exchange; nobody waits for what never comes."""
+    aws.put_secret("db", "one")
+    aws.put_parameter("/a", "one")
+    aws.put_configuration("app", "env", "profile", b"x", "text/plain")
+
+    def fail(*_arguments, **_options):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(what, fail)
+    body = '{"SecretId":"db"}'
+    fields = (
+        "Host: localhost", "X-Amz-Target: secretsmanager.GetSecretValue", f"X-Amz-Security-Token: {TOKEN}",
+        "Content-Type: application/x-amz-json-1.1", f"Content-Length: {len(body)}",
+    )  # fmt: skip
+    request = "POST / HTTP/1.1\r\n" + "".join(f"{field}\r\n" for field in fields) + f"\r\n{body}"
+    statuses = [
+        cache.get("/secretsmanager/batch?secretId=db").status,
+        cache.get("/systemsmanager/parameters/batch?name=/a").status,
+        cache.raw(request.encode()).status,
+        cache.configuration().status,
+    ]
+    assert 500 in statuses
+    assert set(statuses) <= {200, 500}
+    capfd.readouterr()
