@@ -117,9 +117,9 @@ def encode_query(params: Iterable[tuple[str, str]]) -> str:
 
 
 def _canonical_query(query: str) -> str:
-    """The pairs, encoded already, in the order of their bytes."""
+    """The pairs, encoded already, in the order of their names, then of their values; by their bytes."""
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    return "&".join(sorted(f"{name}={value}" for name, _, value in pairs)) if pairs else ""
+    return "&".join(f"{name}={value}" for name, _, value in sorted(pairs)) if pairs else ""
 
 
 def _canonical_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Theirs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extension_kit.aws import Credentials, signature
@@ -44,6 +44,7 @@ def theirs(credentials, region, service, now_ms, method, url, headers, body):
     st.lists(SEGMENTS, max_size=3), PAIRS, HEADERS, st.binary(max_size=100), st.text("ABC/+=012", max_size=20),
     st.integers(0, 4_000_000_000_000), st.sampled_from(["us-east-1", "eu-central-2"]),
 )  # fmt: skip
+@example([], [("0", ""), ("00", "")], {}, b"", "", 0, "us-east-1")
 def test_as_botocore_signs(segments, pairs, headers, body, token, now_ms, region):
     # botocore is given the path as it is sent, as we are; it escapes what was escaped once more, as AWS does.
     path = "/" + "/".join(quote(one) for one in segments)
