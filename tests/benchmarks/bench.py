@@ -176,6 +176,8 @@ SECTIONS = {
     "shipping": Section(
         lambda bench: bench.shipping.deliver(), ("ship_cpu", "ship_rate", "ship_pss_mb"), contenders.SHIPPERS
     ),
+    "shipping-billed": Section(lambda bench: bench.shipping.billed(), ("ship_billed_ms",), ("log-shipper",)),
+    "shipping-redaction": Section(lambda bench: bench.shipping.redaction(), ("redact_us",), ()),
     "shipping-short": Section(lambda bench: bench.shipping.short(), ("ship_invoke_us",), contenders.SHIPPERS),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
@@ -214,7 +216,7 @@ def run(
                 except NoQuota as error:
                     absent |= dict.fromkeys(SECTIONS[section].metrics, str(error))
             measured.append(figures)
-        absent |= bench.telemetry.absent | bench.secrets.absent | bench.absent
+        absent |= bench.telemetry.absent | bench.secrets.absent | bench.shipping.absent | bench.absent
         about = {
             "kernel": platform.release(), "machine": platform.machine(), "placement": placement.text, "python": python,
             "made_by": {name: contender.made_by for name, contender in made.items()}, "absent": absent,

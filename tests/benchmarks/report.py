@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.benchmarks import response
+from tests.benchmarks.shipping import STRATEGIES
 
 #: one round's figures: metric, contender, value
 Figures = dict[str, dict[str, float]]
@@ -74,6 +75,8 @@ UNITS = {
     "ship_rate": Unit("k/s", 0, more=True),
     "ship_pss_mb": Unit("MB", 2),
     "ship_invoke_us": Unit("us", 1),
+    "ship_billed_ms": Unit("ms", 2),
+    "redact_us": Unit("us", 1),
     "decode_cpu": Unit("s", 3),
     "decode_peak_mb": Unit("MB", 2),
     "telemetry_pss_mb": Unit("MB", 2),
@@ -163,6 +166,11 @@ BUDGETS = (
             Budget("telemetry to a sink: PSS after it", "ship_pss_mb", name, "python-shipper", 30.0, absolute=True),
         )
     ),
+    *(
+        Budget("billed after the response, by flush strategy", "ship_billed_ms", strategy, "pipeline")
+        for strategy in STRATEGIES
+    ),
+    Budget("looking for secrets in an ordinary line", "redact_us", "log-shipper", "log-shipper"),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode-orjson", "go-decode", 1 / 4),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "go-decode", 1 / 2.5),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "python-decode"),

@@ -11,11 +11,16 @@ import socket
 import threading
 import time
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from extension_kit.emulator import namespaces
+from extension_kit.emulator.environment import Environment, Layout
+from extension_kit.emulator.model import Profile
+from tests.benchmarks.first_response import FUNCTION
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.rounds import Effort, Samples, medians, rotated
 from tests.benchmarks.telemetry import forget, mixed, small
+from tests.extensions.log_shipper.corpus import cost_per_line
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -31,6 +36,8 @@ SHIPPERS = {
     "log-shipper-otlp": {"LOG_SHIPPER_SINK": "otlp"},
     "python-shipper": {},
 }
+#: as ``EXTENSION_KIT_FLUSH`` has them
+STRATEGIES = ("end", "continuous", "periodic,10", "pipeline")
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -78,6 +85,7 @@ class Shipping:
     """The measurements."""
 
     def __init__(self, made: dict[str, Contender], placement: measure.Placement, effort: Effort) -> None:
+        self.absent: dict[str, str] = {}
         self._made = {name: made[name] for name in SHIPPERS if name in made}
         self._placement = placement
         self._effort = effort
@@ -122,6 +130,28 @@ class Shipping:
                 session.end()
         return medians(ship_invoke_us=cpu)
 
+    def billed(self) -> Figures:
+        """What each flush strategy costs after the response: from the response until nobody works for the invoke any more."""
+        billed: Samples = {}
+        if "log-shipper" not in self._made:
+            self.absent |= dict.fromkeys(STRATEGIES, "log-shipper is absent")
+            return {"ship_billed_ms": {}}
+        for strategy in STRATEGIES:
+            with contextlib.ExitStack() as stack:
+                sink = CountingSink()
+                stack.callback(sink.close)
+                environment = stack.enter_context(_environment(self._made["log-shipper"], sink.url, strategy))
+                for number in range(self._effort.starts * 2):
+                    environment.invoke(b'{"spend_ms": 5}').result(30)
+                    environment.idle(30)
+                    if number:  # the first one imports what sending takes
+                        billed.setdefault(strategy, []).append(_after_the_response(environment.log.events))
+        return medians(ship_billed_ms=billed)
+
+    def redaction(self) -> Figures:
+        """An ordinary line, in which nothing is found."""
+        return {"redact_us": {"log-shipper": cost_per_line()}}
+
     def _started(self, stack: ExitStack, name: str) -> tuple[Session, CountingSink]:
         sink = CountingSink()
         stack.callback(sink.close)
@@ -131,3 +161,17 @@ class Shipping:
         if not session.subscribed:
             raise BenchError(f"{name} does not subscribe to telemetry: {session.said()}")
         return session, sink
+
+
+def _environment(contender: Contender, url: str, strategy: str) -> Environment:
+    variables = {"LOG_SHIPPER_SINK": "http", "LOG_SHIPPER_ENDPOINT": url, "EXTENSION_KIT_FLUSH": strategy}
+    layout = Layout(
+        function=FUNCTION, layers=(contender.layer,), namespaces=not namespaces.unavailable(), variables=variables
+    )
+    return Environment(Profile(handler="app.handler", timeout=10.0), layout)
+
+
+def _after_the_response(events: list[dict[str, Any]]) -> float:
+    """ms from the last response to the end of its invoke."""
+    ended = next(event["t_ms"] for event in reversed(events) if event["kind"] == "invoke_end")
+    return float(ended - next(event["t_ms"] for event in reversed(events) if event["kind"] == "response"))

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import string
+import timeit
+
+from extensions.log_shipper.redact import Redactor
 
 _ALNUM = string.ascii_letters + string.digits
 
@@ -128,3 +131,15 @@ INNOCENT = (
     "secretly: no", "cookies: 3", "authenticated: yes", "sessions: 9", "credentialed=yes", "Authorized: yes", "skating",
     "ASIA is large",
 )  # fmt: skip
+
+
+def cost_per_line():
+    """Microseconds that looking for secrets takes in an ordinary line of 40 to 300 characters, in which there are none."""
+    redactor = Redactor()
+    lines = [json.dumps(text).encode() for text in INNOCENT if 40 < len(text) < 300]
+    return (
+        min(timeit.repeat(lambda: [redactor.redact(line) for line in lines], number=200, repeat=5))
+        / 200
+        / len(lines)
+        * 1e6
+    )

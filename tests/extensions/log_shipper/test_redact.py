@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import timeit
 from urllib.parse import unquote
 
 import pytest
@@ -175,14 +174,3 @@ def test_a_megabyte_of_anything_comes_to_an_end(trigger):
     value = ('"pass token ' + trigger * (1_000_000 // len(trigger)) + '"').encode()
     once, _found = REDACTOR.redact(value)
     assert once.startswith(b'"pass token')
-
-
-def cost_per_line():
-    """Microseconds for ordinary lines of about 200 bytes, text and JSON. For whoever wants to know; a bench row prints it."""
-    lines = [json.dumps(text).encode() for text in INNOCENT if 40 < len(text) < 300]
-    return (
-        min(timeit.repeat(lambda: [REDACTOR.redact(line) for line in lines], number=200, repeat=5))
-        / 200
-        / len(lines)
-        * 1e6
-    )
