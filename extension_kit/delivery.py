@@ -229,11 +229,16 @@ class Delivery:
             self._settle()
         return True
 
-    def give_up(self, outcome_of: Callable[[list[Any]], str]) -> None:
-        """Nothing more will be tried: what is left becomes what `outcome_of` the items says; "" leaves it pending."""
+    def give_up(self, outcome_of: Callable[[list[Any]], str], in_flight: bool = False) -> None:
+        """Nothing more will be tried: what is left becomes what `outcome_of` the items says; "" leaves it pending.
+
+        ``in_flight``: also what an exchange that has not ended is about, which may have arrived.
+        """
+        if in_flight:
+            self._sent = None
         for parcel in self._queue:
             if self._sent is not None and self._sent[0] is parcel:
-                continue  # it may have arrived
+                continue
             if items := parcel.left():
                 outcome = outcome_of(items)
                 if outcome:

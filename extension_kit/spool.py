@@ -5,7 +5,8 @@ end *acknowledged* by each plug-in that wants it, *dropped* for a reason that is
 and each plug-in's place stand beside the batches under /tmp, so they go on after the process was killed.
 
 Threads: `store` is called by the listener's thread, everything else by the loop's; a lock guards what they share, and is
-held for microseconds. Nothing here parses, but `thin`, which is what happens when there is no more room.
+held for microseconds. Nothing here parses, but what thins out batches when there is no more room: a little at each `store`,
+no more than is read in some milliseconds, since the platform waits for its 200 and throws lines away where that takes long.
 
 Bounds: bytes (``EXTENSION_KIT_SPOOL_MAX_BYTES``, at most a quarter of what was free in /tmp), batches, and a floor of free
 space that is the function's. Where /tmp is full or read-only a few megabytes of memory must do, and the accounting says so.
@@ -30,6 +31,7 @@ __all__ = ["Spool"]
 MAX_BATCHES = 16_384
 _RETRY_DISK = 64  # batches that go to memory before the disk is tried again
 FULL = "spool full"
+_THINNED_AT_A_TIME = (262_144, 64)  # bytes beside four times those of the body that comes, and batches
 _PROTECTED = (b'"type":"platform.', b"ERROR", b"FATAL", b"CRITICAL", b"Traceback", b"Exception", b"panic", b"timed out")
 
 
@@ -54,6 +56,7 @@ class Spool:
         self._on_disk = 0  # bytes
         self._in_memory = 0
         self._changed = False
+        self._thinned = 0  # up to this one all batches have been thinned out that could be
         self._failures = 0  # batches since the disk failed; 0: it works
         self._hot: tuple[int, bytes] = (0, b"")  # the newest batch and its number: most often it is read at once
         self._lock = _thread.allocate_lock()
@@ -130,20 +133,32 @@ class Spool:
         """`body`, or what of it is protected where the spool is full, or nothing."""
         if self._has_room(len(body)):
             return body
-        self._thin_oldest()
-        if self._has_room(len(body)):
-            return body
-        kept = self._thin(body, seq)
-        if kept and not self._has_room(len(kept)):
-            self._count_dropped(kept, seq)
-            kept = b""
+        if len(body) <= self._most_of_all_kinds:
+            self._make_room(len(body), self._most_of_all_kinds, self._thin)
+        kept = body if self._has_room(len(body)) else self._thin(body, seq)
+        if kept is not body or not self._has_room(len(body)):
+            if len(kept) <= self._most:
+                self._make_room(len(kept), self._most, self._nothing)
+            if kept and not self._has_room(len(kept), self._most):
+                self._count_dropped(kept, seq)
+                kept = b""
         self._save()
         return kept
 
-    def _has_room(self, length: int) -> bool:
+    @property
+    def _most(self) -> int:
+        """Bytes that there is room for, where they go at the moment."""
+        return self._memory_bytes if self._failures else self._max_bytes
+
+    @property
+    def _most_of_all_kinds(self) -> int:
+        """The same without a sixteenth that is for what is protected: a plug-in may hold all the rest when an error comes."""
+        return self._most - self._most // 16
+
+    def _has_room(self, length: int, most: int | None = None) -> bool:
         if len(self._batches) >= MAX_BATCHES:
             return False
-        return self._used() + length <= (self._memory_bytes if self._failures else self._max_bytes)
+        return self._used() + length <= (self._most_of_all_kinds if most is None else most)
 
     def _used(self) -> int:
         return self._in_memory if self._failures else self._on_disk
@@ -296,19 +311,35 @@ class Spool:
 
     # when there is no more room
 
-    def _thin_oldest(self) -> None:
-        """Keep of the oldest batches what is protected, then nothing, until half of the room is free."""
-        goal = (self._memory_bytes if self._failures else self._max_bytes) // 2
-        for thin in (self._thin, self._nothing):
-            for stored in list(self._batches.values()):
-                if self._used() <= goal and len(self._batches) < MAX_BATCHES:
-                    break
-                if (stored.segment < 0) != (self._failures > 0) and len(self._batches) < MAX_BATCHES:
-                    continue  # it lies where there is room
-                if all(cursor.seq > stored.seq or cursor.untouched(stored.seq) for cursor in self.cursors):
-                    self._replace(stored, thin)
+    def _make_room(self, length: int, most: int, thin: Callable[[bytes, int], bytes]) -> None:
+        """Thin the oldest batches with `thin` until there is room for so many bytes; a few at a time."""
+        more, batches = _THINNED_AT_A_TIME
+        size = 4 * length + more
+        for _ in range(batches):
+            stored = None if size <= 0 or self._has_room(length, most) else self._next_to_thin(thin == self._thin)
+            if stored is None:
+                break
+            size -= stored.length
+            self._replace(stored, thin)
         self._sweep()
-        self._save()
+
+    def _next_to_thin(self, once: bool) -> Stored | None:
+        """The oldest batch that may be; ``once``: that has not been yet."""
+        if not once:
+            return next(filter(self._may_go, self._batches.values()), None)
+        first = next(iter(self._batches), self._next)
+        for seq in range(max(first, self._thinned + 1), self._next):
+            self._thinned = seq
+            stored = self._batches.get(seq)
+            if stored is not None and self._may_go(stored):
+                return stored
+        return None
+
+    def _may_go(self, stored: Stored) -> bool:
+        """Whether nobody has begun with a batch, and it lies where room is wanted."""
+        if (stored.segment < 0) != (self._failures > 0) and len(self._batches) < MAX_BATCHES:
+            return False
+        return all(cursor.seq > stored.seq or cursor.untouched(stored.seq) for cursor in self.cursors)
 
     def _replace(self, stored: Stored, thin: Callable[[bytes, int], bytes]) -> None:
         try:
@@ -333,12 +364,14 @@ class Spool:
         """The protected events of a batch (platform events, lines that look like errors); the others are counted."""
         from extension_kit.protocol.telemetry import split
 
-        batch = split(body)
-        lost = [piece for piece in batch.pieces if not any(mark in piece for mark in _PROTECTED)]
+        marks = [mark for mark in _PROTECTED if mark in body]  # of eight there is one at most, most often
+        kept: list[bytes] = []
+        lost: list[bytes] = []
+        for piece in split(body).pieces:
+            (kept if any(mark in piece for mark in marks) else lost).append(piece)
         if not lost:
             return body
         self._count(lost, seq)
-        kept = [piece for piece in batch.pieces if any(mark in piece for mark in _PROTECTED)]
         return b"[" + b",".join(kept) + b"]" if kept else b""
 
     def _nothing(self, body: bytes, seq: int) -> bytes:

@@ -243,6 +243,22 @@ def test_an_exchange_that_hangs_is_left_to_itself_and_its_verdict_counts():
     assert one.flushed().outcomes == {"dropped: at the end": 1}
 
 
+def test_at_the_very_end_also_what_is_in_flight_is_given_up():
+    """It may have arrived; what is kept twice is better than what is kept by nobody."""
+    clock, gate, kept = Clock(), threading.Event(), []
+    one = delivery(lambda _items, _seconds: gate.wait(10), clock, limits=Limits(timeout_ms=50))
+    for name in (b"a", b"b"):
+        one.add(Parcel(1, [name]))
+    assert not one.deliver(deadline(clock, 150))
+    one.give_up(lambda items: kept.append(items) or "dead-lettered")
+    one.add(Parcel(1, [b"c"]))
+    one.give_up(lambda items: kept.append(items) or "dead-lettered")
+    one.give_up(lambda items: kept.append(items) or "dead-lettered", in_flight=True)
+    gate.set()
+    assert kept == [[b"b"], [b"c"], [b"a"]]
+    assert (one.pending, one.flushed().outcomes) == (0, {"dead-lettered": 3})
+
+
 def test_a_flush_comes_back_before_its_deadline():
     """By the real clock: one that overruns it would count against the plug-in."""
     gate = threading.Event()

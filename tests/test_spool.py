@@ -283,6 +283,27 @@ def test_when_all_is_protected_the_oldest_goes(folder):
     assert len(pieces) + cursor.dropped_records == 100
 
 
+def test_making_room_takes_a_little_at_a_time(folder, monkeypatch):
+    """The platform waits for its 200 meanwhile: however full the spool is, no more is read than a few of the new bytes."""
+    monkeypatch.setattr(spool, "_THINNED_AT_A_TIME", (2_000, 64))
+    kept = open_spool(folder, max_bytes=100_000)
+    body = batch(*[f"line {number} " + "x" * 80 for number in range(10)])
+    stored = 0
+    while kept.size + len(body) <= 90_000:
+        kept.store(body + b" " * stored)
+        stored += 1
+    read = []
+    folder_read = kept._folder.read
+    monkeypatch.setattr(kept._folder, "read", lambda one: read.append(one.length) or folder_read(one))
+    for number in range(300):
+        read.clear()
+        assert kept.store(body + b" " * (stored + number))
+        assert sum(read) <= 5 * (len(body) + stored + number) + 2_000
+    assert kept.size <= 100_000
+    cursor = kept.cursors[0]
+    assert len(take_all(kept, cursor)) + cursor.dropped_records == 10 * (stored + 300)
+
+
 def test_a_batch_larger_than_the_whole_spool(folder):
     """Thinned to what is protected, or dropped; counted in any case."""
     kept = open_spool(folder, max_bytes=4_000)

@@ -111,6 +111,12 @@ class Line:
         return parse_ms(self.time)
 
     @property
+    def nanoseconds(self) -> int:
+        """Since 1970, 0 where the time is unknown, or none that fits into 64 bits without a sign."""
+        nanoseconds = (self.time_ms or 0) * 1_000_000
+        return nanoseconds if 0 <= nanoseconds < 2**64 else 0
+
+    @property
     def request_id(self) -> str:
         return self.record.request_id
 

@@ -24,6 +24,7 @@ __all__ = ["Pipeline", "Taken", "tags_of"]
 FILTERED = "filtered"
 SAMPLED = "sampled"
 RATE_LIMITED = "dropped: rate limit"
+UNREADABLE = "dropped: cannot be encoded"
 _MOST_STITCHED = 500  # lines of one event
 _ALWAYS = ("ERROR", "FATAL")
 _LONGEST_KEY = 120  # lines
@@ -35,14 +36,16 @@ class Taken:
     """What has become of some records, in order: the lines to send, and what the others were kept back for.
 
     ``span``: how many were taken; ``records``: how many of them the kit counts, in lines and in ``outcomes`` together.
+    ``trouble``: with the last line that could not be made ready.
     """
 
-    __slots__ = ("lines", "outcomes", "records", "span")
+    __slots__ = ("lines", "outcomes", "records", "span", "trouble")
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.outcomes: dict[str, int] = {}
         self.records = self.span = 0
+        self.trouble = ""
 
     def keep_back(self, outcome: str, weight: int) -> None:
         self.records += weight
@@ -64,8 +67,10 @@ class Pipeline:
         self._settings = settings
         self._redact = redact
         self._stream_id = stream_id
-        self._own = f"[{own_name}".encode()
-        self._types = frozenset(settings.types)
+        self._own = f"[{own_name}"
+        self._types = frozenset(settings.types) - (
+            frozenset(("extension",)) if settings.sink == "stdout" else frozenset()
+        )
         self._least = LEVELS.index(settings.min_level.upper()) if settings.min_level != "all" else -1
         self._include = _compiled(settings.include)
         self._exclude = _compiled(settings.exclude)
@@ -83,37 +88,54 @@ class Pipeline:
         stream_id = self._stream_id()
         at = start
         while at < len(records) and len(taken.lines) < most_lines and size < most_bytes:
-            record = records[at]
-            outcome = self._unwanted(record)
-            if outcome:
-                taken.keep_back(outcome, 1 if record[2] else 0)
-                at += 1
+            counted = 1 if records[at][2] else 0
+            try:
+                line, span, outcome = self._line_at(records, at, stream_id, last)
+            except Exception as error:  # noqa: BLE001 - a function writes what it likes; it costs this one record
+                taken.trouble = f"{type(error).__name__}: {error}"[:200]
+                line, span, outcome = None, 1, UNREADABLE
+            if not span:
+                break
+            at += span
+            if outcome or line is None:
+                taken.keep_back(outcome, line.weight if line is not None else counted)
                 continue
-            line = Line(record, stream_id)
-            if self._first is not None and not line.is_platform:
-                line.weight = self._event_at(records, at, line, last)
-                if not line.weight:
-                    break
-            at += line.weight or 1
-            outcome = self._keep_back(line)
-            if outcome:
-                taken.keep_back(outcome, line.weight)
-                continue
-            self._finish(line)
             taken.lines.append(line)
             taken.records += line.weight
             size += len(line.message) + 100
         taken.span = at - start
         return taken
 
+    def _line_at(self, records: list[Record], at: int, stream_id: str, last: bool) -> tuple[Line | None, int, str]:
+        """The line that begins with record `at`, of how many records it is, and why it is not sent ("" where it is).
+
+        No record at all where it is not whole yet.
+        """
+        record = records[at]
+        outcome = self._unwanted(record, stream_id)
+        if outcome:
+            return None, 1, outcome
+        line = Line(record, stream_id)
+        if self._first is not None and not line.is_platform:
+            line.weight = self._event_at(records, at, line, last)
+            if not line.weight:
+                return None, 0, ""
+        outcome = self._keep_back(line)
+        if not outcome:
+            self._finish(line)
+        return line, line.weight or 1, outcome
+
     # filters
 
-    def _unwanted(self, record: Record) -> str:
-        """Why a record is not sent, from its type alone; "" where it may be."""
+    def _unwanted(self, record: Record, stream_id: str) -> str:
+        """Why a record is not sent, from its type or since it is ours; "" where it may be.
+
+        Ours is what this extension says, and what a sink has written to standard output: it bears an id of this stream.
+        """
         kind = record.type
         if kind not in self._types and not (kind not in ("function", "extension") and "platform" in self._types):
             return FILTERED
-        if kind == "extension" and record.text.startswith(self._own.decode()):
+        if kind == "extension" and (f"{stream_id}-".encode() in record[0] or record.text.startswith(self._own)):
             return FILTERED
         return ""
 
@@ -234,8 +256,8 @@ class _Bucket:
         now_ms = line.time_ms or self._at_ms
         self._left = min(self._most, self._left + max(0, now_ms - self._at_ms) * self._most / 1000)
         self._at_ms = max(now_ms, self._at_ms)
-        if self._left < line.weight:
-            return False
+        if self._left < min(line.weight, self._most):
+            return False  # an event of more lines than that is let through when the bucket is full, and paid off afterwards
         self._left -= line.weight
         return True
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from extension_kit.plugin import Context
     from extension_kit.records import Record
     from extensions.log_shipper.dead_letters import DeadLetters
+    from extensions.log_shipper.line import Line
     from extensions.log_shipper.pipeline import Pipeline, Taken
     from extensions.log_shipper.settings import ShipperSettings
     from extensions.log_shipper.sinks.base import Sink
@@ -36,7 +37,7 @@ class Shipper(Plugin):
     def __init__(self, name: str, settings: ShipperSettings) -> None:
         self.name = name
         self.sink_settings = settings
-        if "extension" in settings.types:
+        if "extension" in settings.types and settings.sink != "stdout":
             self.telemetry = ("platform", "function", "extension")
         self._held: list[Record] = []
         self._first = 0  # of those that are in no parcel yet
@@ -44,6 +45,7 @@ class Shipper(Plugin):
         self._pipeline: Pipeline | None = None
         self._delivery: Delivery | None = None
         self._dead_letters: DeadLetters | None = None
+        self._trouble = ""  # with the last line that could not be made ready
         self._line_ms = 0.1  # what a line takes to be made ready, by what earlier ones took
         self._watches = self.prompt = settings.flush_on_error
 
@@ -68,26 +70,35 @@ class Shipper(Plugin):
         if last and self._dead_letters is not None:
             self._bury_what_is_left(delivery, self._dead_letters, deadline)
         self._tell_figures()
-        return delivery.flushed(sum(1 for record in self._held[self._first :] if record[2]))
+        return delivery.flushed(self._unpacked())
 
     def on_restore(self, event: Restore) -> None:  # noqa: ARG002
         if self._sink is not None:
             self._sink.forget()
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:  # noqa: ARG002
-        if self._delivery is not None and self._delivery.pending:
-            self._context.log.warning(f"{self._delivery.pending} records could not be sent before the end")
+        left = self._unpacked() + (self._delivery.pending if self._delivery is not None else 0)
+        if left:
+            self._context.log.warning(f"{left} records could not be sent before the end")
 
     def _bury_what_is_left(self, delivery: Delivery, dead_letters: DeadLetters, deadline: Deadline) -> None:
-        """The environment ends, and its /tmp with it."""
+        """The environment ends, and its /tmp with it. What an exchange is still about may have arrived: it comes last."""
+
+        def outcome_of(items: list[Any]) -> str:
+            return "dead-lettered" if dead_letters.bury(items, "the environment has ended") else ""
+
         while True:
-            delivery.give_up(
-                lambda items: "dead-lettered" if dead_letters.bury(items, "the environment has ended") else ""
-            )
-            if delivery.parcels or deadline.expired or not self._pack(True, deadline.remaining_ms()):
+            delivery.give_up(outcome_of)
+            if dead_letters.trouble or deadline.expired or not self._pack(True, deadline.remaining_ms()):
                 break
+        if not deadline.expired:
+            delivery.give_up(outcome_of, in_flight=True)
         if dead_letters.trouble:
             self._context.log.warning(dead_letters.trouble)
+
+    def _unpacked(self) -> int:
+        """Records that are in no parcel yet."""
+        return sum(1 for record in self._held[self._first :] if record[2])
 
     # inside
 
@@ -126,11 +137,15 @@ class Shipper(Plugin):
         taken = self._pipeline.take(self._held, self._first, most_lines, sink.most_bytes, last)
         if not taken.span:
             return False
+        parcels = _parcels(sink, taken)
         self._first += taken.span
         if self._first >= len(self._held):
             self._held, self._first = [], 0
-        for parcel in _parcels(sink, taken):
+        for parcel in parcels:
             self._delivery.add(parcel)
+        if taken.trouble and taken.trouble != self._trouble:
+            self._trouble = taken.trouble
+            self._context.log.warning(f"a line cannot be made ready and is dropped: {taken.trouble}")
         took_ms = (time.monotonic() - began) * 1000 / taken.span
         self._line_ms = max(took_ms, 0.9 * self._line_ms)  # slower at once, faster by and by
         return True
@@ -142,32 +157,44 @@ class Shipper(Plugin):
 
 
 def _parcels(sink: Sink, taken: Taken) -> list[Parcel]:
-    """The lines as items, in parcels that the sink takes; a line that is too large even when it is cut is none of them."""
-    from extensions.log_shipper.pipeline import shortened
-
+    """The lines as items, in parcels that the sink takes; what becomes of a line that cannot be one is said in the last."""
     parcels: list[Parcel] = []
     items: list[bytes] = []
     weights: list[int] = []
-    outcomes = taken.outcomes
-    kept_back = sum(outcomes.values())
+    kept_back = sum(taken.outcomes.values())
     size = 0
     for line in taken.lines:
-        item = sink.encode(line)
-        if len(item) > sink.most_item_bytes:
-            line.change(shortened(line, sink.most_item_bytes - 4_096))
-            item = sink.encode(line)
-            if len(item) > sink.most_item_bytes:
-                outcomes["dropped: too large"] = outcomes.get("dropped: too large", 0) + line.weight
-                kept_back += line.weight
-                continue
+        item, outcome = _item(sink, line, taken)
+        if item is None:
+            taken.outcomes[outcome] = taken.outcomes.get(outcome, 0) + line.weight
+            kept_back += line.weight
+            continue
         if items and size + len(item) + sink.overhead > sink.most_bytes:
             parcels.append(Parcel(sum(weights), items, weights=weights))
             items, weights, size = [], [], 0
         items.append(item)
         weights.append(line.weight)
         size += len(item) + sink.overhead
-    parcels.append(Parcel(sum(weights) + kept_back, items, outcomes, weights))
+    parcels.append(Parcel(sum(weights) + kept_back, items, taken.outcomes, weights))
     return parcels
+
+
+def _item(sink: Sink, line: Line, taken: Taken) -> tuple[bytes | None, str]:
+    """A line as one item, cut where that is what it takes; else None, and what has become of it.
+
+    Whatever is wrong with one line costs that line: those beside it have been accepted as well.
+    """
+    from extensions.log_shipper.pipeline import UNREADABLE, shortened
+
+    try:
+        item = sink.encode(line)
+        if len(item) > sink.most_item_bytes:
+            line.change(shortened(line, sink.most_item_bytes - 4_096))
+            item = sink.encode(line)
+    except Exception as error:  # noqa: BLE001 - a function writes what it likes
+        taken.trouble = f"{type(error).__name__}: {error}"[:200]
+        return None, UNREADABLE
+    return (item, "") if len(item) <= sink.most_item_bytes else (None, "dropped: too large")
 
 
 def _is_alarming(record: Record) -> bool:

@@ -41,7 +41,8 @@ class LokiSink(HttpSink):
 
     def encode(self, line: Line) -> bytes:
         message = line.message if line.is_text else dumps(line.message.decode("utf-8", "replace"))
-        nanoseconds = b"%d" % ((line.time_ms or 0) * 1_000_000)
+        # Of a time long ago Loki says 400.
+        nanoseconds = b"%d" % (line.nanoseconds or self.http.clock.wall_ms() * 1_000_000)
         kind = b',"type":%b' % dumps(line.type) if line.type != "function" else b""
         return b'["%b",%b,{%b}]' % (nanoseconds, message, (self._members.of(line) + kind)[1:])
 

@@ -66,7 +66,7 @@ class OtlpSink(HttpSink):
         return about
 
     def _as_protobuf(self, line: Line) -> bytes:
-        nanoseconds = (line.time_ms or 0) * 1_000_000
+        nanoseconds = line.nanoseconds
         trace, span = trace_ids(line.trace)
         content = line.content
         body = content.rstrip("\r\n") if isinstance(content, str) else content
@@ -83,7 +83,7 @@ class OtlpSink(HttpSink):
         return pb.message(2, b"".join(parts))
 
     def _as_json(self, line: Line) -> bytes:
-        nanoseconds = str((line.time_ms or 0) * 1_000_000)
+        nanoseconds = str(line.nanoseconds)
         trace, span = trace_ids(line.trace)
         content = line.content
         record: dict[str, Any] = {"timeUnixNano": nanoseconds, "observedTimeUnixNano": nanoseconds}
@@ -147,12 +147,12 @@ def _resource(origin: Origin) -> dict[str, str | int]:
     return {name: value for name, value in found.items() if value != ""}
 
 
-def _attribute(name: str, value: Any) -> dict[str, Any]:
+def _attribute(name: str, value: Any, depth: int = 0) -> dict[str, Any]:
     """A KeyValue. Nothing, as protobuf has it, is no value at all: receivers refuse an empty object."""
-    return {"key": name} if value is None else {"key": name, "value": _value(value)}
+    return {"key": name} if value is None else {"key": name, "value": _value(value, depth)}
 
 
-def _value(value: Any) -> dict[str, Any]:
+def _value(value: Any, depth: int = 0) -> dict[str, Any]:
     """An AnyValue in JSON."""
     if isinstance(value, str):
         return {"stringValue": value}
@@ -164,7 +164,9 @@ def _value(value: Any) -> dict[str, Any]:
         return {"doubleValue": value}
     if isinstance(value, (int, float)):  # too large, or infinite
         return {"stringValue": str(value)}
+    if depth > pb.MOST_NESTED:
+        return {"stringValue": pb.TOO_DEEP}
     if isinstance(value, list):
         # A list has no way to say nothing, in JSON.
-        return {"arrayValue": {"values": [_value("" if one is None else one) for one in value]}}
-    return {"kvlistValue": {"values": [_attribute(name, one) for name, one in value.items()]}}
+        return {"arrayValue": {"values": [_value("" if one is None else one, depth + 1) for one in value]}}
+    return {"kvlistValue": {"values": [_attribute(name, one, depth + 1) for name, one in value.items()]}}

@@ -10,9 +10,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["any_value", "attribute", "data", "fields", "fixed64", "message", "number", "text", "varint"]
+__all__ = [
+    "MOST_NESTED",
+    "TOO_DEEP",
+    "any_value",
+    "attribute",
+    "data",
+    "fields",
+    "fixed64",
+    "message",
+    "number",
+    "text",
+    "varint",
+]
 
-_MOST_NESTED = 50
+#: levels of lists and objects, of which one is three messages: readers stop at 100. Of what lies deeper a note is sent.
+MOST_NESTED = 28
+TOO_DEEP = "(nested too deeply)"
 
 
 def varint(value: int) -> bytes:
@@ -63,8 +77,8 @@ def any_value(value: Any, depth: int = 0) -> bytes:
         return varint(4 << 3 | 1) + struct.pack("<d", value)
     if isinstance(value, int):  # too large for the format
         return data(1, str(value).encode())
-    if depth > _MOST_NESTED:
-        return data(1, b"(nested too deeply)")
+    if depth > MOST_NESTED:
+        return data(1, TOO_DEEP.encode())
     if isinstance(value, (list, tuple)):
         return data(5, b"".join(data(1, any_value(one, depth + 1)) for one in value))
     if isinstance(value, dict):

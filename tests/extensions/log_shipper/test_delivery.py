@@ -197,6 +197,22 @@ def test_what_is_left_at_the_end_is_buried(shipping, collector, outside):
     assert {one["sink"] for one in buried} == {"log-shipper.http"}
 
 
+def test_what_is_left_at_the_end_is_buried_also_behind_an_exchange_that_hangs(shipping, collector, outside):
+    """What it is about may have arrived, so it is buried last; what was behind it has nothing to do with it."""
+    grave = outside / "dead.ndjson"
+    sandbox = shipping(timeout="200ms", batch_lines=2, dead_letters=f"file:{grave}")
+    collector.faults = [Fault(hang=5.0)] * 100
+    for number in range(3):
+        sandbox.invoke(printed(*[f"line {number}.{one}" for one in range(5)]))
+        sandbox.idle()
+    sandbox.shutdown()
+    account = balance(sandbox)
+    assert account.pending == 0
+    buried = [json.loads(text)["line"] for text in grave.read_text().splitlines()]
+    lines = {one["record"].strip() for one in buried if one["type"] == "function"}
+    assert lines == {f"line {number}.{one}" for number in range(3) for one in range(5)}
+
+
 def test_secrets_leave_by_no_door(shipping, collector, outside):
     """Not to a sink, not to the dead letters, not in a line of ours."""
     grave = outside / "dead.ndjson"

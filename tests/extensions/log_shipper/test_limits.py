@@ -12,6 +12,7 @@ from extension_kit.delivery import Delivery
 from extension_kit.io.clock import Clock
 from extension_kit.protocol.deadline import Deadline
 from extensions.log_shipper.pipeline import Pipeline
+from extensions.log_shipper.redact import Redactor
 from extensions.log_shipper.settings import ShipperSettings
 from extensions.log_shipper.shipper import _parcels
 from extensions.log_shipper.sinks import amazon
@@ -126,3 +127,58 @@ def test_objects_in_s3_are_not_too_large(monkeypatch):
     assert ship(sink) == {}
     assert max(sizes) <= 4_000_000
     assert sum(sizes) > 3_000_000
+
+
+NASTY = [
+    "[" * 90_000,
+    "[" * 600 + "]" * 600, '{"a":' * 600 + "1" + "}" * 600, "\ud800 half", '{"a":"\\ud800"}', '{"n":NaN,"i":1e999}',
+    "\x00\x01", '{"password":NaN}', "9" * 5_000, '{"n":' + "9" * 4_000 + "}", '{"":{"":[null,[],{}]}}',
+]  # fmt: skip
+ODD_TIMES = ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z", "", "yesterday"]
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+@pytest.mark.parametrize("name", [*SERVICES, "otlp"])
+def test_no_line_costs_another(name, encoding):
+    """Deep, endless, of another time, no Unicode: each is taken or counted, and the ones beside it arrive."""
+    contents = [*NASTY, *[json.loads(text) for text in NASTY[1:3]], *["time"] * len(ODD_TIMES)]
+    times = [NOW] * (len(contents) - len(ODD_TIMES)) + ODD_TIMES
+    given = [odd(content, time, 2 * index) for index, (content, time) in enumerate(zip(contents, times, strict=True))]
+    given += [record("good", 2 * index + 1) for index in range(len(given))]
+    made, settings = SERVICES.get(name, (Otlp, {}))
+    with made() as running:
+        sink = make(ShipperSettings(sink=name, endpoint=running.url, encoding=encoding, **settings), ORIGIN, CLOCK)
+        pipeline = Pipeline(ShipperSettings(), "log-shipper", Redactor().redact, lambda: "cafe")
+        delivery = Delivery(sink.send, CLOCK)
+        taken = pipeline.take(given, 0, 1_000, 10_000_000, True)
+        for parcel in _parcels(sink, taken):
+            delivery.add(parcel)
+        assert delivery.pending == len(given) == taken.span
+        assert delivery.deliver(Deadline(CLOCK.wall_ms() + 60_000, CLOCK.wall_ms))
+        assert running.refused == []
+        assert delivery.outcomes.keys() <= {"dropped: cannot be encoded"}
+        lost = sum(delivery.outcomes.values())
+        assert lost <= len(given) // 4, taken.trouble
+        if name != "otlp":
+            assert len(running.accepted) == len(given) - lost
+
+
+def odd(content, time, index):
+    """As ``json`` writes it, however odd; deeper than that would let it."""
+    written = json.dumps(content) if isinstance(content, str) else NASTY[1 if isinstance(content, list) else 2]
+    raw = b'{"time":%b,"type":"function","record":%b}' % (json.dumps(time).encode(), written.encode())
+    return records.make(raw, REQUEST, 1, index)
+
+
+def test_a_line_that_a_sink_cannot_write_is_counted(monkeypatch):
+    """The others of its batch go on their way."""
+    with Otlp() as running:
+        sink = make(ShipperSettings(sink="otlp", endpoint=running.url), ORIGIN, CLOCK)
+        encode = sink.encode
+        monkeypatch.setattr(sink, "encode", lambda line: 1 / 0 if line.text == "bad" else encode(line))
+        taken = Pipeline(ShipperSettings(), "log-shipper", None, lambda: "s").take(
+            [record("one", 0), record("bad", 1), record("two", 2)], 0, 100, 10_000, True
+        )
+        (parcel,) = _parcels(sink, taken)
+        assert (parcel.records, len(parcel.items), parcel.outcomes) == (3, 2, {"dropped: cannot be encoded": 1})
+        assert taken.trouble == "ZeroDivisionError: division by zero"

@@ -160,6 +160,45 @@ def test_the_rate_limit_goes_by_the_lines_own_times():
     assert taken.outcomes == {"dropped: rate limit": 9}
 
 
+def test_an_event_of_more_lines_than_the_limit_is_not_lost_for_ever():
+    """It is let through when nothing else has been for a second, and paid off by what comes after it."""
+    event = ["[ERROR] first", *[f" line {number}" for number in range(20)]]
+    given = [record(text, index=index, time="2026-11-23T08:00:00.000Z") for index, text in enumerate(event)]
+    given += [record(f"[INFO] {second}", index=50, time=f"2026-11-23T08:00:0{second}.000Z") for second in (1, 2, 3)]
+    taken = take(given, rate_limit=10, multiline_start=r"^\[")
+    assert [line.weight for line in taken.lines] == [21, 1, 1]
+    assert taken.outcomes == {"dropped: rate limit": 1}
+
+
+# what is ours
+
+
+def test_nothing_that_a_sink_wrote_to_standard_output_is_sent_again():
+    """It comes back as the line of an extension, by which it would be sent for ever."""
+    sent = '{"id":"s-1-0","time":"2026-11-23T08:00:00.000Z","type":"function","record":"x"}'
+    given = lines_of(sent, json.loads(sent), {"id": "t-1-0"}, "of another extension", kind="extension")
+    taken = take(given, types=("extension",))
+    assert texts(taken) == ['{"id":"t-1-0"}', "of another extension"]
+    assert taken.outcomes == {"filtered": 2}
+    assert take(given, types=("extension", "function"), sink="stdout").outcomes == {"filtered": 4}
+
+
+def test_a_line_that_cannot_be_made_ready_costs_itself_alone():
+    """Whatever goes wrong with it: those beside it have been accepted as well."""
+
+    def redact(message):
+        if b"bad" in message:
+            raise RecursionError("too deep")
+        return message, 0
+
+    given = [*lines_of("one", "bad", "two"), record("bad", batch=0)]
+    taken = take(given, redact=redact)
+    assert texts(taken) == ["one", "two"]
+    assert (taken.span, taken.records) == (4, 3)
+    assert taken.outcomes == {"dropped: cannot be encoded": 1}
+    assert taken.trouble == "RecursionError: too deep"
+
+
 # several lines
 
 

@@ -333,7 +333,9 @@ def handler(event, context):
 
 @pytest.mark.timeout(240)
 def test_a_stalled_sink_costs_no_memory_and_no_line(shipping, collector):
-    """Ten megabytes while the sink does not answer: on disk, not in memory; the function is answered; then all arrives."""
+    """Ten megabytes and more while the sink does not answer, as many as there is room for in the spool: on disk, not in
+    memory; the function is answered; then all arrives.
+    """
     sandbox = shipping(timeout="500ms")
     sandbox.configure(function=TALK, timeout=20.0, memory=512)
     sandbox.invoke({"n": -1, "lines": 1})
@@ -346,6 +348,7 @@ def test_a_stalled_sink_costs_no_memory_and_no_line(shipping, collector):
         assert not sandbox.invoke({"n": number, "lines": 2_000}).function_error
         sandbox.idle()
         number += 1
+        time.sleep(STALL_S / 100)  # so that it is half a megabyte a hundred times, at most
     stalled_mb = peak_mb(pid)
     collector.faults = []
     sandbox.step_clock(61)
@@ -360,6 +363,34 @@ def test_a_stalled_sink_costs_no_memory_and_no_line(shipping, collector):
     # What the sink has taken although nobody waited for its answer any more comes twice: it knows no ids.
     assert len(set(collector.lines())) == 2_000 * number + 1
     assert stalled_mb < 64, f"{stalled_mb:.1f} MB were resident"
+
+
+@pytest.mark.timeout(240)
+def test_a_spool_that_is_full_loses_lines_and_says_how_many(shipping, collector):
+    """Four times as much as there is room for. The platform's posts are taken all the same; there is room for errors."""
+    sandbox = shipping(timeout="500ms")
+    sandbox.configure(function=TALK, timeout=20.0, memory=3_008)
+    sandbox.configure(variables={"EXTENSION_KIT_SPOOL_MAX_BYTES": str(4 * 1_048_576)})
+    sandbox.invoke({"n": -1, "lines": 1})
+    sandbox.idle()
+    collector.faults = [Fault(hang=1.0)] * 10_000
+    for number in range(30):
+        bad = number == 25
+        assert not sandbox.invoke({"n": "[ERROR]" if bad else number, "lines": 20 if bad else 2_000}).function_error
+        sandbox.idle()
+        time.sleep(0.3)
+    collector.faults = []
+    sandbox.step_clock(61)
+    for _ in range(10):
+        sandbox.invoke({"n": -2, "lines": 0})
+        sandbox.idle()
+    account = settle(sandbox)
+    assert sandbox.telemetry("log-shipper").dropped == 0, "by the platform"
+    assert account.dropped > 20_000
+    assert account.received == account.delivered + account.dropped + sum(account.others.values())
+    lines = set(collector.lines())
+    assert sum("[ERROR]" in line for line in lines) == 20
+    assert len(lines) > 10_000
 
 
 def peak_mb(pid):
