@@ -31,6 +31,7 @@ _SEARCHED = 160  # characters from the start of a text in which its level is loo
 
 # An envelope as Lambda writes it: {"time":"2026-11-23T08:00:00.700Z","type":"function","record":...}
 _FUNCTION = b'","type":"function","record":'
+_PLATFORM = b'","type":"platform.'
 _TIME_AT = 9
 _TIME_END = 33
 _MESSAGE_AT = _TIME_END + len(_FUNCTION)
@@ -57,6 +58,8 @@ class Line:
             self.time = raw[_TIME_AT:_TIME_END].decode("latin-1")
             self.type = "function"
             self.message = raw[_MESSAGE_AT:-1]
+        elif (platform := _spliced(raw)) is not None:
+            self.time, self.type, self.message = platform
         else:
             self.time = record.time
             self.type = record.type
@@ -138,6 +141,19 @@ class Line:
             if fields is not None:
                 return _level_of(fields)
         return _level_in(self.message[1:_SEARCHED])
+
+
+def _spliced(raw: bytes) -> tuple[str, str, bytes] | None:
+    """Time, type and content of an event that the platform has written itself, without reading it; None of any other."""
+    if raw.startswith(_PLATFORM, _TIME_END) and raw.startswith(b'{"time":"'):
+        end = raw.find(b'"', _TIME_END + len(_PLATFORM))
+        if raw.startswith(b'","record":{', end) and raw.endswith(b"}}"):
+            return (
+                raw[_TIME_AT:_TIME_END].decode("latin-1"),
+                raw[_TIME_END + 10 : end].decode("latin-1"),
+                raw[end + 11 : -1],
+            )
+    return None
 
 
 def _message_of(record: Record) -> bytes:

@@ -178,7 +178,9 @@ SECTIONS = {
     ),
     "shipping-billed": Section(lambda bench: bench.shipping.billed(), ("ship_billed_ms",), ("log-shipper",)),
     "shipping-redaction": Section(lambda bench: bench.shipping.redaction(), ("redact_us",), ()),
-    "shipping-short": Section(lambda bench: bench.shipping.short(), ("ship_invoke_us",), contenders.SHIPPERS),
+    "shipping-short": Section(
+        lambda bench: bench.shipping.short(), ("ship_invoke_us", "ship_small_pss_mb"), contenders.SHIPPERS
+    ),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
     ),

@@ -116,9 +116,10 @@ class Shipping:
         return medians(ship_cpu=cpu, ship_rate=rate, ship_pss_mb=pss)
 
     def short(self) -> Figures:
-        """What one short invocation makes: the CPU (us) of each invocation, all of it sent at its end."""
+        """What one short invocation makes: the CPU (us) of each invocation, all of it sent at its end; what is resident then."""
         load, count = small(), self._effort.small_posts
         cpu: Samples = {}
+        pss: Samples = {}
         with contextlib.ExitStack() as stack:
             sessions = [self._started(stack, name)[0] for name in self._made]
             for turn in range(self._effort.telemetry_slices):
@@ -127,8 +128,9 @@ class Shipping:
                     spent = session.invocations(load, 1, count)
                     cpu.setdefault(session.name, []).append(spent / count / 1e3)
             for session in sessions:
+                pss[session.name] = [session.idle_memory_mb(self._effort.idle_s)[0]]
                 session.end()
-        return medians(ship_invoke_us=cpu)
+        return medians(ship_invoke_us=cpu, ship_small_pss_mb=pss)
 
     def billed(self) -> Figures:
         """What each flush strategy costs after the response: from the response until nobody works for the invoke any more."""

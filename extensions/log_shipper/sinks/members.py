@@ -29,6 +29,7 @@ class Members:
         self._constant = members(constant)
         self._levels: dict[str, bytes] = {}
         self._request: object = None
+        self._name = ""
         self._of_request = b""
         self._id = b',%b:"' % dumps(names["id"]) if "id" in names else b""
 
@@ -41,11 +42,12 @@ class Members:
         return b'%b%b%b"' % (known, self._id, line.id.encode()) if self._id else known
 
     def of_request(self, line: Line) -> bytes:
-        request = line.record[1]
-        if line.is_platform or not request[0]:
-            return members(self._about_request(line))
-        if request is not self._request:
-            self._request, self._of_request = request, members(self._about_request(line))
+        request, name = (
+            line.record[1],
+            line.request_id,
+        )  # of a platform event its own, whoever's place in the stream it has
+        if request is not self._request or name != self._name:
+            self._request, self._name, self._of_request = request, name, members(self._about_request(line))
         return self._of_request
 
     def _about_request(self, line: Line) -> dict[str, object]:

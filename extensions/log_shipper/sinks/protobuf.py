@@ -32,7 +32,7 @@ TOO_DEEP = "(nested too deeply)"
 def varint(value: int) -> bytes:
     """`value` (0 or more) in groups of seven bits."""
     if value < 0x80:
-        return value.to_bytes(1, "little")
+        return bytes((value,))
     found = bytearray()
     while value >= 0x80:
         found.append(value & 0x7F | 0x80)
@@ -43,6 +43,9 @@ def varint(value: int) -> bytes:
 
 def data(field: int, value: bytes) -> bytes:
     """A field of bytes; an empty one too."""
+    size = len(value)
+    if size < 0x80 and field < 0x10:  # nearly all of them, at a quarter of the time
+        return bytes((field << 3 | 2, size)) + value
     return varint(field << 3 | 2) + varint(len(value)) + value
 
 

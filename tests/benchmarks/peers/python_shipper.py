@@ -12,7 +12,9 @@ import threading
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), os.path.basename(__file__)))
+sys.path.insert(
+    0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), os.path.basename(__file__))
+)
 import requests  # noqa: E402 - it comes with the layer
 
 NAME = os.path.basename(__file__)
