@@ -116,7 +116,7 @@ class Shipping:
         return medians(ship_cpu=cpu, ship_rate=rate, ship_pss_mb=pss)
 
     def short(self) -> Figures:
-        """What one short invocation makes: the CPU (us) of each invocation, all of it sent at its end; what is resident then."""
+        """What one short invocation makes: the CPU (us) of each invocation, sent at its end; what is resident then."""
         load, count = small(), self._effort.small_posts
         cpu: Samples = {}
         pss: Samples = {}
