@@ -191,7 +191,7 @@ class Sampler:
         figures["sampling_degraded_count"] = float(self._turns.left_out)
         self._sampling_ns += self._thread_ns() - began_ns
         figures["own_sampling_ms"] = self._sampling_ns / 1e6
-        counters = {name: figures.pop(name) for name in COUNTERS & figures.keys()}
+        counters = {name: figures.pop(name) for name in tuple(figures) if name in COUNTERS}
         return Sample(at_ns, counters, figures, cores, interface, tuple(missing), processes)
 
     def watch(self) -> None:

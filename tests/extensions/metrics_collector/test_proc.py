@@ -112,9 +112,9 @@ def test_unlimited_is_no_limit():
 pieces = st.lists(
     st.sampled_from([
         b"cpu", b"cpu0", b"ctxt ", b"procs_blocked ", b"MemTotal:", b"MemAvailable:", b"eth0", b"vinternal_1", b"lo", b":",
-        b" ", b"\n", b"7", b"9" * 20, b"9" * 5000, b"-1", b"kB", b"Tcp:", b"RetransSegs", b"CurrEstab", b"sockets: used ", b"vda",
-        b"vda1", b"oom_kill ", b"pgmajfault ", b"VmRSS:", b"VmHWM:", b"read_bytes: ", b"write_bytes: ", b"Max open files ",
-        b"Max processes ", b"(", b")", b"00000000", b"\t", "²".encode(),
+        b" ", b"\n", b"7", b"9" * 20, b"9" * 5000, b"-1", b"kB", b"Tcp:", b"RetransSegs", b"CurrEstab", b"sockets: used ",
+        b"vda", b"vda1", b"oom_kill ", b"pgmajfault ", b"VmRSS:", b"VmHWM:", b"read_bytes: ", b"write_bytes: ",
+        b"Max open files ", b"Max processes ", b"(", b")", b"00000000", b"\t", "²".encode(),
     ]) | st.binary(max_size=4) | st.just(b"1 2 3 4 5 6 7 8 9 10 11 12\n"),
     max_size=60,
 ).map(b"".join)  # fmt: skip
