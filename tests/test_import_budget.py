@@ -35,7 +35,7 @@ SUBSCRIBED = {
 }  # fmt: skip
 COLLECTOR = {
     "extensions", "extensions.metrics_collector", "extensions.metrics_collector.plugin",
-    "extensions.metrics_collector.sampling", "extensions.metrics_collector.settings",
+    "extensions.metrics_collector.proc", "extensions.metrics_collector.sampling", "extensions.metrics_collector.settings",
     # the collector's own: statvfs and sysconf live there
     "_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat", "_sitebuiltins",
 }  # fmt: skip

@@ -8,24 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from extensions.metrics_collector.sampling import Sample
-
-__all__ = ["difference", "line"]
+__all__ = ["line"]
 
 _UNITS = {"ms": "Milliseconds", "bytes": "Bytes"}
-#: levels, reported as they are at the end; everything else is a counter, reported as its growth
-_LEVELS = ("memory_used_bytes", "tmp_used_bytes")
-
-
-def difference(start: Sample, end: Sample) -> dict[str, float]:
-    """What was spent between two samples; a counter that went backwards (it was reset) is left out."""
-    spent: dict[str, float] = {}
-    for name, value in end.figures.items():
-        if name in _LEVELS:
-            spent[name] = value
-        elif name in start.figures and value >= start.figures[name]:
-            spent[name] = round(value - start.figures[name], 3)
-    return spent
 
 
 def line(

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricsCollector"]
 
+_FIGURES = (
+    "cpu_user_ms", "cpu_system_ms", "memory_used_bytes", "tmp_used_bytes", "network_rx_bytes", "network_tx_bytes",
+)  # fmt: skip
+
 
 class MetricsCollector(Plugin):
     """CPU, memory, /tmp and network of each invocation, on stdout in CloudWatch's embedded metric format.
@@ -34,7 +38,7 @@ class MetricsCollector(Plugin):
 
     def start(self, context: Context) -> None:
         self._context = context
-        self._sampler = Sampler(context.clock.monotonic_ns)
+        self._sampler = Sampler(context.clock.monotonic_ns, frozenset({"cpu", "memory", "tmp", "network"}))
         self._open: tuple[Invoke, Sample, int] | None = None
         self._last: Sample | None = None
 
@@ -61,12 +65,14 @@ class MetricsCollector(Plugin):
             return
         (event, start, began_ms), self._open = self._open, None
         from extensions.metrics_collector import emf
+        from extensions.metrics_collector.spending import spent
 
         end = self._last = self._sampler.sample()
         for source in end.missing:
             self._context.count(f"missing_{source}")
         registration = self._context.registration
-        figures = {**emf.difference(start, end), **(told or {})}
+        of_all = spent(start, end, None)
+        figures = {**{name: of_all[name] for name in _FIGURES if name in of_all}, **(told or {})}
         if figures:
             self._write(
                 emf.line(

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extensions.metrics_collector import emf
-from extensions.metrics_collector.sampling import Sample
 
 FIGURES = {
     "cpu_user_ms": 30.0,
@@ -18,23 +17,6 @@ FIGURES = {
     "network_tx_bytes": 6.0,
     "tmp_used_bytes": 4096.0,
 }
-
-
-def sample(**figures: float) -> Sample:
-    return Sample(0, figures, ())
-
-
-def test_counters_are_reported_as_growth_and_levels_as_they_are():
-    start = sample(cpu_user_ms=100.0, memory_used_bytes=50.0, tmp_used_bytes=70.0)
-    end = sample(cpu_user_ms=130.0, memory_used_bytes=40.0, tmp_used_bytes=80.0, network_rx_bytes=9.0)
-
-    assert emf.difference(start, end) == {"cpu_user_ms": 30.0, "memory_used_bytes": 40.0, "tmp_used_bytes": 80.0}
-
-
-def test_a_counter_that_was_reset_is_left_out():
-    assert emf.difference(
-        sample(cpu_user_ms=100.0, network_rx_bytes=1.0), sample(cpu_user_ms=3.0, network_rx_bytes=1.0)
-    ) == {"network_rx_bytes": 0.0}
 
 
 @given(

@@ -32,8 +32,7 @@ def collector(context):
     plugin = load("extensions.metrics_collector.plugin:MetricsCollector")
     plugin.start(context)
     yield plugin
-    for fd in plugin._sampler._open.values():
-        os.close(fd)
+    plugin._sampler.close()
 
 
 def invoke(request_id: str) -> Invoke:
