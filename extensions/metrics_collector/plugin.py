@@ -1,12 +1,10 @@
-"""The plug-in: a sample at INVOKE, another at the next event, the difference as one EMF line.
+"""The plug-in: samples at the edges of an invocation, a book of invocations, and exporters that are imported late.
 
-The end of an invocation is the next event for now, since an extension sees no other edge without telemetry: work that the
-environment does between two invocations counts for the first of them.
+Before the function has responded no more is done than to sample: what was spent, what the platform tells, and everything that
+is sent come after it. Several invocations go together in one export.
 """
 
 from __future__ import annotations
-
-import os
 
 from extension_kit.plugin import Plugin
 from extensions.metrics_collector.sampling import Sample, Sampler
@@ -14,80 +12,136 @@ from extensions.metrics_collector.settings import CollectorSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from extension_kit.events import Invoke, Shutdown
+    from extension_kit.events import Flushed, Invoke, Restore, Shutdown
     from extension_kit.plugin import Context
     from extension_kit.protocol.deadline import Deadline
-    from extension_kit.records import RuntimeDone
+    from extension_kit.records import Record, RuntimeDone
+    from extensions.metrics_collector.collecting import Collecting
+    from extensions.metrics_collector.watching import Watcher
 
 __all__ = ["MetricsCollector"]
 
-_FIGURES = (
-    "cpu_user_ms", "cpu_system_ms", "memory_used_bytes", "tmp_used_bytes", "network_rx_bytes", "network_tx_bytes",
-)  # fmt: skip
+_MANAGED = "lambda-managed-instances"
 
 
 class MetricsCollector(Plugin):
-    """CPU, memory, /tmp and network of each invocation, on stdout in CloudWatch's embedded metric format.
+    """What each invocation has taken, and how it went, as OpenTelemetry and CloudWatch metrics.
 
-    An invocation ends with the platform's ``platform.runtimeDone``, whose own figures join the line; where there is no
-    telemetry it ends with the next event.
+    An invocation ends with the platform's ``platform.runtimeDone``; where there is no telemetry, with the next event.
     """
 
     name = "metrics-collector"
     settings = CollectorSettings
+    telemetry = ("platform",)
+
+    def check(self, context: Context) -> list[str]:
+        from extensions.metrics_collector.probe import probe
+
+        return probe(context)
 
     def start(self, context: Context) -> None:
+        settings = context.settings
         self._context = context
-        self._sampler = Sampler(context.clock.monotonic_ns, frozenset({"cpu", "memory", "tmp", "network"}))
-        self._open: tuple[Invoke, Sample, int] | None = None
-        self._last: Sample | None = None
+        self._is_managed = context.init_type == _MANAGED
+        self._sampler = Sampler(
+            context.clock.monotonic_ns, frozenset(settings.families), context.memory_mb, budget_us=settings.cpu_budget
+        )
+        self._collecting: Collecting | None = None
+        self._watcher: Watcher | None = None
+        #: INVOKEs that the book has not been told of: request id, epoch ms, sample
+        self._begun: list[tuple[str, int, Sample]] = []
+        self._last: Sample | None = None  # since which nothing of ours has used the network
+        if self._is_managed:
+            self._last = self._sampler.sample()
+            self._last_ms = context.clock.wall_ms()
 
     def on_invoke(self, event: Invoke) -> None:
-        self._close()
         # The function starts at this moment, on the same core: the sample that ended the invocation before will do.
-        start, self._last = self._last or self._sampler.sample(), None
-        self._open = (event, start, self._context.clock.wall_ms())
+        last, self._last = self._last, None
+        sample = self._sample() if last is None else last.at(self._context.clock.monotonic_ns())
+        self._begun.append((event.request_id, self._context.clock.wall_ms(), sample))
+        if self._context.settings.sample:
+            self._watch()
 
     def on_runtime_done(self, record: RuntimeDone) -> None:
-        if self._open is not None and self._open[0].request_id == record.request_id:
-            figures = {
-                "runtime_duration_ms": record.duration_ms,
-                "response_latency_ms": record.span_ms("responseLatency"),
-            }
-            self._close({name: figure for name, figure in figures.items() if figure is not None})
+        """`on_telemetry` has had it already; that this hook is here makes the kit wait for the end of every invocation."""
+        self._end(self._catch_up(), record)
+
+    def on_telemetry(self, records: list[Record]) -> None:
+        collecting = self._catch_up()
+        for record in records:
+            if record.type == "platform.runtimeDone":
+                self._end(collecting, record)  # type: ignore[arg-type]
+            else:
+                collecting.book.told(record, self._context.clock.wall_ms())
+
+    def on_restore(self, event: Restore) -> None:
+        self._last = None
+        if self._collecting is not None:
+            self._collecting.forget()
+
+    def flush(self, reason: str, deadline: Deadline) -> int | Flushed | None:
+        collecting = self._catch_up()
+        if self._is_managed:
+            self._tell_period(collecting)
+        if collecting.export(deadline, at_once=reason == "shutdown") and not self._is_managed:
+            self._last = None  # what was sent is ours and not the next invocation's
+        return None
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
-        self._close()
+        collecting = self._catch_up()
+        sample = None if self._is_managed else self._sample()
+        collecting.book.shut_down(event.reason, self._context.clock.wall_ms(), sample)
+        collecting.export(deadline, at_once=True)
+        if left := collecting.pending:
+            self._context.log.warning(f"the metrics of {left} invocations could not be sent before the end")
 
-    def _close(self, told: dict[str, float] | None = None) -> None:
-        """End the open invocation and write its line, dated to when the invocation began. ``told``: the platform's figures."""
-        if self._open is None:
+    # inside
+
+    def _catch_up(self) -> Collecting:
+        """What works with samples, made when it is first needed: by then the function has responded."""
+        collecting = self._collecting
+        if collecting is None:
+            from extensions.metrics_collector.collecting import Collecting
+
+            collecting = self._collecting = Collecting(self._context)
+        begun, self._begun = self._begun, []
+        for request_id, at_ms, sample in begun:
+            collecting.book.invoked(request_id, at_ms, sample, telemetry=bool(self._context.stream_id))
+        return collecting
+
+    def _end(self, collecting: Collecting, record: RuntimeDone) -> None:
+        """The code of an invocation has ended: the edge at which its figures are taken, where it is the one that runs."""
+        book = collecting.book
+        if book.has_ended(record.request_id):
             return
-        (event, start, began_ms), self._open = self._open, None
-        from extensions.metrics_collector import emf
-        from extensions.metrics_collector.spending import spent
+        sample = None
+        if not self._is_managed and book.running == record.request_id:
+            if self._watcher is not None:
+                self._watcher.end()
+            sample = self._last = self._sample()
+        book.ended(record, self._context.clock.wall_ms(), sample)
 
-        end = self._last = self._sampler.sample()
-        for source in end.missing:
+    def _tell_period(self, collecting: Collecting) -> None:
+        """Managed Instances: several requests share the environment, and nothing that the kernel counts is any one's."""
+        sample, now_ms = self._sample(), self._context.clock.wall_ms()
+        if self._last is not None:
+            collecting.book.periodic(self._last, sample, self._last_ms, now_ms)
+        self._last, self._last_ms = sample, now_ms
+
+    def _sample(self) -> Sample:
+        if self._watcher is None:
+            sample = self._sampler.sample()
+        else:
+            with self._watcher.lock:
+                sample = self._sampler.sample()
+        for source in sample.missing:
             self._context.count(f"missing_{source}")
-        registration = self._context.registration
-        of_all = spent(start, end, None)
-        figures = {**{name: of_all[name] for name in _FIGURES if name in of_all}, **(told or {})}
-        if figures:
-            self._write(
-                emf.line(
-                    figures,
-                    namespace=self._context.settings.namespace,
-                    # CloudWatch drops a metric whose dimension is empty.
-                    dimensions={"FunctionName": (registration.function_name if registration else "") or "unknown"},
-                    properties={"requestId": event.request_id},
-                    at_ms=began_ms,
-                )
-            )
+        return sample
 
-    def _write(self, line: bytes) -> None:
-        try:
-            while line:
-                line = line[os.write(1, line) :]
-        except OSError:
-            self._context.count("lines_lost")
+    def _watch(self) -> None:
+        if self._watcher is None:
+            from extensions.metrics_collector.watching import Watcher
+
+            self._watcher = Watcher(self._sampler.watch, self._context.settings.sample)
+        self._watcher.begin()

@@ -78,6 +78,10 @@ class Sample(Value):
         set_field(self, "missing", missing)
         set_field(self, "processes", processes)
 
+    def at(self, now_ns: int) -> Sample:
+        """The same figures at another moment, where nothing has happened in between: the environment was frozen."""
+        return Sample(now_ns, self.counters, self.levels, self.cores, self.interface, self.missing, self.processes)
+
 
 def _own_cpu() -> tuple[float, float, float]:
     """Our own CPU time to the nanosecond, and user and system time in ticks: the finest that each can be had."""

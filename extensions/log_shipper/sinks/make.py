@@ -63,7 +63,7 @@ def make(settings: ShipperSettings, origin: Origin, clock: Clock) -> Sink:
 
         return KafkaSink(settings, origin, Key(settings.api_key, variables, clock))
     if kind in _OVER_HTTP:
-        from extensions.log_shipper.http import Http
+        from extension_kit.outbound import Http
         from extensions.log_shipper.keys import Key
 
         module, name = _OVER_HTTP[kind]

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from extensions.log_shipper.http import Answer, Http
+    from extension_kit.outbound import Answer, Http
     from extensions.log_shipper.keys import Key
     from extensions.log_shipper.line import Line
     from extensions.log_shipper.settings import ShipperSettings

@@ -1,0 +1,74 @@
+"""The half of the plug-in that works after the response: the book, and the exporters as the settings have them."""
+
+from __future__ import annotations
+
+import os
+
+from extensions.metrics_collector.invocations import Book
+from extensions.metrics_collector.prices import cost_usd
+from extensions.metrics_collector.spending import spent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extension_kit.plugin import Context
+    from extension_kit.protocol.deadline import Deadline
+    from extensions.metrics_collector.exporters.outlet import Outlet
+    from extensions.metrics_collector.invocations import Point
+
+__all__ = ["MOST_POINTS", "Collecting"]
+
+#: that wait to be exported; the oldest are dropped, and counted
+MOST_POINTS = 4_000
+
+
+class Collecting:
+    """``book``: what has happened. `export` sends what it hands out to every exporter, each with its own queue."""
+
+    def __init__(self, context: Context) -> None:
+        settings = context.settings
+        self._context = context
+        self._priced = context.init_type in ("", "on-demand", "snap-start")
+        self._machine = os.uname().machine
+        self.book = Book(
+            lambda start, end: spent(start, end, context.memory_mb), self._cost, error_types=settings.error_types
+        )
+        self._outlets: list[Outlet] | None = None
+        self._exported_ms: int | None = None
+
+    @property
+    def pending(self) -> int:
+        """Points that have not been exported everywhere."""
+        return self.book.pending + max((outlet.pending for outlet in self._outlets or ()), default=0)
+
+    def export(self, deadline: Deadline, at_once: bool) -> bool:
+        """Send what is due; whether anything was tried. Not at every flush: invocations that follow each other go together."""
+        now_ms = self._context.clock.wall_ms()
+        waited = self._exported_ms is None or not 0 <= now_ms - self._exported_ms < self._context.settings.interval
+        if not (at_once or waited) or not self.pending:
+            return False
+        self._exported_ms = now_ms
+        if self._outlets is None:
+            from extensions.metrics_collector.exporters.make import make_outlets
+
+            self._outlets = make_outlets(self._context)
+        for outlet in self._outlets:
+            for figure, number in outlet.troubles().items():
+                self.book.count(figure, number, now_ms)
+        points: list[Point] = self.book.take()
+        for outlet in self._outlets:
+            outlet.add(points)
+        for outlet in self._outlets:
+            outlet.send(deadline)
+        return True
+
+    def forget(self) -> None:
+        """A snapshot was resumed: connections are dead, credentials another environment's."""
+        for outlet in self._outlets or ():
+            outlet.forget()
+
+    def _cost(self, billed_ms: float, memory_mb: float) -> float | None:
+        """None where an environment is paid for in another way: provisioned concurrency, Managed Instances."""
+        if not self._priced:
+            return None
+        settings = self._context.settings
+        return cost_usd(billed_ms, memory_mb, self._machine, settings.price_gb_second, settings.price_request)

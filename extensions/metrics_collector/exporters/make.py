@@ -1,0 +1,142 @@
+"""The exporters that the settings name, each with its own library: only what is configured is imported."""
+
+from __future__ import annotations
+
+import os
+
+from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, Verdict, retry_after_ms
+from extensions.metrics_collector.collecting import MOST_POINTS
+from extensions.metrics_collector.exporters.outlet import Outlet
+from extensions.metrics_collector.measures import BY_FIGURE, INSIGHTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from extension_kit.plugin import Context
+    from extensions.metrics_collector.invocations import Point
+
+__all__ = ["make_outlets", "resource_of"]
+
+#: of OTLP, and no other: specification, "Retryable Response Codes"; beside them what the operator can mend
+_AGAIN = frozenset((429, 502, 503, 504, 401, 403, 404, 407))
+
+
+def make_outlets(context: Context) -> list[Outlet]:
+    """One for each destination; one that cannot work is left out, with a line that says why."""
+    makers: dict[str, Callable[[Context], Outlet]] = {"emf": _emf, "otlp": _otlp}
+    outlets = []
+    for name in context.settings.export:
+        try:
+            outlets.append(makers[name](context))
+        except (ImportError, ValueError) as error:
+            context.log.error(f"{name}: {error}; nothing is exported there")
+    return outlets
+
+
+def resource_of(context: Context) -> dict[str, str | int]:
+    """Source: semantic conventions, FaaS and cloud resources. What an extension cannot know is left out, never guessed."""
+    registration = context.registration
+    function = registration.function_name if registration else ""
+    return {
+        "service.name": function, "faas.name": function,
+        "faas.version": registration.function_version if registration else "",
+        "faas.max_memory": (context.memory_mb or 0) * 1_048_576, "cloud.provider": "aws", "cloud.platform": "aws_lambda",
+        "cloud.region": context.region, "cloud.account.id": registration.account_id if registration else "",
+    }  # fmt: skip
+
+
+def _emf(context: Context) -> Outlet:
+    from extensions.metrics_collector.exporters.emf import Emf
+
+    settings, registration = context.settings, context.registration
+    function = (registration.function_name if registration else "") or "unknown"
+    version = registration.function_version if registration else ""
+    promote = tuple(figure for figure in settings.promote if figure in BY_FIGURE)
+    for figure in settings.promote:
+        if figure not in BY_FIGURE:
+            context.log.warning(
+                f'METRICS_COLLECTOR_PROMOTE names "{figure}", which is no figure: use some of {", ".join(BY_FIGURE)}'
+            )
+    if settings.profile == INSIGHTS:
+        dimensions, about = {"function_name": function}, {"version": version}
+    else:
+        dimensions, about = {"faas.name": function}, {"faas.version": version}
+    emf = Emf(settings.namespace, settings.profile, dimensions, promote, {k: v for k, v in about.items() if v})
+    post: Callable[[bytes, float], Verdict] = _to_stdout
+    forget: Callable[[], object] = _nothing
+    if settings.log_group:
+        from extensions.metrics_collector.exporters.log_group import LogGroup
+
+        group = LogGroup(settings.log_group, context)
+        post, forget = group.post, group.forget
+    return Outlet(
+        "emf", emf.documents, post, context.clock, most=MOST_POINTS, timeout_ms=settings.timeout, say=context.log.warning,
+        forget=forget,
+    )  # fmt: skip
+
+
+def _nothing() -> None:
+    """There is no connection that could be dead."""
+
+
+def _to_stdout(item: bytes, _seconds: float) -> Verdict:
+    """A pipe that nobody reads any more is gone for good."""
+    line = item + b"\n"
+    try:
+        while line:
+            line = line[os.write(1, line) :]
+    except OSError as error:
+        return Verdict(REFUSED, f"standard output: {error.strerror}", reason="standard output is gone")
+    return Verdict(DELIVERED)
+
+
+def _otlp(context: Context) -> Outlet:
+    from extension_kit.outbound import Http
+    from extensions.metrics_collector.exporters.otlp import Otlp, rejected
+
+    settings = context.settings
+    if not settings.endpoint.startswith(("http://", "https://")):
+        raise ValueError("METRICS_COLLECTOR_ENDPOINT must be a URL that begins with https:// or http://")
+    otlp, http, url = Otlp(settings.profile, resource_of(context)), Http(context.clock), _with_path(settings.endpoint)
+    headers = {
+        "Content-Type": "application/x-protobuf",
+        "Content-Encoding": "gzip",
+        "User-Agent": "lambda-extension-kit",
+    }
+    for pair in settings.headers:
+        name, _, value = pair.partition("=")
+        headers[name.strip()] = value.strip()
+
+    def encode(points: Sequence[Point]) -> list[bytes]:
+        request = otlp.request(points)
+        return [_gzipped(request)] if request else []
+
+    def post(item: bytes, seconds: float) -> Verdict:
+        answer = http.post(url, item, headers, seconds)
+        if 200 <= answer.status < 300:
+            number, why = rejected(answer.body)
+            return Verdict(DELIVERED, f"{number} data points were rejected: {why}"[:300] if number else "")
+        written = answer.headers.get("retry-after", "")
+        if answer.status in _AGAIN:
+            return Verdict(
+                AGAIN, f"answers {answer.status}", retry_after_ms(written, context.clock.wall_ms()) if written else None
+            )
+        return Verdict(REFUSED, f"answers {answer.status}", reason=f"refused with {answer.status}")
+
+    return Outlet(
+        "otlp", encode, post, context.clock, most=MOST_POINTS, timeout_ms=settings.timeout, say=context.log.warning,
+        abort=http.abort, forget=http.forget,
+    )  # fmt: skip
+
+
+def _with_path(endpoint: str) -> str:
+    scheme, separator, rest = endpoint.partition("://")
+    return endpoint if "/" in rest.rstrip("/") else f"{scheme}{separator}{rest.rstrip('/')}/v1/metrics"
+
+
+def _gzipped(body: bytes) -> bytes:
+    import zlib
+
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
