@@ -50,15 +50,15 @@ class Decoded:
 
 
 class Rotel(Program):
-    """``with or_skip(Rotel, tmp_path) as rotel``: POST to ``url`` + "/v1/logs"."""
+    """``with or_skip(Rotel, tmp_path) as rotel``: POST to ``url`` + "/v1/logs". ``prints``: logs or metrics, not both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prints: str = "logs") -> None:
         agent = from_wheel("rotel", REQUIREMENT, TAGS, "rotel/rotel-agent", DIGESTS)
         http, grpc = free_port(), free_port()
         self.url = f"http://127.0.0.1:{http}"
         super().__init__("rotel", [
             agent, "start", "--otlp-http-endpoint", f"127.0.0.1:{http}", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}",
-            "--exporter", "blackhole", "--debug-log", "logs", "--debug-log-verbosity", "detailed",
+            "--exporter", "blackhole", "--debug-log", prints, "--debug-log-verbosity", "detailed",
         ], folder)  # fmt: skip
         self.ready(http, grpc)
 
