@@ -94,7 +94,7 @@ class MetricsCollector(Plugin):
         collecting.book.shut_down(event.reason, self._context.clock.wall_ms(), sample)
         collecting.export(deadline, at_once=True)
         if left := collecting.pending:
-            self._context.log.warning(f"the metrics of {left} invocations could not be sent before the end")
+            self._context.log.warning(f"{left} points (an invocation has two) could not be sent before the end")
 
     # inside
 
