@@ -112,7 +112,7 @@ class Redactor:
         changed, found = self._in_value(content, 0)
         written = dumps(changed) if found else value
         if self._patterns and isinstance(changed, (dict, list)):
-            text, more = self._without_patterns(written.decode())
+            text, more = self._in_whole(written.decode(), changed)
             return (_as_json(text), found + more) if more else (written, found)
         return written, found
 
@@ -207,7 +207,7 @@ class Redactor:
                 pass
             else:
                 changed, found = self._in_value(content, depth + 1)
-                text, more = self._without_patterns(dumps(changed).decode() if found else text)
+                text, more = self._in_whole(dumps(changed).decode() if found else text, changed)
                 return text, found + more
         total = 0
         if self._tokens:
@@ -270,6 +270,13 @@ class Redactor:
 
     def _without_patterns(self, text: str) -> tuple[str, int]:
         return self._blotted(text, self._matches(text)) if self._patterns else (text, 0)
+
+    def _in_whole(self, text: str, content: Any) -> tuple[str, int]:
+        """What an operator's expressions leave of a JSON text: as it is written, or else without its blanks."""
+        changed, found = self._without_patterns(text)
+        if self._patterns and not found:
+            changed, found = self._without_patterns(dumps(content).decode())
+        return (changed, found) if found else (text, 0)
 
     def _matches(self, text: str) -> list[tuple[int, int]]:
         """What an operator's expressions match, but for what is blotted out already."""
