@@ -35,9 +35,9 @@ _COUNT_OF_TOKENS = re.compile(r"-?\d{1,9}(?:[./]\d{1,9})?[kKmM%]?\Z")
 _QUOTE = r"\\{0,64}[\"']"
 #: a name, then = or :, in text, in JSON at any depth of escaping, in headers, in query parameters
 _ASSIGNED = re.compile(r"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]++)(\]?\\{0,64}[\"']?[ \t]*+(?::=|={1,3}>?|:)[ \t]*+)")
-#: {"name": "Authorization", "value": "x"}, <add key="password" value="x"/>
+#: {"name": "Authorization", "value": "x"}, <add key="password" value="x"/>, - name: PASSWORD with value: x below it
 _MEMBERS = re.compile(
-    rf"(?<![A-Za-z0-9])(?:name|key|header)(?:{_QUOTE})?\s{{0,8}}[:=]\s{{0,8}}{_QUOTE}([A-Za-z0-9_.\-]{{1,64}}){_QUOTE}"
+    rf"(?<![A-Za-z0-9])(?:name|key|header)(?:{_QUOTE})?\s{{0,8}}[:=]\s{{0,8}}(?:{_QUOTE})?([A-Za-z0-9_.\-]{{1,64}})(?:{_QUOTE})?"
     rf"[\s,]{{1,32}}(?:{_QUOTE})?(?:value|val)((?:{_QUOTE})?\s{{0,8}}[:=]\s{{0,8}})",
     re.IGNORECASE,
 )
@@ -47,11 +47,11 @@ _PAIR = re.compile(rf"[\[(,]\s{{0,8}}[\[(]\s{{0,8}}{_QUOTE}([A-Za-z0-9_.\-]{{1,6
 _TAG = re.compile(r"<(?:[A-Za-z0-9_\-]{1,64}:)?([A-Za-z_][A-Za-z0-9_.\-]{0,63})(?:\s[^<>]{0,256})?>")
 _INSIDE_TAG = re.compile(r"\s{0,64}<!\[CDATA\[.{0,65536}?\]\]>|[^<]{1,65536}(?=<\\{0,64}/)", re.DOTALL)
 
-_OPENING = re.compile(r"(\\{0,64})([\"'])")
-#: What may stand before a quoted value: b"x", Some("x"), SecretStr(value='x')
-_WRAPPER = re.compile(
-    r"(?:[A-Za-z_][A-Za-z0-9_.:]{0,40}\([ \t]{0,4}(?:[a-z_]{1,20}=)?){0,3}(?:[A-Za-z]{1,2}(?=\\{0,64}[\"']))?"
-)
+_OPENING = re.compile(r"(\\{0,64})(\"{3}|'{3}|[\"'])")
+#: what may stand before a quoted value: b"x", @"x"; a type: str = "x"; a call around it: Some("x"), SecretStr(value='x')
+_PREFIX = re.compile(r"[A-Za-z@$#]{1,2}(?=\\{0,64}[\"'])")
+_TYPE = re.compile(r"&?[A-Za-z_][A-Za-z0-9_.<>\[\]]{0,40}[ \t]{1,4}=[ \t]{0,4}")
+_CALL = re.compile(r"[A-Za-z_][A-Za-z0-9_.:]{0,60}\((?=[^\r\n)]{0,128}[\"'])")
 _BRACKET = re.compile(r"[\[{(]|[\]})]|\\{0,64}[\"']")
 _BARE = re.compile(r"[^\s,;&\"'\\)\]}<>]{1,65536}")
 _SCHEME = re.compile(r"(?:Bearer|Basic|Digest|Token|ApiKey|Splunk|AWS4-HMAC-SHA256|Negotiate)[ \t]{1,4}", re.IGNORECASE)
@@ -99,11 +99,14 @@ def named_values(text: str, tells: Callable[[str], bool]) -> Iterator[tuple[str,
     for way in (_ASSIGNED, _MEMBERS, _PAIR):
         at = 0
         for match in way.finditer(text):
-            name = match[1]
-            if match.start() < at or not (tells(name) or _is_query_signature(text, match)):
+            if match.start() < at:
                 continue
-            start, at = _value_at(text, match)
-            yield name, start, at
+            name = match[1]
+            if text[match.start() - 1 : match.start()] == "\\" and name[0] in "nrt" and not tells(name):
+                name = name[1:]  # the line end before it, in JSON inside a text
+            if tells(name) or _is_query_signature(text, match):
+                start, at = _value_at(text, match, name)
+                yield name, start, at
     if "</" in text or "\\/" in text:
         for match in _TAG.finditer(text):
             inside = _INSIDE_TAG.match(text, match.end()) if tells(match[1]) else None
@@ -116,13 +119,25 @@ def _is_query_signature(text: str, match: re.Match[str]) -> bool:
     return match[1] == "sig" and match[2] == "=" and text[match.start() - 1 : match.start()] in ("?", "&", ";")
 
 
-def _value_at(text: str, match: re.Match[str]) -> tuple[int, int]:
-    """From where to where the value reaches: to the closing quote or bracket, or as far as a bare word does."""
+def _value_at(text: str, match: re.Match[str], name: str) -> tuple[int, int]:
+    """From where to where the value reaches."""
     at = match.end()
-    wrapper = _WRAPPER.match(text, at)
-    opening = _OPENING.match(text, wrapper.end() if wrapper else at)
+    declared = _TYPE.match(text, at) if "=" not in match[2] else None
+    if declared is None:
+        return _value_from(text, at, match, name)
+    # What looks like a type may be the value, so that goes too.
+    return at, _value_from(text, declared.end(), match, name)[1]
+
+
+def _value_from(text: str, at: int, match: re.Match[str], name: str) -> tuple[int, int]:
+    """To the closing quote or bracket, to the end of a block or of a header, or as far as a bare word does."""
+    prefix = _PREFIX.match(text, at)
+    opening = _OPENING.match(text, prefix.end() if prefix else at)
     if opening is not None:
         return opening.end(), _closing(text, opening.end(), opening[1], opening[2])
+    call = _CALL.match(text, at)
+    if call is not None:
+        return at, _end_of_word(text, _closing_bracket(text, call.end() - 1))
     if text[at : at + 1] in ("{", "["):
         return at, _end_of_word(text, _closing_bracket(text, at))
     block = _BLOCK.match(text, at)
@@ -130,7 +145,7 @@ def _value_at(text: str, match: re.Match[str]) -> tuple[int, int]:
         column = _column(text, match.start())
         is_value = block[1] or column >= 0  # what is only the end of a sentence has no value in the lines below
         return at, _end_of_block(text, block.end(), max(0, column)) if is_value else at
-    if "=" not in match[2] and folded(match[1]).endswith(_WHOLE_LINE):
+    if "=" not in match[2] and folded(name).endswith(_WHOLE_LINE):
         return at, _end_of_header(text, match.start(), at)
     scheme = _SCHEME.match(text, at)
     start = scheme.end() if scheme else at
