@@ -9,7 +9,7 @@ __all__ = ["dumps", "in_json", "loads", "scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _WHITE = " \t\n\r"
@@ -69,9 +69,11 @@ def loads(data: bytes) -> Any:
 
 
 def dumps(value: Any, quote: Callable[[str], str] | None = None) -> bytes:
-    """JSON in UTF-8 without blanks, of strings, finite numbers, booleans, None, lists and dictionaries with strings as keys.
+    """JSON in UTF-8 without blanks, of strings, numbers, booleans, None, lists and dictionaries with strings as keys.
 
-    ``quote``: writes a string another way. Half of a surrogate pair, which UTF-8 cannot write, becomes U+FFFD.
+    ``quote``: writes a string another way. Nothing that `loads` returns is refused: half of a surrogate pair, which UTF-8
+    cannot write, becomes U+FFFD; a number that is not finite, which JSON cannot write, the string "NaN", "Infinity" or
+    "-Infinity"; and no depth is too deep.
     """
     text = _written(value, quote or in_json)
     try:
@@ -81,17 +83,49 @@ def dumps(value: Any, quote: Callable[[str], str] | None = None) -> bytes:
 
 
 def _written(value: Any, quote: Callable[[str], str]) -> str:
+    """Without recursion: what the scanner in C has read may be nested more deeply than Python's stack reaches."""
+    if not isinstance(value, (dict, list, tuple)):
+        return _scalar(value, quote)
+    parts: list[str] = []
+    outer: list[tuple[Iterator[tuple[str | None, Any]], str]] = []
+    rest, opening, close = _inside(value)
+    parts.append(opening)
+    comma = ""
+    while True:
+        for name, one in rest:
+            parts.append(comma if name is None else f"{comma}{quote(name)}:")
+            comma = ","
+            if isinstance(one, (dict, list, tuple)):
+                outer.append((rest, close))
+                rest, opening, close = _inside(one)
+                parts.append(opening)
+                comma = ""
+                break
+            parts.append(_scalar(one, quote))
+        else:
+            parts.append(close)
+            if not outer:
+                return "".join(parts)
+            rest, close = outer.pop()
+            comma = ","
+
+
+def _inside(value: Any) -> tuple[Iterator[tuple[str | None, Any]], str, str]:
+    """Names (None in a list) and values, and the brackets around them."""
+    if isinstance(value, dict):
+        return iter(value.items()), "{", "}"
+    return ((None, one) for one in value), "[", "]"
+
+
+def _scalar(value: Any, quote: Callable[[str], str]) -> str:
     if isinstance(value, str):
         return quote(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict):
-        pairs = [f"{quote(name)}:{_written(one, quote)}" for name, one in value.items()]
-        return "{" + ",".join(pairs) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join([_written(one, quote) for one in value]) + "]"
+    if isinstance(value, float) and value - value != 0:
+        return quote("NaN" if value != value else "Infinity" if value > 0 else "-Infinity")
     return repr(value)
 
 

@@ -27,6 +27,7 @@ _ALSO = {
 }  # fmt: skip
 _BY_WORD = {level: level for level in LEVELS} | _ALSO
 _LEVEL_KEYS = ("level", "severity", "levelname", "log.level", "severity_text", "severityText", "lvl")
+_LONGEST_ID = 64
 _SEARCHED = 160  # characters from the start of a text in which its level is looked for
 
 # An envelope as Lambda writes it: {"time":"2026-11-23T08:00:00.700Z","type":"function","record":...}
@@ -121,7 +122,12 @@ class Line:
 
     @property
     def request_id(self) -> str:
-        return self.record.request_id
+        """The platform's; of a line that is nobody's, the one that it names itself, as redaction has left it."""
+        if self.is_platform or self.record[1][0]:
+            return self.record.request_id
+        fields = self.fields or {}
+        own = fields.get("requestId") or fields.get("AWSRequestId")
+        return own if isinstance(own, str) and len(own) <= _LONGEST_ID else ""
 
     @property
     def trace(self) -> str:

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from re import Pattern
+    from typing import Any
 
     from extension_kit.records import Record
     from extensions.log_shipper.settings import ShipperSettings
@@ -27,8 +28,9 @@ RATE_LIMITED = "dropped: rate limit"
 UNREADABLE = "dropped: cannot be encoded"
 _MOST_STITCHED = 500  # lines of one event
 _ALWAYS = ("ERROR", "FATAL")
-_LONGEST_KEY = 120  # lines
+_LONGEST_KEY = 200  # lines, those of others between them included
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+_LONG_WORD = 16  # characters, from which on a word in a key's line may be a part of it
 _BLOT = b'"[REDACTED]"'
 
 
@@ -207,19 +209,36 @@ class Pipeline:
             line.change(shortened(line, self._settings.max_line))
 
     def _without_rest_of_key(self, line: Line, message: bytes, found: int) -> tuple[bytes, int]:
-        """A private key that was logged line by line: the lines after its first, as long as they look like it."""
+        """A private key that was logged line by line: the lines after its first, as long as no line is its last.
+
+        What cannot be a part of it passes: empty lines, headers, another request's lines between.
+        """
         if line.is_platform:
             return message, found
-        if found and b"PRIVATE KEY-----" in line.message:
-            self._key_lines = 0 if b"-----END" in line.message else _LONGEST_KEY
+        begin, end = line.message.rfind(b"-----BEGIN"), line.message.rfind(b"-----END")
+        if found and b"PRIVATE KEY" in line.message[begin : begin + 60] and begin >= 0:
+            self._key_lines = _LONGEST_KEY if begin > end else 0
         elif self._key_lines:
-            text = line.text.strip()
-            self._key_lines -= 1
-            if text.startswith("-----END") or not text or not _BASE64.issuperset(text):
-                self._key_lines = 0
-            else:
-                return _BLOT, 1
+            self._key_lines = self._key_lines - 1 if end < 0 else 0
+            if _may_be_of_key(line.content):
+                return _BLOT, found or 1
         return message, found
+
+
+def _may_be_of_key(content: Any) -> bool:
+    """Whether a line, or a member of an object, ends in a word of base64: alone, or behind what a logger writes before it."""
+    if isinstance(content, dict):
+        return any(isinstance(one, str) and _may_be_of_key(one) for one in content.values())
+    if not isinstance(content, str):
+        return False
+    for row in content.partition("-----END")[0].splitlines():
+        words = row.split()
+        if words and _BASE64.issuperset(words[-1]):
+            length = len(words[-1])
+            # The last line of a key may be short; base64 comes in fours, or ends in what fills them up.
+            if length >= _LONG_WORD or (len(words) == 1 and (length % 4 == 0 or words[0].endswith("="))):
+                return True
+    return False
 
 
 def _mend_text(line: Line) -> None:

@@ -27,6 +27,8 @@ KINDS = (
     "splunk", "datadog", "newrelic", "kinesis", "kafka",
 )  # fmt: skip
 _PREFIX = "LOG_SHIPPER_"
+_NOT_ALLOWED = " is not allowed: "
+_UNKNOWN_SECRETS = "nothing is sent until the setting of what is blotted out is mended; it is left out"
 
 
 class ShipperSettings(Settings):
@@ -92,7 +94,10 @@ class ShipperSettings(Settings):
         help="What is looked for and blotted out.",
     )
     redact_keys = comma_list((), help="Further names of keys whose values are blotted out; `*` stands for anything.")
-    redact_pattern = pattern("", help="Whatever it matches is blotted out.")
+    redact_pattern = pattern(
+        "",
+        help="What it matches is blotted out, in texts, numbers and the JSON of a line; a wrong one: nothing is sent.",
+    )
     tags = comma_list((), help="`name=value`, added to every line.")
     service = text("", maximum_length=255, help="The service's name; by default the function's.")
 
@@ -101,7 +106,8 @@ def read_sinks(environ: Mapping[str, str]) -> tuple[list[tuple[str, ShipperSetti
     """The sinks by name, each with its settings, and one warning line for each mistake in the file; never raises.
 
     Mistakes in variables are told by whoever parses `ShipperSettings`. Variables win over the file's common settings, a sink's
-    own settings in the file over both.
+    own settings in the file over both. Where it cannot be read what is to be blotted out beside the usual, a sink is left out:
+    what it should have kept back would leave.
     """
     own, warnings = ShipperSettings.parse(environ)
     complaints: list[str] = []
@@ -116,6 +122,9 @@ def read_sinks(environ: Mapping[str, str]) -> tuple[list[tuple[str, ShipperSetti
     for table in [*given, *tables]:
         settings, said = ShipperSettings.parse({**common, **variables, **_without_name(table)})
         complaints += [f"{own.config}: {_in_the_file(line)}" for line in said if line not in warnings]
+        if any(line.startswith("LOG_SHIPPER_REDACT_") and _NOT_ALLOWED in line for line in said):
+            complaints.append(f"sink {settings.sink}: {_UNKNOWN_SECRETS}")
+            continue
         if settings.sink == "none":
             complaints.append(
                 f"{own.config}: a sink without a kind: write sink = one of {', '.join(KINDS)}; it is left out"

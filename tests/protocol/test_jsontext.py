@@ -30,11 +30,30 @@ def test_what_is_written_reads_the_same(value):
         ({"a": [1, 2.5, None, True, False], "b": ("x",)}, b'{"a":[1,2.5,null,true,false],"b":["x"]}'),
         ('"\\\n\x00é\u2028', '"\\"\\\\\\n\\u0000é\u2028"'.encode()),
         ("half \ud800 of a pair", '"half \ufffd of a pair"'.encode()),
-        ({}, b"{}"), ([], b"[]"),
+        ({}, b"{}"), ([], b"[]"), ([{}, [[]], {"a": {"b": 1}, "c": []}, 2], b'[{},[[]],{"a":{"b":1},"c":[]},2]'),
+        (17, b"17"), (1e400, b'"Infinity"'), ({"a": [-1e400, 1.5]}, b'{"a":["-Infinity",1.5]}'),
+        (float("nan"), b'"NaN"'),
     ],
 )  # fmt: skip
 def test_how_it_is_written(value, written):
     assert jsontext.dumps(value) == written
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a":-Infinity}', "1e999", '"\\udc00\\ud800"', '{"\\ud800":1}'])
+def test_whatever_was_read_can_be_written(text):
+    """As JSON that a strict reader takes, in UTF-8; a second time it is the same."""
+    written = jsontext.dumps(jsontext.loads(text.encode()))
+    assert jsontext.dumps(json.loads(written, parse_constant=pytest.fail)) == written
+
+
+@pytest.mark.parametrize(("opening", "close"), [("[", "]"), ('{"a":', "}")])
+def test_no_depth_is_too_deep(opening, close):
+    """Deeper than Python's own stack reaches."""
+    deep: object = 1
+    for _ in range(5_000):
+        deep = [deep] if opening == "[" else {"a": deep}
+    assert jsontext.dumps(deep).decode() == opening * 5_000 + "1" + close * 5_000
+    assert jsontext.dumps(jsontext.loads((opening * 600 + "1" + close * 600).encode()))
 
 
 def test_strings_may_be_written_another_way():

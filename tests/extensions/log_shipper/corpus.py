@@ -23,41 +23,51 @@ def _chars(count, alphabet=_ALNUM, seed=7):
     return "".join(found)
 
 
-def _card(prefix, length):
-    digits = [int(one) for one in prefix + _chars(length - 1 - len(prefix), string.digits)]
+def _card(prefix, length, seed):
+    digits = [int(one) for one in prefix + _chars(length - 1 - len(prefix), string.digits, seed)]
     total = sum(digits[-2::-2]) + sum(one * 2 - 9 * (one > 4) for one in digits[-1::-2])
     return "".join(map(str, digits)) + str(-total % 10)
 
 
 HEX = "0123456789abcdef"
-#: family: a token that shows by itself what it is
-TOKENS = {
-    "aws access key": "AKIA" + _chars(16, string.ascii_uppercase + "234567"),
-    "aws temporary key": "ASIA" + _chars(16, string.ascii_uppercase + "234567"),
-    "jwt": "eyJ" + _chars(30) + ".eyJ" + _chars(40) + "." + _chars(43),
-    "github": "ghp_" + _chars(36),
-    "github fine-grained": "github_pat_" + _chars(22) + "_" + _chars(59),
-    "gitlab": "glpat-" + _chars(20),
-    "slack": "xoxb-" + _chars(12, string.digits) + "-" + _chars(24),
-    "stripe": "sk_" + "live_" + _chars(24),
-    "google": "AIza" + _chars(35),
-    "google oauth": "ya29." + _chars(60),
-    "npm": "npm_" + _chars(36),
-    "pypi": "pypi-AgEIcHlwaS5vcmc" + _chars(60),
-    "sendgrid": "SG." + _chars(22) + "." + _chars(43),
-    "twilio": "SK" + _chars(32, HEX),
-    "openai": "sk-" + "proj-" + _chars(48),
-    "anthropic": "sk-" + "ant-api03-" + _chars(60),
-    "hugging face": "hf_" + _chars(34),
-    "shopify": "shpat_" + _chars(32, HEX),
-    "vault": "hvs." + _chars(40),
-    "new relic": _chars(36, HEX) + "NRAL",
-    "private key": f"-----BEGIN PRIVATE KEY-----\n{_chars(64)}\n{_chars(64, seed=9)}\n-----END PRIVATE KEY-----",
-    "visa": _card("4", 16),
-    "visa, spaced": " ".join(_card("41", 16)[at : at + 4] for at in range(0, 16, 4)),
-    "mastercard, dashed": "-".join(_card("55", 16)[at : at + 4] for at in range(0, 16, 4)),
-    "amex": _card("37", 15),
-}
+
+
+def tokens(seed=7):
+    """By family, tokens that show by themselves what they are."""
+
+    def chars(count, alphabet=_ALNUM):
+        return _chars(count, alphabet, seed)
+
+    return {
+        "aws access key": "AKIA" + chars(16, string.ascii_uppercase + "234567"),
+        "aws temporary key": "ASIA" + chars(16, string.ascii_uppercase + "234567"),
+        "jwt": "eyJ" + chars(30) + ".eyJ" + chars(40) + "." + chars(43),
+        "github": "ghp_" + chars(36),
+        "github fine-grained": "github_pat_" + chars(22) + "_" + chars(59),
+        "gitlab": "glpat-" + chars(20),
+        "slack": "xoxb-" + chars(12, string.digits) + "-" + chars(24),
+        "stripe": "sk_" + "live_" + chars(24),
+        "google": "AIza" + chars(35),
+        "google oauth": "ya29." + chars(60),
+        "npm": "npm_" + chars(36),
+        "pypi": "pypi-AgEIcHlwaS5vcmc" + chars(60),
+        "sendgrid": "SG." + chars(22) + "." + chars(43),
+        "twilio": "SK" + chars(32, HEX),
+        "openai": "sk-" + "proj-" + chars(48),
+        "anthropic": "sk-" + "ant-api03-" + chars(60),
+        "hugging face": "hf_" + chars(34),
+        "shopify": "shpat_" + chars(32, HEX),
+        "vault": "hvs." + chars(40),
+        "new relic": chars(36, HEX) + "NRAL",
+        "private key": f"-----BEGIN PRIVATE KEY-----\n{chars(64)}\n{chars(64)[::-1]}\n-----END PRIVATE KEY-----",
+        "visa": _card("4", 16, seed),
+        "visa, spaced": " ".join(_card("41", 16, seed)[at : at + 4] for at in range(0, 16, 4)),
+        "mastercard, dashed": "-".join(_card("55", 16, seed)[at : at + 4] for at in range(0, 16, 4)),
+        "amex": _card("37", 15, seed),
+    }
+
+
+TOKENS = tokens()
 #: how such a token stands in a line
 AROUND = {
     "alone": "{}",
@@ -68,7 +78,7 @@ AROUND = {
     "in json in json": json.dumps({"body": json.dumps({"deep": ["{}"]})}),
 }
 #: values that only the name before them tells
-VALUES = ("hunter2", "correct-horse/battery", "p@ssw0rd!", "aGVsbG8gd29ybGQ=")
+VALUES = ("hunter{}", "correct-horse/{}", "p@ss{}!", "{}bGQ=")
 #: how a name and its value stand in a line
 NAMED = {
     "assignment": "connecting with {name}={value} to the database",
@@ -91,30 +101,70 @@ HEADERS = (
 )  # fmt: skip
 
 
+#: places that a review has found: the value behind {}
+REVIEWED = {
+    "option": "app --password={} start", "option, short": "mysql -p password={} x", "led by _": "set _password={} now",
+    "led by .": "x .password={} now", "bytes": "password=b'{}'", "bytes in a repr": "got {{'password': b'{}'}}",
+    "unicode": "password=u'{}'", "option of rust": 'Config {{ password: Some("{}") }}', "wrapped": 'x password=Secret("{}")',
+    "wrapped twice": 'password: Some(SecretString(value="{}"))', "equals": "if password == '{}'", "go": 'password := "{}"',
+    "aligned": "password            : {}", "SecretString": '{{"SecretString":"{}"}}', "SecretBinary": "SecretBinary: {}",
+    "passwords": '{{"passwords":["a","{}"]}}', "secrets": "secrets=[1, '{}']", "tokens": '{{"tokens":["{}"]}}',
+    "api_keys": "api_keys: ['a', '{}'] loaded", "credentials": '{{"credentials":[{{"user":"{}"}}]}}',
+    "AccountKey": "AccountName=a;AccountKey={};EndpointSuffix=x", "X-Auth-Key": "X-Auth-Key: {}",
+    "X-Amz-Signature": "GET https://b.s3.amazonaws.com/k?X-Amz-Signature={}&x=1", "sig": "GET https://x/y?sv=1&sig={} 200",
+    "sig, first": "GET https://x/y?sig={}", "client_assertion": "client_assertion={}&x=1",
+    "@ in a password": "postgres://root:p@{}@db/x", "/ in a password": "postgres://u:p/{}@db/x",
+    "both in a password": "postgres://u:p@a/{}@db/x", "# in a password": "amqp://u:p#{}@mq",
+    "object on lines": 'credentials: {{\n "user": "{}"\n}} end', "list on lines": '"password":["a",\n"{}"] {{',
+    "bracket in quotes": "credentials: {{'a': '}}', 'b': '{}'}}", "bracket never closed": "secrets: ['a', '{}'",
+    "yaml |": "a:\n  password: |\n    {}\n  b: 1", "yaml >-": "password: >-\n  first\n\n  {}\nb: 1",
+    "yaml, below": "- credentials:\n    user: {}\n- b", "yaml, after a prefix": "[INFO] password: |\n  {}",
+    "digest": '> Authorization: Digest username="bob", response="{}"', "cookie in quotes": "curl -H 'Cookie: a=\"{}\"' x",
+    "header as an object": '{{"name":"Authorization","value":"{}"}}', "value first": '{{"Value":"{}","Name":"DB_PASSWORD"}}',
+    "header in a repr": "sent {{'name': 'Authorization', 'value': '{}'}}", "xml attributes": '<add key="Password" value="{}"/>',
+    "header as a pair": '{{"headers":[["Authorization","{}"]]}}', "pair in a repr": "sent [('Cookie', '{}')]",
+    "pair, second": "sent [('Host', 'x'), ('Cookie', '{}')]", "xml": "<x><password>{}</password></x>",
+    "xml with a space of names": '<wsse:Password Type="x">{}</wsse:Password>',
+    "cdata": "<password><![CDATA[<{}]]></password>",
+    "triple quotes": 'password = """{}"""', "raw": 'password=r#"{}"#', "verbatim": 'password=@"{}"',
+    "typed": 'password: str = "{}"', "typed, rust": 'let token: &str = "{}";', "no type": "password: {} = wrong",
+    "default": "token = os.environ.get('A', '{}')", "members of yaml": "  - name: DB_PASSWORD\n    value: {}",
+    "behind an escaped line end": "raw=GET /\\r\\nCookie: a={}\\r\\n", "name with a dash at its end": "password_: {}",
+}  # fmt: skip
+
+
 def secrets():
-    """(what it is, the secret, the text of a line that holds it)."""
+    """(what it is, the secret, the text of a line that holds it): each has a secret of its own."""
     found = []
-    for family, token in TOKENS.items():
-        for place, around in AROUND.items():
+    for seed, (place, around) in enumerate(AROUND.items(), 11):
+        for family, token in tokens(seed).items():
             inside = json.dumps(token)[1:-1] if "json" in place else token
             if place == "in json in json":
                 inside = json.dumps(inside)[1:-1]
             found.append((f"{family} {place}", token, around.replace("{}", inside)))
-    for name in NAMES:
-        for way, text in NAMED.items():
-            for value in VALUES:
-                if way in ("assignment", "colon", "query", "ruby", "form") and "&" in value:
-                    continue
-                found.append((f"{name} {way} {value}", value, text.format(name=name, value=value)))
-    found += [
-        (f"url {url}", value, f"connecting to {url.format(value)} now") for url in URLS for value in ("s3cr3t", "a%40b")
-    ]
-    found += [(f"header {header}", _chars(24), f"> {header.format(_chars(24))}") for header in HEADERS]
+    named = [(f"{name} {way}", text.replace("{name}", name)) for name in NAMES for way, text in NAMED.items()]
+    for seed, ((what, text), shape) in enumerate(((one, shape) for one in named for shape in VALUES), 101):
+        value = shape.format(_chars(9, seed=seed))
+        found.append((f"{what} {shape}", value, text.format(value=value)))
+    others = [(f"url {url} {shape}", f"connecting to {url} now", shape) for url in URLS for shape in ("s3{}", "a%40{}")]
+    others += [(f"header {header}", f"> {header}", "{}") for header in HEADERS]
+    others += [(f"reviewed {what}", text, "{}") for what, text in REVIEWED.items()]
+    for seed, (what, text, shape) in enumerate(others, 1_001):
+        value = shape.format(_chars(18, seed=seed))
+        found.append((what, value, text.format(value)))
+    for seed, around in enumerate(("{} 12/27", "user 42 {}", "{} 123", "card 1 2 {} 3"), 2_001):
+        card = _card("4", 16, seed)
+        groups = " ".join(card[at : at + 4] for at in range(0, 16, 4))
+        found += [
+            (f"card {around}", card, around.format(card)),
+            (f"card in groups {around}", groups, around.format(groups)),
+        ]
     return found
 
 
 REQUEST = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
-INNOCENT = (
+#: What functions print all day.
+ORDINARY = (
     "plain text", "", "2026-11-23T08:00:00.700Z\t" + REQUEST + "\tINFO\tprocessed 12 orders in 340 ms",
     "START RequestId: " + REQUEST + " Version: $LATEST", "Duration: 12.5 ms\tBilled Duration: 13 ms\tMemory Size: 128 MB",
     "all tests passed", "the passenger's pass", "token count 512, tokens: 17 used", "keyboard interrupt at key 7",
@@ -131,12 +181,24 @@ INNOCENT = (
     "secretly: no", "cookies: 3", "authenticated: yes", "sessions: 9", "credentialed=yes", "Authorized: yes", "skating",
     "ASIA is large",
 )  # fmt: skip
+#: What comes close: most of it is searched, in vain.
+CLOSE = (
+    '{"usage":{"prompt_tokens":512,"completion_tokens":88,"total_tokens":600}}', "max_tokens=512",
+    "total_tokens: 33", "secrets: 3 loaded", "tokens: 128k", "tokens=1200/4096", '{"tokens":{"in":512,"out":88}}',
+    "https://example.com/a@b", "https://example.com:8080/a@b", "https://example.com/x?mail=bob@example.com",
+    "https://registry:5000/img@sha256:12", "sig=SIGTERM", "signal: 15", '{"name":"alice","value":"x"}',
+    '{"missing":["password","email"]}', "missing fields ['password', 'email']", "<p>password</p>", "<password></password>",
+    "type <password> to log in", "2026-11-23 08:00 12 4111 rows", "4 8 15 16 23 42 4 8 15 16 23 42",
+    "1795420800000 1795420800123", "--passes=3", "wrong password:\n    at Foo.bar()", '[["a","b"],["c","d"]]',
+    "keys=3 tokens=17 secrets=0", "Some(3)", "f(\"a\", 'b')", "int-4111111111111111-x",
+)  # fmt: skip
+INNOCENT = ORDINARY + CLOSE
 
 
 def cost_per_line():
     """Microseconds that looking for secrets takes in an ordinary line of 40 to 300 characters, in which there are none."""
     redactor = Redactor()
-    lines = [json.dumps(text).encode() for text in INNOCENT if 40 < len(text) < 300]
+    lines = [json.dumps(text).encode() for text in ORDINARY if 40 < len(text) < 300]
     return (
         min(timeit.repeat(lambda: [redactor.redact(line) for line in lines], number=200, repeat=5))
         / 200

@@ -8,7 +8,6 @@ import signal
 
 import pytest
 
-from tests.extensions.log_shipper.corpus import secrets
 from tests.receivers.collector import Collector, Fault
 from tests.receivers.log_services import Bulk
 
@@ -211,25 +210,6 @@ def test_what_is_left_at_the_end_is_buried_also_behind_an_exchange_that_hangs(sh
     buried = [json.loads(text)["line"] for text in grave.read_text().splitlines()]
     lines = {one["record"].strip() for one in buried if one["type"] == "function"}
     assert lines == {f"line {number}.{one}" for number in range(3) for one in range(5)}
-
-
-def test_secrets_leave_by_no_door(shipping, collector, outside):
-    """Not to a sink, not to the dead letters, not in a line of ours."""
-    grave = outside / "dead.ndjson"
-    sandbox = shipping(redact="keys,tokens,cards", dead_letters=f"file:{grave}", batch_lines=1)
-    planted = [(secret, text) for _what, secret, text in secrets() if len(secret) > 8][::3]
-    assert len({secret for secret, _text in planted}) >= 20
-    for at in range(0, len(planted), 40):
-        collector.faults = [Fault(status=400)] * 20
-        sandbox.invoke(printed(*[text for _secret, text in planted[at : at + 40]]))
-        sandbox.idle()
-    sandbox.shutdown()
-    said = "\n".join(event["text"] for event in sandbox.events("log") if event["party"] == "log-shipper")
-    everything = json.dumps(collector.accepted) + grave.read_text() + said
-    assert "[REDACTED]" in json.dumps(collector.accepted)
-    assert "[REDACTED]" in grave.read_text()
-    assert [secret for secret, _text in planted if secret in everything] == []
-    balance(sandbox)
 
 
 def test_an_error_is_flushed_as_soon_as_it_is_heard_of(shipping, collector):

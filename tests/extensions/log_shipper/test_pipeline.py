@@ -261,10 +261,68 @@ def test_a_key_that_is_logged_line_by_line():
         "abc",
     ]
     assert texts(take(lines_of(*key), redact=Redactor().redact)) == ["[REDACTED]"] * 3 + [key[3], "abc"]
-    cut = ["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkqhkiG9w0", "and then it went on", "abc"]
-    assert texts(take(lines_of(*cut), redact=Redactor().redact)) == ["[REDACTED]"] * 2 + cut[2:]
     certificate = ["-----BEGIN CERTIFICATE-----", "MIIEvQIBADANBgkqhkiG9w0"]
     assert texts(take(lines_of(*certificate), redact=Redactor().redact)) == certificate
+
+
+KEY = [
+    "-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-256-CBC,0123", "", "MIIEvQIBADANBgkq",
+    "", "[INFO]\tx\tw0AQEFAASCBKcwggS", "served 12 orders", "abc", "AASC", "-----END RSA PRIVATE KEY-----",
+    "AAAAAAAAAAAAAAAA",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "secret"),
+    [
+        (KEY, {0, 4, 6, 9}),
+        (["-----BEGIN PGP PRIVATE KEY BLOCK-----", "Version: GnuPG v2", "Comment: mine", "", "lQOYBFx7vQEBCADANBgk",
+          "=njUN", "-----END PGP PRIVATE KEY BLOCK-----", "done"], {0, 4}),
+        (["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkq", "AASC-----END PRIVATE KEY-----", "AASC"], {0, 1, 2}),
+        ([{"message": "-----BEGIN PRIVATE KEY-----"}, {"level": "INFO", "message": "MIIEvQIBADANBgkq"}, {"n": 1}, 17], {0, 1}),
+        (["-----BEGIN PRIVATE KEY-----", *["no part of it"] * 200, "MIIEvQIBADANBgkq"], {0}),
+        (["-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkq"], {0, 1}),
+    ],
+)  # fmt: skip
+def test_a_key_goes_on_over_what_is_no_part_of_it(key, secret):
+    """Until its last line, or for so many lines; what cannot be a part of it passes."""
+    given = lines_of(*key)
+    shown = [line.message.decode() for line in take(given, redact=Redactor().redact).lines]
+    untouched = [Line(one, "s").message.decode() for one in given]
+    assert [at for at, text in enumerate(shown) if "[REDACTED]" in text] == sorted(secret)
+    assert [text for text in shown if "[REDACTED]" not in text] == [
+        text for at, text in enumerate(untouched) if at not in secret
+    ]
+
+
+def test_a_key_between_the_lines_of_another_request():
+    """On instances that serve several at a time."""
+    other = records.Request("other", "", False)
+    given = [
+        record("-----BEGIN PRIVATE KEY-----"),
+        record("of another", index=1, request=other),
+        record("MIIEvQIBADANBgkq", index=2),
+    ]
+    assert texts(take(given, redact=Redactor().redact)) == ["[REDACTED]", "of another", "[REDACTED]"]
+
+
+@pytest.mark.parametrize("name", ["requestId", "AWSRequestId"])
+def test_a_request_id_of_the_functions_own(name):
+    """Is what redaction has left of it; the platform's comes first, and what is as long as a text is no id."""
+
+    def of(value, request=records.NO_REQUEST):
+        (line,) = take([record({name: value}, request=request)], redact=Redactor().redact).lines
+        return line.request_id
+
+    assert of("8476a536") == "8476a536"
+    assert of("password=hunter2") == "password=[REDACTED]"
+    assert of("password=hunter2", REQUEST) == REQUEST.request_id
+    assert of("x" * 65) == ""
+    assert of(17) == ""
+    (line,) = take([record(json.dumps({name: "a"}), request=records.NO_REQUEST)]).lines
+    assert line.request_id == "a"
+    (line,) = take([record("a", request=records.NO_REQUEST)]).lines
+    assert line.request_id == ""
 
 
 # what every line gets

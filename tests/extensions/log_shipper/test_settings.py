@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from extensions.log_shipper.settings import ShipperSettings, read_sinks
@@ -83,3 +85,27 @@ def test_a_file_that_is_not_there():
     ]
     _, warnings = ShipperSettings.parse({"LOG_SHIPPER_API_KEY": "a\nb"})
     assert warnings[0].startswith("LOG_SHIPPER_API_KEY=(not shown) is not allowed")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"redact_pattern": "("}, {"redact_pattern": "a\nb"}, {"redact_pattern": "a{9999999999}"}]
+)
+def test_without_its_redaction_a_sink_is_left_out(tmp_path, wrong):
+    """From variables, from the file's common settings, from a sink's own, where the other sinks stay."""
+    environ = {f"LOG_SHIPPER_{name.upper()}": value for name, value in wrong.items()}
+    sinks, complaints = read_sinks({"LOG_SHIPPER_SINK": "stdout", **environ})
+    assert sinks == []
+    assert [line for line in complaints if line.startswith("sink stdout: nothing is sent until")] == complaints
+    ((name, value),) = wrong.items()
+    written = f"{name} = {json.dumps(value)}\n"
+    sinks, complaints = read(tmp_path, f'{written}[[sinks]]\nsink = "stdout"\n')
+    assert sinks == []
+    assert [line for line in complaints if f"{name}=" in line and "is not allowed" in line]
+    sinks, complaints = read(tmp_path, f'[[sinks]]\nsink = "stdout"\n{written}[[sinks]]\nsink = "stdout"\nname = "b"\n')
+    assert [name for name, _settings in sinks] == ["b"]
+
+
+def test_a_wrong_list_of_detectors_is_all_of_them():
+    """Nothing leaves for it that should not."""
+    ((_name, settings),), complaints = read_sinks({"LOG_SHIPPER_SINK": "stdout", "LOG_SHIPPER_REDACT": "none,keyz"})
+    assert (settings.redact, complaints) == (("keys", "tokens", "cards"), [])
