@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from extension_kit.backends import rie_binary
 from extension_kit.emulator import layers, namespaces, processes
@@ -89,7 +89,60 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-class RieManaged:
+class Invokes:
+    """Invokes over HTTP, wherever AWS's emulator runs. Subclasses say how it is reached; ``_timeout`` (s) is the function's."""
+
+    _timeout: int
+
+    def invoke(
+        self, payload: bytes = b"{}", headers: dict[str, str] | None = None, patient: bool = True
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One invoke: status, headers (lower case), body; from any thread. The header X-Amzn-RequestId names it.
+
+        Init ends with the first of the runtime's workers, and a worker is not idle as soon as it has answered. So who is
+        ``patient`` tries again while there is none; otherwise that is the answer: 400, Runtime.Unavailable.
+        """
+        until = time.monotonic() + _PATIENCE
+        while True:
+            answer = self._ask(payload, headers or {})
+            busy = answer[0] == 400 and answer[1].get("error-type") == "Runtime.Unavailable"
+            if not (busy and patient) or time.monotonic() > until:
+                return answer
+            time.sleep(0.01)
+
+    def _ask(self, payload: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", _PORT)
+        connection.sock = self._connect()
+        try:
+            connection.sock.settimeout(self._timeout * 2 + _PATIENCE)
+            connection.request("POST", _PATH, payload, {"Content-Type": "application/json", **headers})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def _connect(self) -> socket.socket:
+        """A connection to the invoke endpoint, made inside its network and good anywhere."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                sock: socket.socket = self._inside(lambda: socket.create_connection(("127.0.0.1", _PORT), 5))
+                return sock
+            except OSError:
+                if time.monotonic() >= until or self._has_ended():
+                    raise
+                time.sleep(0.01)
+
+    def _inside(self, call: Callable[[], Any]) -> Any:
+        """What `call` returns on a thread that is in the emulator's network."""
+        raise NotImplementedError
+
+    def _has_ended(self) -> bool:
+        """Whether nobody will ever listen any more."""
+        raise NotImplementedError
+
+
+class RieManaged(Invokes):
     """AWS's emulator with one Python function and its extensions. Use as a context manager: nothing is left behind.
 
     ``timeout`` (s, whole ones) is the function's, and limits init too. ``limit`` (s) ends a run whatever happens, even if this
@@ -147,22 +200,6 @@ class RieManaged:
         """The directory that processes inside see as `SHARED`; everybody may write to it. It ends with the context."""
         return self._staging / "opt" / "shared"
 
-    def invoke(
-        self, payload: bytes = b"{}", headers: dict[str, str] | None = None, patient: bool = True
-    ) -> tuple[int, dict[str, str], bytes]:
-        """One invoke: status, headers (lower case), body; from any thread. The header X-Amzn-RequestId names it.
-
-        Init ends with the first of the runtime's workers, and a worker is not idle as soon as it has answered. So who is
-        ``patient`` tries again while there is none; otherwise that is the answer: 400, Runtime.Unavailable.
-        """
-        until = time.monotonic() + _PATIENCE
-        while True:
-            answer = self._ask(payload, headers or {})
-            busy = answer[0] == 400 and answer[1].get("error-type") == "Runtime.Unavailable"
-            if not (busy and patient) or time.monotonic() > until:
-                return answer
-            time.sleep(0.01)
-
     def shutdown(self) -> int:
         """SIGTERM, upon which AWS's emulator ends the function, then the extensions; its exit status."""
         self._process().send_signal(signal.SIGTERM)
@@ -187,8 +224,8 @@ class RieManaged:
         bootstrap = opt / "bootstrap"
         bootstrap.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m awslambdaric "$_HANDLER"\n')
         bootstrap.chmod(0o755)
-        _open_to_all(opt)
-        _open_to_all(task)
+        open_to_all(opt)
+        open_to_all(task)
         self.shared.mkdir()
         self.shared.chmod(0o1777)
         layers.settle([bootstrap, *(opt / "extensions" / path.name for path in self._extensions)])
@@ -221,28 +258,11 @@ class RieManaged:
             for line in stream:
                 self._lines.append(line.rstrip(b"\n").decode("utf-8", "replace"))
 
-    def _ask(self, payload: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", _PORT)
-        connection.sock = self._connect()
-        try:
-            connection.sock.settimeout(self._timeout * 2 + _PATIENCE)
-            connection.request("POST", _PATH, payload, {"Content-Type": "application/json", **headers})
-            answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-        finally:
-            connection.close()
+    def _inside(self, call: Callable[[], Any]) -> Any:
+        return self._place.call(call)
 
-    def _connect(self) -> socket.socket:
-        """A connection to the invoke endpoint, made inside the namespace and good anywhere."""
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                sock: socket.socket = self._place.call(lambda: socket.create_connection(("127.0.0.1", _PORT), 5))
-                return sock
-            except OSError:
-                if time.monotonic() >= until or self._process().poll() is not None:
-                    raise
-                time.sleep(0.01)
+    def _has_ended(self) -> bool:
+        return self._process().poll() is not None
 
     def _take_down(self) -> None:
         """Whatever happened before: no process, thread, mount or file stays."""
@@ -305,13 +325,13 @@ def _uncover(scratch: Path, wanted: set[Path]) -> None:
         inside = [cover / path.relative_to(over) for path in paths]
         for place in inside:
             place.mkdir(parents=True)
-        _open_to_all(cover)
+        open_to_all(cover)
         for path, place in zip(paths, inside, strict=True):
             namespaces._mount(str(path), str(place), "", namespaces._MS_BIND | namespaces._MS_REC)
         namespaces._mount(str(cover), str(over), "", namespaces._MS_BIND | namespaces._MS_REC)
 
 
-def _open_to_all(folder: Path) -> None:
+def open_to_all(folder: Path) -> None:
     """What its owner may read or run, everybody may: whatever this process's umask is."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():

@@ -414,7 +414,7 @@ def test_what_lies_below_a_closed_directory_can_be_read_inside(binary, tmp_path)
     for name in ("wanted", "neighbour"):
         (tmp_path / "closed" / name).mkdir(parents=True)
         (tmp_path / "closed" / name / "file").write_text(name)
-    rie_managed._open_to_all(tmp_path / "closed")
+    rie_managed.open_to_all(tmp_path / "closed")
     (tmp_path / "closed").chmod(0o700)
     place = namespaces.NamespaceThread()
     command = f"cat {tmp_path}/closed/*/file"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
 import sys
 import zipfile
 from typing import TYPE_CHECKING
@@ -11,9 +13,10 @@ import pytest
 from extension_kit.backends import docker as backend
 from extension_kit.backends.plan import Plan
 from extension_kit.errors import ConfigError
+from layer_build import interpreters
 from layer_build.images import connect, ensure
-from tests.conftest import PRELUDE
-from tests.docker.engine import containers_with
+from tests.conftest import PRELUDE, ROOT
+from tests.docker.engine import PYTHON, containers_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,26 @@ def image(request):
             return ensure(lambda text: print(text, flush=True))
     except ConfigError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The zip of an extension of this repository, for the image's Python; made once as `make layers` makes it."""
+
+    @functools.cache
+    def built(extension: str) -> Path:
+        if interpreters.find(PYTHON) is None:
+            pytest.skip(f"no Python {PYTHON} here, to make byte-code for the image's")
+        out = tmp_path_factory.mktemp("layers")
+        command = ["-m", "layer_build", "build", extension, "--arch", "x86_64", "--python", PYTHON, "--out", str(out)]
+        done = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        (path,) = out.glob("*.zip")
+        return path
+
+    return built
 
 
 @pytest.fixture

@@ -53,20 +53,10 @@ class Told:
     fatal: list[str]
 
 
-@pytest.fixture(scope="module")
-def layer(tmp_path_factory):
-    """The metrics collector's, for the image's Python."""
-    if interpreters.find(PYTHON) is None:
-        pytest.skip(f"no Python {PYTHON} here, to make byte-code for the image's")
-    out = tmp_path_factory.mktemp("layers")
-    done = subprocess.run(
-        [sys.executable, "-m", "layer_build", "build", "metrics-collector", "--arch", "x86_64", "--python", PYTHON,
-         "--out", str(out)],
-        cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (path,) = out.glob("*.zip")
-    return path
+@pytest.fixture
+def layer(built):
+    """The metrics collector's."""
+    return built("metrics-collector")
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import boto3
 import pytest
@@ -15,35 +12,18 @@ from moto.server import ThreadedMotoServer
 from extension_kit.backends.docker import DockerEnvironment
 from extension_kit.emulator.environment import Layout
 from extension_kit.emulator.model import Profile
-from layer_build import interpreters
 from tests.docker import engine as engines
-from tests.docker.engine import PYTHON
 from tests.extensions.secret_cache.test_in_environments import FUNCTION, TOKEN, answers, variables
 from tests.receivers.aws import AwsFake
 
 engines.require()
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def layer(tmp_path_factory):
-    if interpreters.find(PYTHON) is None:
-        pytest.skip(f"no Python {PYTHON} here, to make byte-code for the image's")
-    out = tmp_path_factory.mktemp("layers")
-    command = ["-m", "layer_build", "build", "secret-cache", "--arch", "x86_64", "--python", PYTHON, "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = out.glob("*.zip")
-    return path
-
 
 @pytest.fixture
-def start(image, layer, lab):
+def start(image, built, lab):
     """Starts the image with the function and the layer."""
     started = []
+    layer = built("secret-cache")
 
     def start(given):
         layout = Layout(function=lab.function(FUNCTION), layers=(layer,), variables=given)

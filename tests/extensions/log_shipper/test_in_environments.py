@@ -79,7 +79,8 @@ def test_under_awss_own_source_of_telemetry(rotel, tmp_path):
             event = json.dumps({"n": number, "lines": 30}).encode()
             status, _headers, _body = running.invoke(event, {"Content-Type": "application/json"})
             assert status == 200
-        rie_managed.until(lambda: sum(_type(record) == "platform.report" for record in rotel.records()) == 10)
+            # AWS's emulator has one post under way at a time; for a batch that is due meanwhile it locks itself up.
+            rie_managed.until(lambda number=number: sum(map(_is_report, rotel.records())) > number)
         running.shutdown()
         reach.close()
         output = "\n".join(running.output())
@@ -88,6 +89,10 @@ def test_under_awss_own_source_of_telemetry(rotel, tmp_path):
     account = re.search(r"plug-in log-shipper.otlp: (\d+) records = (\d+) delivered \+ 0 dropped \+ 0 pending", output)
     assert account is not None, output
     assert int(account[1]) == int(account[2]) == len(rotel.records(int(account[2])))
+
+
+def _is_report(record):
+    return _type(record) == "platform.report"
 
 
 def _type(record):

@@ -6,6 +6,7 @@ The left side of every sum is the emulator's ledger of what the platform has sen
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
@@ -15,6 +16,7 @@ import pytest
 from tests.extensions.log_shipper.test_delivery import balance, printed
 from tests.receivers.collector import Fault
 from tests.receivers.log_services import Bulk
+from tests.receivers.programs import free_port
 
 SLOW = """
 import sys, time
@@ -394,6 +396,90 @@ def test_a_spool_that_is_full_loses_lines_and_says_how_many(shipping, collector)
     lines = set(collector.lines())
     assert sum("[ERROR]" in line for line in lines) == 20
     assert len(lines) > 10_000
+
+
+POSTS, POST_BYTES = 6, 2 * 1_048_576
+#: MB resident at most. While the sink is stalled: what is stored is on disk, so a post costs what is read of it and no more of
+#: what came before (2 MB each, 12 in all). Afterwards: what a plug-in may hold (4 MiB), as records, as lines and as requests.
+STALLED_MB, GROWTH_MB, RECOVERING_MB = 64, 8, 96
+
+
+@pytest.mark.timeout(240)
+def test_large_posts_are_acknowledged_while_the_sink_is_stalled(shipping, collector):
+    """Twice the largest buffer that a subscription can ask for, again and again: 200 each time; then every line, once."""
+    port = free_port()
+    sandbox = shipping(timeout="20s")
+    sandbox.configure(variables={"EXTENSION_KIT_TELEMETRY_PORT": str(port)}, timeout=20.0, memory=512, freeze=False)
+    sandbox.start()
+    collector.faults = [Fault(hang=600.0, status=503)] * 1_000  # what is asked has no answer, and is not taken
+    environment = sandbox._environment
+    asking = environment.invoke(json.dumps(printed("before")).encode())
+    until(lambda: collector.asked > 0)
+    sent = []
+    statuses, peaks = [], []
+    (pid,) = {event["pid"] for event in sandbox.events("process_start") if event["party"] == "log-shipper"}
+    for number in range(POSTS):
+        lines, body = large_post(number)
+        sent += lines
+        statuses.append(post(environment, port, body))
+        peaks.append(peak_mb(pid))
+    assert statuses == [200] * POSTS
+    assert collector.accepted == []
+    assert not asking.result(30).function_error
+
+    collector.faults = []
+    for _ in range(60):
+        sandbox.step_clock(61)
+        sandbox.invoke(printed())
+        if len(collector.lines()) > len(sent):
+            break
+    recovering_mb = peak_mb(pid)
+    sandbox.shutdown()
+    account, ledger = sandbox.account("log-shipper.http"), sandbox.telemetry("log-shipper")
+    assert sorted(collector.lines()) == sorted(["before", *sent])
+    assert account.received == ledger.total + len(sent)
+    assert (account.delivered, account.dropped, account.pending) == (account.received, 0, 0)
+    assert (account.reposted, account.malformed, ledger.dropped) == (0, 0, 0)
+    assert peaks[-1] < STALLED_MB, peaks
+    assert peaks[-1] - peaks[0] < GROWTH_MB, peaks
+    assert recovering_mb < RECOVERING_MB, f"{recovering_mb:.1f} MB were resident"
+
+
+def large_post(number):
+    """The texts of its lines, and a body of exactly `POST_BYTES`, as the platform writes one."""
+
+    def event(text):
+        envelope = {"time": "2026-11-23T08:00:00.700Z", "type": "function", "record": text}
+        return json.dumps(envelope, separators=(",", ":"))
+
+    size = len(event("")) + 1
+    lines, room = [], POST_BYTES - 1
+    while room > 2 * (size + 300):
+        lines.append(f"post {number} line {len(lines)} ".ljust(200, "x"))
+        room -= size + len(lines[-1])
+    lines.append("y" * (room - size))
+    body = "[" + ",".join(map(event, lines)) + "]"
+    assert len(body) == POST_BYTES
+    return lines, body.encode()
+
+
+def post(environment, port, body):
+    """The status of an answer of the extension's listener."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    environment._enter(connection.connect)
+    try:
+        connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def until(condition):
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
 
 
 def peak_mb(pid):
