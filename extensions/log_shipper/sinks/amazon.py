@@ -30,14 +30,15 @@ __all__ = ["CloudWatchSink", "FirehoseSink", "KinesisSink", "S3Sink", "put_lines
 _EVENT_OVERHEAD = 26  # bytes that CloudWatch counts for each event
 _LONGEST_SPAN_MS = 24 * 3_600_000 - 1
 _TOO_LARGE = ("RequestEntityTooLarge", "RequestEntityTooLargeException", "EntityTooLarge")
-#: codes that the operator can mend (permission, name, region): what they keep out waits meanwhile
-_MEND = (
-    "AccessDenied",
-    "AccessDeniedException",
-    "ResourceNotFoundException",
-    "NoSuchBucket",
-    "UnrecognizedClientException",
-)
+_PASSES = ("throttled", "unavailable", "network", "timeout", "credentials", "denied")
+#: codes that pass by themselves, or that the operator can mend (permission, name, region, key): what they keep out waits
+_MEND = frozenset((
+    "AuthorizationHeaderMalformed", "BadEndpoint", "ConditionalRequestConflict", "InvalidKMSResourceException", "NoSuchBucket",
+    "OperationAborted", "OperationAbortedException", "PermanentRedirect", "ResourceInUse", "ResourceInUseException",
+    "ResourceNotFoundException", "TemporaryRedirect",
+))  # fmt: skip
+_MEND_BEGIN = ("AccessDenied", "KMS")  # S3 says KMS.DisabledException, Kinesis KMSDisabledException
+_MEND_STATUS = frozenset((301, 302, 307, 308, 401, 403, 404))
 
 
 class AmazonSink(Sink):
@@ -62,7 +63,7 @@ def _failed(error: AwsError) -> Verdict:
     why = f"answers {error}"[:300]
     if error.code in _TOO_LARGE:
         return Verdict(TOO_LARGE, why)
-    if error.kind in ("throttled", "unavailable", "network", "timeout", "credentials", "denied") or error.code in _MEND:
+    if error.kind in _PASSES or error.code in _MEND or error.code.startswith(_MEND_BEGIN) or error.status in _MEND_STATUS:
         after = error.retry_after
         return Verdict(AGAIN, why, int(after * 1000) if after is not None else None)
     return Verdict(REFUSED, why, reason=f"refused with {error.code}")

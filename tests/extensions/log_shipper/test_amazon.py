@@ -217,6 +217,23 @@ def test_what_each_error_means(kind, code, status, verdict):
     assert code in found.why
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("PermanentRedirect", 301), ("TemporaryRedirect", 307), ("AuthorizationHeaderMalformed", 400),
+        ("InvalidAccessKeyId", 403), ("InvalidToken", 400), ("InvalidClientTokenId", 403), ("SignatureDoesNotMatch", 403),
+        ("UnrecognizedClientException", 400), ("ExpiredToken", 400), ("KMSAccessDeniedException", 400),
+        ("KMSThrottlingException", 400), ("KMS.DisabledException", 400), ("InvalidKMSResourceException", 400),
+        ("OperationAborted", 409), ("OperationAbortedException", 400), ("ResourceInUseException", 400),
+        ("AccessDeniedForSomeReason", 400), ("AllAccessDisabled", 403), ("Http401", 401), ("NoSuchBucket", 404),
+        ("BadEndpoint", 0),
+    ],
+)  # fmt: skip
+def test_what_is_the_operators_to_mend_costs_no_line(code, status):
+    """Keys, permissions, names, regions, KMS, and what somebody else is just doing: the lines wait."""
+    assert send(answered("kinesis", AwsError(code, "said", status=status)), line()).kind == AGAIN
+
+
 def test_batches_are_within_the_services_limits():
     """500 records; CloudWatch's own way of counting bytes."""
     assert (FirehoseSink.most_lines, KinesisSink.most_lines, CloudWatchSink.most_lines) == (500, 500, 10_000)
