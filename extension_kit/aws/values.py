@@ -12,9 +12,9 @@ _LONGEST_TEXT = 500
 # By AWS's code, not by the status: services that speak JSON throttle with 400 (botocore's retries/standard.py has this list).
 _THROTTLED = frozenset((
     "BandwidthLimitExceeded", "EC2ThrottledException", "KMSThrottlingException", "LimitExceededException",
-    "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
-    "SlowDown", "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException",
-    "TransactionInProgressException",
+    "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled",
+    "RequestThrottledException", "SlowDown", "ThrottledException", "Throttling", "ThrottlingException",
+    "TooManyRequestsException", "TransactionInProgressException",
 ))  # fmt: skip
 _UNAVAILABLE = frozenset((
     "BadAnswer", "InternalError", "InternalFailure", "InternalServerError", "InternalServiceError",

@@ -123,10 +123,22 @@ def test_s3_stores_a_batch_once(environ, ask):
     for _ in range(2):
         assert send(one, line(), line("two", index=1)).kind == DELIVERED
     (stored,) = s3.list_objects_v2(Bucket="archive")["Contents"]
-    assert stored["Key"] == "logs/shop/2026/11/23/08/cafe-3-0_cafe-3-1_2.ndjson.gz"
+    assert stored["Key"] == "logs/shop/2026/11/23/08/cafe-3-0.ndjson.gz"
     body = s3.get_object(Bucket="archive", Key=stored["Key"])["Body"].read()
     assert [json.loads(text)["record"] for text in gzip.decompress(body).splitlines()] == ["hello", "two"]
     assert send(sink("s3", environ, "no-such-bucket"), line()).kind == AGAIN
+
+
+def test_s3_names_an_object_by_its_first_line(monkeypatch):
+    """Not by how many go with it; that no object spans two batches makes the name the same after a crash."""
+    keys = []
+    monkeypatch.setattr("extensions.log_shipper.sinks.amazon.put_lines", lambda *put: keys.append(put[2]))
+    one = sink("s3", {"AWS_REGION": "eu-west-1"}, "archive")
+    send(one, line(), line("two", index=1))
+    send(one, line(), line("two", index=1), line("three", index=2))
+    assert keys == ["shop/2026/11/23/08/cafe-3-0.ndjson.gz"] * 2
+    assert one.whole_batches
+    assert not CloudWatchSink.whole_batches
 
 
 # what the services answer when not all is well
@@ -284,25 +296,83 @@ def test_a_key_that_cannot_be_had(environ, ask, written, said):
     assert "s3cr3t" not in str(caught.value)
 
 
+class Later(Clock):
+    """Ahead of the real one by ``ahead`` milliseconds."""
+
+    ahead = 0
+
+    def wall_ms(self):
+        return super().wall_ms() + self.ahead
+
+
 def test_a_key_that_was_refused_is_fetched_anew(environ, ask):
     """But not at every try."""
 
-    class Later(Clock):
-        ahead = 0
-
-        def wall_ms(self):
-            return super().wall_ms() + Later.ahead
-
-    manager = ask("secretsmanager")
+    manager, clock = ask("secretsmanager"), Later()
     manager.create_secret(Name="rotates", SecretString="old")
-    key = Key("secretsmanager:rotates", environ, Later())
+    key = Key("secretsmanager:rotates", environ, clock)
     assert key.value(5.0) == "old"
     manager.put_secret_value(SecretId="rotates", SecretString="new")
     assert key.value(5.0) == "old"
     key.refused()
     assert key.value(5.0) == "old", "half a minute is not over"
-    Later.ahead = 31_000
+    clock.ahead = 31_000
     assert key.value(5.0) == "new"
+
+
+def test_a_key_serves_on_while_nobody_can_be_asked_for_it(environ, ask):
+    """Half a minute each time, and half of an exchange at most; what is no outage is told."""
+    ask("secretsmanager").create_secret(Name="serves", SecretString="old")
+    clock, asked = Later(), []
+    key = Key("secretsmanager:serves", environ, clock)
+    assert key.value(5.0) == "old"
+    answers = Answers(AwsError("TimeoutError", ""), AwsError("ThrottlingException", ""), {"SecretString": "new"})
+    key._aws = answers
+    answers.call = lambda *call, **more: asked.append(more["deadline_ms"]) or Answers.call(answers, *call[:2], b"{}")
+    clock.ahead = 3_601_000
+    before = clock.wall_ms()
+    assert key.value(60.0) == "old"
+    assert asked[0] < before + 60_000
+    assert (key.value(5.0), len(asked)) == ("old", 1)
+    clock.ahead += 31_000
+    assert (key.value(5.0), len(asked)) == ("old", 2)
+    clock.ahead += 31_000
+    assert (key.value(5.0), len(asked)) == ("new", 3)
+    key.refused()
+    clock.ahead += 31_000
+    answers.answers = [AwsError("ResourceNotFoundException", "")]
+    with pytest.raises(OSError, match="ResourceNotFoundException"):
+        key.value(5.0)
+
+
+def test_a_key_that_was_never_had(environ):
+    """There is none to serve on."""
+    key = Key("secretsmanager:x", environ, CLOCK)
+    key._aws = Answers(AwsError("TimeoutError", "no answer"))
+    key._aws.call = lambda *call, **_more: Answers.call(key._aws, *call[:2], b"{}")
+    with pytest.raises(OSError, match="its key x cannot be fetched: TimeoutError"):
+        key.value(5.0)
+
+
+def test_a_stream_is_made_in_the_time_of_its_lines(monkeypatch):
+    """The two requests of CloudWatch's first exchange share it."""
+    now, left = [100.0], []
+    monkeypatch.setattr("extensions.log_shipper.sinks.amazon.monotonic", lambda: now[0])
+    one = sink("cloudwatch", {"AWS_REGION": "eu-west-1"}, "group:stream")
+
+    class Slow:
+        def call(self, *_call, timeout, **_more):
+            left.append(timeout)
+            now[0] += 3.0
+            return {}
+
+    one.aws = Slow()
+    assert send(one, line()).kind == DELIVERED
+    assert left == [5.0, 2.0]
+    one._made = False
+    one.aws.call = lambda *_call, **_more: now.__setitem__(0, now[0] + 6.0) or {}
+    verdict = send(one, line())
+    assert (verdict.kind, verdict.why) == (AGAIN, "answers TimeoutError: no time is left to ask AWS")
 
 
 def test_a_wrong_key_leads_to_another(environ, ask, monkeypatch):
@@ -316,8 +386,10 @@ def test_a_wrong_key_leads_to_another(environ, ask, monkeypatch):
         )
         one = making.make(settings, ORIGIN, CLOCK)
         running.faults = [Fault(status=403)]
+        refused = []
+        monkeypatch.setattr(one.key, "refused", lambda: refused.append(1))
         assert send(one, line()).kind == AGAIN
-        assert one.key._refused
+        assert refused == [1]
         assert send(one, line()).kind == DELIVERED
     assert running.requests[0][1]["x-key"] == "the-key"
 
@@ -364,7 +436,7 @@ def test_the_time_of_a_line_is_in_its_objects_name(environ, ask):
     send(one, line(time=""))
     send(one, line(time=NOW))
     keys = [stored["Key"] for stored in ask("s3").list_objects_v2(Bucket="times")["Contents"]]
-    assert keys == ["shop/2026/11/23/08/cafe-3-0_cafe-3-0_1.ndjson.gz", "shop/no-time/cafe-3-0_cafe-3-0_1.ndjson.gz"]
+    assert keys == ["shop/2026/11/23/08/cafe-3-0.ndjson.gz", "shop/no-time/cafe-3-0.ndjson.gz"]
     assert json.loads(gzip.decompress(get_object(one.aws, "times", keys[0])))["time"] == NOW
     with pytest.raises(AwsError, match="NoSuchKey"):
         get_object(one.aws, "times", "no such & key")
