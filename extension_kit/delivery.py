@@ -123,15 +123,21 @@ class Parcel:
 
 
 class Breaker:
-    """Open after some failures in a row: then nothing is tried for a while, ever longer, and one try decides how it goes on."""
+    """Open after some failures in a row: then nothing is tried for a while, ever longer, and one try decides how it goes on.
 
-    __slots__ = ("_failures", "_limit", "open_until_ms")
+    It is open as well for as long as the destination has asked for, whatever came before; for five minutes at most, since who
+    asks for a day would have everything lost that does not fit into the spool meanwhile.
+    """
+
+    __slots__ = ("_asked_until_ms", "_failures", "_limit", "open_until_ms")
 
     _PAUSES_MS = (1_000, 60_000)
+    _MOST_ASKED_MS = 300_000
 
     def __init__(self, failures: int) -> None:
         self._limit = failures
         self._failures = 0
+        self._asked_until_ms = 0
         self.open_until_ms = 0
 
     @property
@@ -140,17 +146,24 @@ class Breaker:
 
     def allows(self, now_ms: int) -> bool:
         # A clock that was stepped back must not close a door for hours.
-        return not self.half_open or not 0 < self.open_until_ms - now_ms <= self._PAUSES_MS[1]
+        asked = 0 < self._asked_until_ms - now_ms <= self._MOST_ASKED_MS
+        failing = self.half_open and 0 < self.open_until_ms - now_ms <= self._PAUSES_MS[1]
+        return not asked and not failing
 
-    def succeeded(self) -> None:
+    def succeeded(self, now_ms: int, pause_ms: int | None) -> None:
+        """``pause_ms``: what the destination has asked for all the same; it may have taken some and not the rest."""
         self._failures = self.open_until_ms = 0
+        self._asked(now_ms, pause_ms)
 
     def failed(self, now_ms: int, pause_ms: int | None) -> None:
         """``pause_ms``: what the destination has asked for."""
         self._failures += 1
         first, longest = self._PAUSES_MS
-        pause = min(first << min(max(0, self._failures - self._limit), 10), longest)
-        self.open_until_ms = now_ms + min(max(pause, pause_ms or 0), longest)
+        self.open_until_ms = now_ms + min(first << min(max(0, self._failures - self._limit), 10), longest)
+        self._asked(now_ms, pause_ms)
+
+    def _asked(self, now_ms: int, pause_ms: int | None) -> None:
+        self._asked_until_ms = now_ms + min(pause_ms or 0, self._MOST_ASKED_MS)
 
 
 class Delivery:
@@ -276,9 +289,10 @@ class Delivery:
 
     def _judge(self, parcel: Parcel, portion: Sequence[int], verdict: Verdict) -> bool:
         """Enter what has become of each item; whether the destination is there and takes things."""
-        if verdict.kind == AGAIN:
+        now_ms = self._clock.wall_ms()
+        if verdict.kind == AGAIN or (portion and len(verdict.again) == len(portion)):
             parcel.portions.insert(0, portion)
-            self.breaker.failed(self._clock.wall_ms(), verdict.retry_after_ms)
+            self.breaker.failed(now_ms, verdict.retry_after_ms)
             self._tell(verdict.why)
             return False
         if verdict.kind == TOO_LARGE and len(portion) > 1:
@@ -294,7 +308,7 @@ class Delivery:
                 self._tell(reason)
             if not verdict.lost and not verdict.again:
                 self._tell("")
-        self.breaker.succeeded()
+        self.breaker.succeeded(now_ms, verdict.retry_after_ms)
         if verdict.again:
             parcel.portions.insert(0, [portion[index] for index in verdict.again])
             self._tell(verdict.why)
@@ -363,6 +377,8 @@ class _Aside:
             return result
         if isinstance(result, OSError):
             return Verdict(AGAIN, str(result) or type(result).__name__)
+        if isinstance(result, MemoryError):  # no fault of the lines: there may be more when the function has ended
+            return Verdict(AGAIN, "not enough memory for a request")
         return Verdict(REFUSED, f"internal error: {type(result).__name__}: {result}"[:200], reason="internal error")
 
     def _serve(self, go: _thread.LockType) -> None:

@@ -49,7 +49,9 @@ class Http:
         self._open: list[Any] = []  # connections that were made, as urllib3 knows them
 
     def post(self, url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
-        """One POST. OSError (requests' own errors are) where there is no whole answer; the text says why, without the query."""
+        """One POST. OSError where there is no whole answer, also where a setting is the reason; the text says why, and holds
+        nothing of the URL or of a header's value.
+        """
         return self.request("POST", url, body, headers, seconds)
 
     def request(self, method: str, url: str, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
@@ -85,6 +87,7 @@ class Http:
 
     def _exchange(self, method: str, url: str, body: bytes, headers: dict[str, str], until: float) -> Answer:
         import requests
+        from urllib3.exceptions import HTTPError
 
         session = self._session or self._make_session()
         left = max(0.01, until - time.monotonic())
@@ -98,9 +101,10 @@ class Http:
                     {name.lower(): value for name, value in response.headers.items()},
                     _read(response, until),
                 )
-        except requests.RequestException as error:
+        # What is no error of requests is what becomes of an odd URL or header somewhere below it.
+        except (requests.RequestException, HTTPError, TypeError, ValueError) as error:
             self.forget()
-            raise _explained(error) from None
+            raise _explained(error, headers) from None
         self._used_ms = self.clock.wall_ms()
         return answer
 
@@ -158,16 +162,11 @@ def _read(response: Any, until: float) -> bytes:
     return b"".join(parts)[:_MOST_READ]
 
 
-def _explained(error: Any) -> OSError:
+def _explained(error: Any, headers: dict[str, str]) -> OSError:
     """What went wrong, in a few words, without the URL (its query may hold a key)."""
     import requests
 
-    chain: list[Any] = []
-    reason = error
-    while reason is not None and reason not in chain and len(chain) < 12:
-        chain.append(reason)
-        inside = [getattr(reason, "reason", None), *getattr(reason, "args", ()), reason.__cause__, reason.__context__]
-        reason = next((one for one in inside if isinstance(one, BaseException)), None)
+    chain = _chain(error)
     deepest = chain[-1]
     if isinstance(error, requests.Timeout):
         return TimeoutError("no answer in time" if isinstance(error, requests.ReadTimeout) else "no connection in time")
@@ -178,4 +177,40 @@ def _explained(error: Any) -> OSError:
         return ConnectionError(f"TLS: {why}"[:200])
     if isinstance(deepest, OSError) and deepest.strerror:
         return ConnectionError(str(deepest.strerror))
+    if isinstance(error, (TypeError, ValueError)):
+        return ConnectionError(_mistake(error, headers))
     return ConnectionError(type(deepest).__name__)
+
+
+def _chain(error: BaseException) -> list[Any]:
+    """An error and what has led to it, the first cause last."""
+    chain: list[Any] = []
+    reason: Any = error
+    while reason is not None and reason not in chain and len(chain) < 12:
+        chain.append(reason)
+        inside = [getattr(reason, "reason", None), *getattr(reason, "args", ()), reason.__cause__, reason.__context__]
+        reason = next((one for one in inside if isinstance(one, BaseException)), None)
+    return chain
+
+
+def _mistake(error: Exception, headers: dict[str, str]) -> str:
+    """Which setting cannot be sent; what it is stays out."""
+    from requests.exceptions import InvalidProxyURL
+    from urllib3.exceptions import ProxySchemeUnknown
+
+    for name, value in headers.items():
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            return "a header has a name that HTTP does not allow: look at LOG_SHIPPER_HEADERS"
+        if not _is_value(value):
+            return f"the header {name} (or the key in it) has a character that HTTP does not allow"
+    if isinstance(error, (InvalidProxyURL, ProxySchemeUnknown)):
+        return "LOG_SHIPPER_PROXY is no URL of a proxy"
+    return f"LOG_SHIPPER_ENDPOINT (or LOG_SHIPPER_PROXY) is no URL that can be asked ({type(error).__name__})"
+
+
+def _is_value(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return "\r" not in text and "\n" not in text and "\0" not in text

@@ -179,6 +179,51 @@ def test_retry_after_that_does_not_fit_ends_the_flush():
     assert one.deliver(deadline(clock))
 
 
+def test_retry_after_is_honoured_by_the_next_flush():
+    """After one failure, with the breaker closed, and where some were taken: what was asked for is asked of all flushes."""
+    for verdict in (Verdict(AGAIN, "busy", 200_000), Verdict(DELIVERED, "busy", 200_000, again=(1,))):
+        clock, peer = Clock(), Peer(verdict)
+        one = delivery(peer, clock)
+        one.add(Parcel(2, [b"a", b"b"]))
+        assert not one.deliver(deadline(clock))
+        clock.now += 199_000
+        assert not one.deliver(deadline(clock))
+        assert len(peer.sent) == 1
+        clock.now += 1_000
+        assert one.deliver(deadline(clock))
+        assert sorted(peer.taken) == [b"a", b"b"]
+
+
+def test_what_is_asked_for_has_a_limit():
+    """Five minutes, and a clock that was set back closes no door for an hour."""
+    breaker = Breaker(4)
+    breaker.failed(T0, 86_400_000)
+    assert not breaker.allows(T0 + 299_999)
+    assert breaker.allows(T0 + 300_000)
+    assert breaker.allows(T0 - 3_600_000)
+    breaker.succeeded(T0, None)
+    assert breaker.allows(T0)
+
+
+def test_a_destination_that_takes_none_of_the_items_has_failed():
+    """An answer for each item, all of them busy: the breaker counts it as it counts a 503."""
+    clock, peer = Clock(), Peer(Verdict(DELIVERED, "busy", again=(0, 1)))
+    one = delivery(peer, clock, limits=Limits(attempts=1, failures=1))
+    one.add(Parcel(2, [b"a", b"b"]))
+    assert not one.deliver(deadline(clock))
+    assert one.breaker.half_open
+    assert one.pending == 2
+
+
+def test_without_memory_lines_wait():
+    """It is no fault of theirs."""
+    clock, peer, said = Clock(), Peer(MemoryError()), []
+    one = delivery(peer, clock, say=said.append)
+    one.add(Parcel(1, [b"a"]))
+    assert one.deliver(deadline(clock))
+    assert (peer.taken, one.outcomes, said[0]) == ([b"a"], {}, "not enough memory for a request")
+
+
 def test_retry_after_within_a_flush():
     """It is waited for, as long as there is time for it and for an exchange."""
     clock, peer = Clock(), Peer(Verdict(AGAIN, "busy", 2_000))
@@ -354,7 +399,7 @@ def test_the_breaker():
     assert pauses == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
     assert breaker.allows(T0 + 60_000)
     assert breaker.allows(T0 - 3_600_000), "a clock that was set back closes no door for an hour"
-    breaker.succeeded()
+    breaker.succeeded(T0, None)
     breaker.failed(T0, None)
     assert breaker.allows(T0)
 

@@ -31,7 +31,8 @@ _TARGETS = {
 _WITHOUT_OUTPUT = ("CreateLogStream",)  # whose success is an empty body
 _SIGNED_AS = {"appconfigdata": "appconfig"}
 _DEAD_TOKENS = (
-    "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
+    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken",
+    "UnrecognizedClientException",
 )  # fmt: skip
 _SKEWED = (
     "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch",

@@ -11,7 +11,7 @@ import _thread
 import time
 
 from extension_kit.aws.values import AwsError
-from extension_kit.errors import RemoteProtocolError
+from extension_kit.errors import LocalProtocolError, RemoteProtocolError
 from extension_kit.protocol import http1
 
 TYPE_CHECKING = False
@@ -100,8 +100,7 @@ class Transport:
         seconds: float,
     ) -> Answer:
         """The answer, whatever its status; AwsError (network, timeout, unavailable) where there is none within `seconds`."""
-        fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        request = http1.encode_request(method.encode("ascii"), target.encode("ascii"), fields, body)
+        request = _written(method, target, headers, body)
         until = time.monotonic() + seconds
         while True:
             connection = self._take(endpoint)
@@ -119,6 +118,9 @@ class Transport:
                     continue  # it may have been dead for long; the next one may be too, until there is none
                 why = type(error).__name__ if error.strerror is None else error.strerror
                 raise AwsError("NetworkError", f"{endpoint.host}: {why}") from None
+            except ValueError:  # a region with letters that no host has, say
+                _close(connection)
+                raise AwsError("BadEndpoint", "the name of the service's host is none") from None
             except RemoteProtocolError as error:
                 _close(connection)
                 raise AwsError("BadAnswer", f"{endpoint.host}: {error}") from None
@@ -177,6 +179,16 @@ class Transport:
         if context is None:
             context = self._tls = _context(self._ca_bundle)
         return context.wrap_socket(sock, server_hostname=host)  # type: ignore[arg-type]
+
+
+def _written(method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+    """A request as bytes; AwsError, without what is wrong (a session token, say), where it cannot be written."""
+    try:
+        fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+        return http1.encode_request(method.encode("ascii"), target.encode("ascii"), fields, body)
+    except (ValueError, LocalProtocolError):
+        text = "credentials, region or path hold characters that HTTP does not allow"
+        raise AwsError("BadRequest", text, kind="credentials") from None
 
 
 def _context(bundle: str) -> ssl.SSLContext:

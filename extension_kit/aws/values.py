@@ -11,10 +11,10 @@ _LONGEST_TEXT = 500
 
 # By AWS's code, not by the status: services that speak JSON throttle with 400 (botocore's retries/standard.py has this list).
 _THROTTLED = frozenset((
-    "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
-    "SlowDown", "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException",
-    "TransactionInProgressException",
+    "BandwidthLimitExceeded", "EC2ThrottledException", "KMSThrottlingException", "LimitExceededException",
+    "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled",
+    "RequestThrottledException", "SlowDown", "ThrottledException", "Throttling", "ThrottlingException",
+    "TooManyRequestsException", "TransactionInProgressException",
 ))  # fmt: skip
 _UNAVAILABLE = frozenset((
     "BadAnswer", "InternalError", "InternalFailure", "InternalServerError", "InternalServiceError",
@@ -22,7 +22,8 @@ _UNAVAILABLE = frozenset((
 ))  # fmt: skip
 _TIMEOUT = frozenset(("RequestTimeout", "RequestTimeoutException", "TimeoutError"))
 _CREDENTIALS = frozenset((
-    "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidClientTokenId", "InvalidSignatureException",
+    "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
+    "InvalidSignatureException", "InvalidToken",
     "MissingAuthenticationToken", "MissingAuthenticationTokenException", "NoCredentials", "RequestExpired",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch", "UnrecognizedClientException",
 ))  # fmt: skip

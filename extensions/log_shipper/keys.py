@@ -2,7 +2,8 @@
 
 A reference is ``secretsmanager:NAME``, ``secretsmanager:ARN``, ``ssm:/name``, or an ARN of either service; ``#name`` behind it
 takes one field of a secret that is a JSON object. What cannot be fetched is tried again at the next exchange: lines wait
-meanwhile, as for a sink that is down. A key that was refused is fetched anew, but not more often than once in half a minute.
+meanwhile, as for a sink that is down; but a key that is known already serves on for as long as the service is away. A key that
+was refused is fetched anew, but not more often than once in half a minute.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Key"]
 
 _AGE_MS = 3_600_000  # of a key that works
-_AGAIN_MS = 30_000  # after one that was refused
+_AGAIN_MS = 30_000  # after one that was refused, or that could not be fetched anew
+
+
+class _Away(OSError):
+    """The service does not answer, or not now."""
 
 
 class Key:
@@ -31,27 +36,34 @@ class Key:
         self._environ = environ
         self._clock = clock
         self._fetched_ms = 0
-        self._refused = False
+        self._most_age_ms = _AGE_MS
         self._aws: Aws | None = None
 
     def value(self, seconds: float) -> str:
         """The key; OSError, with the reason, where it cannot be had within `seconds`."""
-        if not self._service:
-            return self._value
         age = self._clock.wall_ms() - self._fetched_ms
-        if not self._value or age < 0 or age > (_AGAIN_MS if self._refused else _AGE_MS):
-            self._value = self._fetch(seconds)
-            self._fetched_ms = self._clock.wall_ms()
-            self._refused = False
+        if self._service and (not self._value or age < 0 or age > self._most_age_ms):
+            self._renew(seconds)
         return self._value
 
     def refused(self) -> None:
         """The sink did not take it: it may have been changed."""
-        self._refused = True
+        self._most_age_ms = _AGAIN_MS
 
     def hide(self, text: str) -> str:
         """`text` without the key."""
         return text.replace(self._value, "(key)") if self._value else text
+
+    def _renew(self, seconds: float) -> None:
+        try:
+            # Where there is one already, half of the time is left for what it may serve for all the same.
+            self._value = self._fetch(seconds / 2 if self._value else seconds)
+            self._most_age_ms = _AGE_MS
+        except _Away:
+            if not self._value:
+                raise
+            self._most_age_ms = _AGAIN_MS
+        self._fetched_ms = self._clock.wall_ms()
 
     def _fetch(self, seconds: float) -> str:
         from extension_kit.aws import Aws, AwsError
@@ -71,7 +83,8 @@ class Key:
                     "secretsmanager", "GetSecretValue", {"SecretId": self._name}, deadline_ms=deadline_ms
                 ).get("SecretString")
         except AwsError as error:
-            raise OSError(f"its key {self._name} cannot be fetched: {error}") from None
+            kind = _Away if error.transient else OSError
+            raise kind(f"its key {self._name} cannot be fetched: {error}") from None
         return self._chosen(found)
 
     def _chosen(self, found: object) -> str:

@@ -82,14 +82,27 @@ class Pipeline:
         self._bucket = _Bucket(settings.rate_limit)
         self._key_lines = 0  # that may still belong to a private key
 
-    def take(self, records: list[Record], start: int, most_lines: int, most_bytes: int, last: bool) -> Taken:
+    def take(
+        self,
+        records: list[Record],
+        start: int,
+        most_lines: int,
+        most_bytes: int,
+        last: bool,
+        *,
+        whole_batches: bool = False,
+    ) -> Taken:
         """Some of `records` from `start` on, until there is enough to send. ``last``: no more will come, so what seems to go on
-        ends here.
+        ends here. ``whole_batches``: not in the middle of what the platform has posted at once, so that it is cut in the same
+        places when it is read again after a crash.
         """
         taken, size = Taken(), 0
         stream_id = self._stream_id()
         at = start
-        while at < len(records) and len(taken.lines) < most_lines and size < most_bytes:
+        while at < len(records):
+            enough = len(taken.lines) >= most_lines or size >= most_bytes
+            if enough and not (whole_batches and records[at][2] == records[at - 1][2]):
+                break
             counted = 1 if records[at][2] else 0
             try:
                 line, span, outcome = self._line_at(records, at, stream_id, last)

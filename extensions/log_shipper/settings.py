@@ -39,7 +39,9 @@ class ShipperSettings(Settings):
     config = text("", help="A TOML file, e.g. /var/task/log-shipper.toml, for several sinks and for longer settings.")
     # where to
     sink = choice("none", ("none", *KINDS), help="Where lines are sent. Several sinks: in the file, `[[sinks]]`.")
-    endpoint = text("", help="The sink's URL; for `file` a path, for `kafka` its servers. AWS's services need none.")
+    endpoint = text(
+        "", secret=True, help="The sink's URL; for `file` a path, for `kafka` its servers. AWS's services need none."
+    )
     api_key = text(
         "", secret=True, help="Key, token or password; or where it is: `secretsmanager:NAME#json-key`, `ssm:/name`."
     )
@@ -54,14 +56,20 @@ class ShipperSettings(Settings):
     # how
     timeout = duration(5_000, minimum_ms=50, maximum_ms=60_000, help="Of one request.")
     attempts = integer(3, minimum=1, maximum=10, help="Of a request in one flush; what fails is tried again later.")
+    # The least is such that a line that was cut fits with all that stands beside it.
     batch_bytes = byte_size(
-        0, maximum=16_777_216, help="Most bytes of a request, uncompressed; 0: what the sink allows."
+        16_777_216,
+        minimum=16_384,
+        maximum=16_777_216,
+        help="Most bytes of a request, uncompressed; never more than the sink allows.",
     )
     batch_lines = integer(0, minimum=0, maximum=100_000, help="Most lines of a request; 0: what the sink allows.")
     ca_bundle = text("", help="A PEM file with the authorities to trust instead of the usual ones.")
     client_cert = text("", help="A PEM file with a client certificate (and its key, if `client_key` names none).")
     client_key = text("", help="A PEM file with the key of the client certificate.")
-    proxy = text("", help="URL of an HTTP proxy. HTTP_PROXY and the like are the function's and are not read.")
+    proxy = text(
+        "", secret=True, help="URL of an HTTP proxy. HTTP_PROXY and the like are the function's and are not read."
+    )
     dead_letters = text(
         "", help="What a sink refuses for good, and what is left at the end: `file:/tmp/...` or `s3://bucket/prefix`."
     )
@@ -140,10 +148,15 @@ def _read_file(path: str) -> tuple[dict[str, str], list[dict[str, str]], list[st
 
     try:
         with open(path, "rb") as file:
-            document = tomllib.load(file)
+            return _sorted(path, tomllib.load(file))
+    except RecursionError:
+        reason = "it is nested too deeply"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return {}, [], [f"LOG_SHIPPER_CONFIG: {path} cannot be read: {reason}; only variables count"]
+    return {}, [], [f"LOG_SHIPPER_CONFIG: {path} cannot be read: {reason}; only variables count"]
+
+
+def _sorted(path: str, document: dict[str, Any]) -> tuple[dict[str, str], list[dict[str, str]], list[str]]:
     tables = document.pop("sinks", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         return _variables(document), [], [f"{path}: sinks is no list of tables: write [[sinks]]; they are left out"]

@@ -135,7 +135,9 @@ class Shipper(Plugin):
         sink = self._sink
         most_lines = min(sink.most_lines, max(_LEAST_LINES, int(left_ms / 4 / self._line_ms)))
         began = time.monotonic()
-        taken = self._pipeline.take(self._held, self._first, most_lines, sink.most_bytes, last)
+        taken = self._pipeline.take(
+            self._held, self._first, most_lines, sink.most_bytes, last, whole_batches=sink.whole_batches
+        )
         if not taken.span:
             return False
         parcels = _parcels(sink, taken)
@@ -163,14 +165,15 @@ def _parcels(sink: Sink, taken: Taken) -> list[Parcel]:
     items: list[bytes] = []
     weights: list[int] = []
     kept_back = sum(taken.outcomes.values())
-    size = 0
+    size = batch = 0
     for line in taken.lines:
         item, outcome = _item(sink, line, taken)
         if item is None:
             taken.outcomes[outcome] = taken.outcomes.get(outcome, 0) + line.weight
             kept_back += line.weight
             continue
-        if items and size + len(item) + sink.overhead > sink.most_bytes:
+        batch, before = line.record[2], batch
+        if items and (size + len(item) + sink.overhead > sink.most_bytes or (sink.whole_batches and batch != before)):
             parcels.append(Parcel(sum(weights), items, weights=weights))
             items, weights, size = [], [], 0
         items.append(item)

@@ -63,6 +63,22 @@ def test_errors_by_their_code(aws, connect, fault, code, kind, transient):
     assert aws.count("GetSecretValue") == (3 if transient and fault.kind != "garbage" else 1)
 
 
+@pytest.mark.parametrize("token", ["s3cr3t\u0142", "s3\ncr3t"])
+def test_credentials_that_cannot_be_sent(connect, token):
+    error = failure(lambda: get(connect(AWS_SESSION_TOKEN=token)))
+
+    assert (error.code, error.kind) == ("BadRequest", "credentials")
+    assert "s3" not in str(error)
+
+
+def test_a_region_that_no_host_can_have(clock):
+    environ = {"AWS_REGION": "\u0142", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
+
+    error = failure(lambda: get(Aws(environ, clock=clock)))
+
+    assert error.code in ("BadRequest", "BadEndpoint")
+
+
 def test_what_passes_is_tried_again(aws, connect, clock):
     aws.put_secret("db", "one")
     aws.script(Fault("reset"), Fault("throttle"))

@@ -7,6 +7,8 @@ PutObject. Firehose and Kinesis answer 200 for a request of which some records h
 
 from __future__ import annotations
 
+from time import monotonic
+
 from extension_kit.aws import Aws, AwsError
 from extension_kit.aws.objects import put_object
 from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, TOO_LARGE, Verdict
@@ -30,14 +32,15 @@ __all__ = ["CloudWatchSink", "FirehoseSink", "KinesisSink", "S3Sink", "put_lines
 _EVENT_OVERHEAD = 26  # bytes that CloudWatch counts for each event
 _LONGEST_SPAN_MS = 24 * 3_600_000 - 1
 _TOO_LARGE = ("RequestEntityTooLarge", "RequestEntityTooLargeException", "EntityTooLarge")
-#: codes that the operator can mend (permission, name, region): what they keep out waits meanwhile
-_MEND = (
-    "AccessDenied",
-    "AccessDeniedException",
-    "ResourceNotFoundException",
-    "NoSuchBucket",
-    "UnrecognizedClientException",
-)
+_PASSES = ("throttled", "unavailable", "network", "timeout", "credentials", "denied")
+#: codes that pass by themselves, or that the operator can mend (permission, name, region, key): what they keep out waits
+_MEND = frozenset((
+    "AuthorizationHeaderMalformed", "BadEndpoint", "ConditionalRequestConflict", "InvalidKMSResourceException", "NoSuchBucket",
+    "OperationAborted", "OperationAbortedException", "PermanentRedirect", "ResourceInUse", "ResourceInUseException",
+    "ResourceNotFoundException", "TemporaryRedirect",
+))  # fmt: skip
+_MEND_BEGIN = ("AccessDenied", "KMS")  # S3 says KMS.DisabledException, Kinesis KMSDisabledException
+_MEND_STATUS = frozenset((301, 302, 307, 308, 401, 403, 404))
 
 
 class AmazonSink(Sink):
@@ -49,6 +52,8 @@ class AmazonSink(Sink):
         self.aws = Aws(environ, clock=clock, retries=1, connect_timeout=2.0, read_timeout=10.0)
 
     def ask(self, service: str, operation: str, body: bytes, seconds: float) -> dict[str, Any]:
+        if seconds <= 0:
+            raise AwsError("TimeoutError", "no time is left to ask AWS")
         return self.aws.call(
             service, operation, body, deadline_ms=self.clock.wall_ms() + int(seconds * 1000), timeout=seconds
         )
@@ -62,7 +67,12 @@ def _failed(error: AwsError) -> Verdict:
     why = f"answers {error}"[:300]
     if error.code in _TOO_LARGE:
         return Verdict(TOO_LARGE, why)
-    if error.kind in ("throttled", "unavailable", "network", "timeout", "credentials", "denied") or error.code in _MEND:
+    if (
+        error.kind in _PASSES
+        or error.code in _MEND
+        or error.code.startswith(_MEND_BEGIN)
+        or error.status in _MEND_STATUS
+    ):
         after = error.retry_after
         return Verdict(AGAIN, why, int(after * 1000) if after is not None else None)
     return Verdict(REFUSED, why, reason=f"refused with {error.code}")
@@ -102,10 +112,11 @@ class CloudWatchSink(AmazonSink):
         later = [index for index in order if items[index].at_ms > last_ms]
         body = b'{"logGroupName":%b,"logStreamName":%b,"logEvents":[%b]}' % (
             dumps(self._group), dumps(self._stream), b",".join(items[index].json for index in now))  # fmt: skip
+        until = monotonic() + seconds
         try:
             if not self._made:
                 self._make_stream(seconds)
-            answer = self.ask("logs", "PutLogEvents", body, seconds)
+            answer = self.ask("logs", "PutLogEvents", body, until - monotonic())
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
                 self._made = False
@@ -204,9 +215,12 @@ class KinesisSink(FirehoseSink):
 
 
 class S3Sink(AmazonSink):
-    """``s3``; ``target``: ``bucket`` or ``bucket/prefix``. One object a batch, whose name follows from its lines: sent twice,
-    it is there once. An item is a line of NDJSON that knows its name.
+    """``s3``; ``target``: ``bucket`` or ``bucket/prefix``. An object is named after its first line and its last: sent
+    twice, it is there once, also by an extension that was killed meanwhile, since it never spans two of the spool's batches and
+    what is cut is cut in the same places. An item is a line of NDJSON that knows its name.
     """
+
+    whole_batches = True
 
     most_lines = 100_000
     most_bytes = 4_000_000
@@ -221,10 +235,10 @@ class S3Sink(AmazonSink):
 
     def send(self, items: list[Any], seconds: float) -> Verdict:
         bucket, _, prefix = self.settings.target.partition("/")
-        first, last = items[0], items[-1]
+        first = items[0]
         day = first.time[:13].replace("-", "/").replace("T", "/") or "no-time"
         folder = "/".join(part for part in (prefix.strip("/"), self.origin.function, day) if part)
-        key = f"{folder}/{first.id}_{last.id}_{len(items)}.ndjson.gz"
+        key = f"{folder}/{first.id}-{items[-1].id.rpartition('-')[2]}.ndjson.gz"
         try:
             put_lines(self.aws, bucket, key, [item.data for item in items], self.clock.wall_ms() + int(seconds * 1000))
         except AwsError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, TOO_LARGE, Verdict, retry_after_ms
+from extensions.log_shipper.sinks.hiding import Hiding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from extensions.log_shipper.settings import ShipperSettings
 
 __all__ = ["HttpSink", "Origin", "Sink"]
+
+_LONGEST_SAID = 200  # characters
 
 
 class Origin:
@@ -45,19 +50,25 @@ class Origin:
 
 
 class Sink:
-    """``most_lines``, ``most_bytes`` (uncompressed) of one exchange; ``most_item_bytes`` of one item."""
+    """``most_lines``, ``most_bytes`` (uncompressed) of one exchange; ``most_item_bytes`` of one item.
+
+    ``whole_batches``: an exchange holds lines of one batch of the spool only, all of them if they fit. What is sent again after
+    a crash is then grouped as it was before, for a destination that knows groups and no lines.
+    """
 
     most_lines = 1_000
     most_bytes = 1_000_000
     most_item_bytes = 1_000_000
     #: what an item costs beside its own bytes
     overhead = 1
+    whole_batches = False
 
     def __init__(self, settings: ShipperSettings, origin: Origin) -> None:
         self.settings = settings
         self.origin = origin
         self.most_lines = min(settings.batch_lines or self.most_lines, self.most_lines)
-        self.most_bytes = min(settings.batch_bytes or self.most_bytes, self.most_bytes)
+        self.most_bytes = min(settings.batch_bytes, self.most_bytes)
+        self.most_item_bytes = min(self.most_item_bytes, self.most_bytes - self.overhead)
 
     def encode(self, line: Line) -> bytes:
         """One item."""
@@ -79,8 +90,9 @@ class HttpSink(Sink):
 
     path = ""
     content_type = "application/json"
-    #: statuses after which another try may help
-    again = frozenset((408, 425, 429, 500, 502, 503, 504))
+    #: statuses after which another try may help, beside all from ``again_from`` on: proxies have many of their own (520, 529)
+    again = frozenset((408, 425, 429))
+    again_from = 500
     #: statuses that are the operator's to mend (key, address, proxy): what they keep out waits, as long as there is room
     mend = frozenset((300, 301, 302, 303, 307, 308, 401, 403, 404, 405, 407))
 
@@ -90,6 +102,7 @@ class HttpSink(Sink):
         self.key = key
         self.api_key = ""  # known from the first exchange on
         self.url = _with_path(settings.endpoint, self.path)
+        self._hiding = Hiding(settings, key)
 
     def headers(self) -> dict[str, str]:
         """Those that every request has, the operator's own last."""
@@ -112,8 +125,12 @@ class HttpSink(Sink):
         body = self.body(items)
         if self.settings.compress == "gzip":
             body = gzipped(body)
+        until = monotonic() + seconds
         self.api_key = self.key.value(seconds)
-        answer = self.http.post(self.url, body, self.headers(), seconds)
+        left = until - monotonic()
+        if left <= 0:
+            raise TimeoutError("no time was left after its key had been fetched")
+        answer = self.http.post(self.url, body, self.headers(), left)
         if 200 <= answer.status < 300:
             return self.judge(answer, items)
         return self.failed(answer)
@@ -125,15 +142,20 @@ class HttpSink(Sink):
             return Verdict(TOO_LARGE, why)
         if answer.status in (401, 403):
             self.key.refused()
-        if answer.status in self.again or answer.status in self.mend:
-            written = answer.headers.get("retry-after", "")
-            wait_ms = retry_after_ms(written, self.http.clock.wall_ms()) if written else None
-            return Verdict(AGAIN, why, wait_ms)
+        if answer.status >= self.again_from or answer.status in self.again or answer.status in self.mend:
+            return Verdict(AGAIN, why, self.asked_ms(answer))
         return Verdict(REFUSED, why, reason=f"refused with {answer.status}")
 
+    def asked_ms(self, answer: Answer) -> int | None:
+        """How long the destination wants to be let be; None where it does not say."""
+        written = answer.headers.get("retry-after", "")
+        return retry_after_ms(written, self.http.clock.wall_ms()) if written else None
+
     def _said(self, answer: Answer) -> str:
-        """The beginning of an answer's text, fit for a log line; an echo of the key is no part of it."""
-        text = self.key.hide(answer.body[:200].decode("utf-8", "replace"))
+        """The beginning of an answer's text, fit for a log line; an echo of what is secret is no part of it."""
+        text = self._hiding.hide(answer.body.decode("utf-8", "replace"))[
+            :_LONGEST_SAID
+        ]  # cut first, half a key would stay
         text = "".join(one if one.isprintable() else " " for one in text).strip()
         return f": {text}" if text else ""
 

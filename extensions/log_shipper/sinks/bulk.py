@@ -9,7 +9,7 @@ from __future__ import annotations
 from extension_kit.delivery import AGAIN, DELIVERED, Verdict
 from extension_kit.protocol.jsontext import dumps, loads
 from extensions.log_shipper.sinks.base import HttpSink
-from extensions.log_shipper.sinks.members import Members, members
+from extensions.log_shipper.sinks.members import Members, apart, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["BulkSink"]
 
 _STORED_BEFORE = 409
-_AGAIN = frozenset((429, 500, 502, 503, 504))
+_AGAIN = frozenset((408, 429))
+_MEND = frozenset((401, 403, 404))  # permission or index: the operator's to mend, as they are for a whole request
 
 
 class BulkSink(HttpSink):
@@ -42,7 +43,8 @@ class BulkSink(HttpSink):
         names = {"level": "log.level", "request_id": "faas.execution", "trace_id": "trace.id"}
         constant = {
             "service.name": origin.service, "faas.name": origin.function, "faas.version": origin.version,
-            "cloud.region": origin.region, "cloud.account.id": origin.account_id, **origin.tags,
+            "cloud.region": origin.region, "cloud.account.id": origin.account_id,
+            **apart(origin.tags, {"@timestamp", "event.type", "message", "record", *names.values()}),
         }  # fmt: skip
         self._members = Members(names, constant)
 
@@ -74,16 +76,19 @@ class BulkSink(HttpSink):
             return Verdict(AGAIN, f"has answered for {len(statuses)} of {len(items)} lines")
         again: list[int] = []
         lost: dict[str, list[int]] = {}
-        why = ""
+        why = mend = ""
         for index, one in enumerate(statuses):
             status = one.get("status") if isinstance(one, dict) else None
-            if not isinstance(status, int) or status in _AGAIN:
+            if isinstance(status, int) and status in _MEND:
+                again.append(index)
+                mend = mend or f"lines wait until it is mended: one was answered {status}: {_type_of(one)}"
+            elif not isinstance(status, int) or status in _AGAIN or status >= self.again_from:
                 again.append(index)
                 why = why or f"a line was answered {status}: {_type_of(one)}"
             elif status >= 300 and status != _STORED_BEFORE:
                 lost.setdefault(f"refused with {status}", []).append(index)
                 why = why or f"a line was refused with {status}: {_type_of(one)}"
-        return Verdict(DELIVERED, why, again=again, lost=lost)
+        return Verdict(DELIVERED, mend or why, self.asked_ms(answer) if again else None, again, lost)
 
 
 def _type_of(one: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extensions.log_shipper.sinks.base import HttpSink
-from extensions.log_shipper.sinks.members import Members, members
+from extensions.log_shipper.sinks.members import Members, apart, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ class Envelopes:
             "region": origin.region, "accountId": origin.account_id,
         }  # fmt: skip
         taken = {*constant, "time", "type", "record", "id", "level", "requestId", "traceId"}
-        tags = {name if name not in taken else f"tag.{name}": value for name, value in origin.tags.items()}
         names = {"level": "level", "request_id": "requestId", "trace_id": "traceId", "id": "id"}
-        self._members = Members(names, {**constant, **tags})
+        self._members = Members(names, {**constant, **apart(origin.tags, taken)})
 
     def encode(self, line: Line) -> bytes:
         raw: bytes = line.record[0]

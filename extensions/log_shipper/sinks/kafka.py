@@ -6,10 +6,13 @@ been told to be stored in time is taken out of its queue and sent again by us.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from extension_kit.delivery import AGAIN, DELIVERED, TOO_LARGE, Verdict
 from extension_kit.errors import ConfigError
 from extensions.log_shipper.sinks.base import Sink
 from extensions.log_shipper.sinks.generic import Envelopes
+from extensions.log_shipper.sinks.hiding import Hiding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class KafkaSink(Sink):
     def __init__(self, settings: ShipperSettings, origin: Origin, key: Key) -> None:
         super().__init__(settings, origin)
         self.key = key
+        self._hiding = Hiding(settings, key)
         self._envelope = Envelopes(origin).encode
         self._producer: Any = None
         try:
@@ -46,6 +50,7 @@ class KafkaSink(Sink):
         return _Keyed(line.request_id.encode("utf-8", "replace") or line.id.encode(), self._envelope(line))
 
     def send(self, items: list[Any], seconds: float) -> Verdict:
+        until = monotonic() + seconds
         producer = self._producer or self._make(self.key.value(seconds))
         errors: list[Any] = [_NO_ANSWER] * len(items)
         try:
@@ -55,7 +60,7 @@ class KafkaSink(Sink):
             pass  # its queue is full: the rest goes with the next exchange
         except self._library.KafkaException as error:
             return Verdict(AGAIN, str(error.args[0])[:200])
-        producer.flush(seconds)
+        producer.flush(max(0.0, until - monotonic()))
         if _NO_ANSWER in errors:
             producer.purge()
             producer.poll(0)
@@ -93,7 +98,7 @@ class KafkaSink(Sink):
         try:
             self._producer = self._library.Producer(options)
         except (self._library.KafkaException, ValueError) as error:
-            raise OSError(f"settings that librdkafka refuses: {self.key.hide(str(error))}"[:300]) from None
+            raise OSError(f"settings that librdkafka refuses: {self._hiding.hide(str(error))}"[:300]) from None
         return self._producer
 
     def forget(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from extension_kit.protocol.jsontext import dumps
 from extensions.log_shipper.pipeline import tags_of
 from extensions.log_shipper.sinks.base import HttpSink
-from extensions.log_shipper.sinks.members import Members
+from extensions.log_shipper.sinks.members import Members, apart, is_one_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ class LokiSink(HttpSink):
         labels = tags_of(settings.labels) or {"service_name": origin.service or "lambda"}
         self._head = b'{"streams":[{"stream":%b,"values":[' % dumps(labels)
         names = {"level": "level", "request_id": "request_id", "trace_id": "trace_id", "id": "id"}
-        self._members = Members(names, origin.tags)
+        self._members = Members(names, apart(origin.tags, {*names, "type"}))
 
     def encode(self, line: Line) -> bytes:
-        message = line.message if line.is_text else dumps(line.message.decode("utf-8", "replace"))
+        is_text = line.is_text and is_one_value(line.message)
+        message = line.message if is_text else dumps(line.message.decode("utf-8", "replace"))
         # Of a time long ago Loki says 400.
         nanoseconds = b"%d" % (line.nanoseconds or self.http.clock.wall_ms() * 1_000_000)
         kind = b',"type":%b' % dumps(line.type) if line.type != "function" else b""

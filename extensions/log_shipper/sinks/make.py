@@ -37,7 +37,7 @@ def check(settings: ShipperSettings) -> None:
         if not endpoint and kind not in _KNOW_THEIR_ENDPOINT:
             raise ConfigError(f"sink {kind}: LOG_SHIPPER_ENDPOINT is not set: its URL, e.g. https://logs.example.com")
         if endpoint and not endpoint.startswith(("http://", "https://")):
-            raise ConfigError(f"sink {kind}: LOG_SHIPPER_ENDPOINT={endpoint[:80]} is no http:// or https:// URL")
+            raise ConfigError(f"sink {kind}: LOG_SHIPPER_ENDPOINT is no http:// or https:// URL")  # it may hold a key
         if kind in _NEED_A_KEY and not settings.api_key:
             raise ConfigError(f"sink {kind}: LOG_SHIPPER_API_KEY is not set")
     elif kind in _OF_AWS:

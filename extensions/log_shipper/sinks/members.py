@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extension_kit.protocol.jsontext import dumps
+from extension_kit.protocol.jsontext import dumps, loads
 from extensions.log_shipper.line import trace_ids
 
 TYPE_CHECKING = False
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from extensions.log_shipper.line import Line
 
-__all__ = ["Members", "members"]
+__all__ = ["Members", "apart", "is_one_value", "members"]
 
 
 def members(fields: Mapping[str, object]) -> bytes:
@@ -19,6 +19,26 @@ def members(fields: Mapping[str, object]) -> bytes:
     return b"".join(
         b",%b:%b" % (dumps(name), dumps(value)) for name, value in fields.items() if value not in ("", None)
     )
+
+
+def apart(tags: Mapping[str, str], taken: set[str]) -> dict[str, str]:
+    """Tags, those with a name that is `taken` under another: a member that stands twice hides the other, or is refused."""
+    return {name if name not in taken else f"tag.{name}": value for name, value in tags.items()}
+
+
+def is_one_value(message: bytes) -> bool:
+    """Whether a line's message is one value and nothing behind it. A member that the platform may write behind ``record`` comes
+    with it; most destinations take it for one of their own, but some refuse it and all that goes along.
+    """
+    if message.startswith(b'"'):
+        return message.endswith(b'"') and message.find(b'","', 1) < 0  # a quote within a text has a backslash before it
+    if message.startswith(b"{") and message.endswith(b"}") and b'},"' not in message:
+        return True
+    try:
+        loads(message)
+    except ValueError:
+        return False
+    return True
 
 
 class Members:

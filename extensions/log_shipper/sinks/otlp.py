@@ -37,7 +37,8 @@ class OtlpSink(HttpSink):
     most_bytes = 4_000_000
     most_item_bytes = 1_048_576
     overhead = 6
-    again = frozenset((408, 429, 502, 503, 504))  # and no other: specification, "Retryable Response Codes"
+    again = frozenset((429, 502, 503, 504))  # and no other: specification, "Retryable Response Codes"
+    again_from = 600
 
     def __init__(self, settings: ShipperSettings, origin: Origin, http: Http, key: Key) -> None:
         super().__init__(settings, origin, http, key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from extension_kit.delivery import AGAIN, DELIVERED, Verdict
 from extension_kit.protocol.jsontext import dumps, loads
 from extensions.log_shipper.sinks.base import HttpSink
-from extensions.log_shipper.sinks.members import Members, members
+from extensions.log_shipper.sinks.members import Members, apart, is_one_value, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class SplunkSink(HttpSink):
         }
         self._about = members(about)
         names = {"level": "level", "request_id": "request_id", "trace_id": "trace_id", "id": "id"}
-        self._members = Members(names, {"service": origin.service, "function_version": origin.version, **origin.tags})
+        tags = apart(origin.tags, {*names, "type"})
+        self._members = Members(names, {"service": origin.service, "function_version": origin.version, **tags})
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Splunk {self.api_key}", **super().headers()}
@@ -50,9 +51,11 @@ class SplunkSink(HttpSink):
     def encode(self, line: Line) -> bytes:
         time = b'"time":%d.%03d,' % divmod(line.time_ms, 1000) if line.time_ms is not None else b""
         fields = (self._members.of(line) + members({"type": line.type}))[1:]
-        event = (
-            b'" "' if line.message in (b'""', b"null") else line.message
-        )  # an empty one is refused, with all its batch
+        event = line.message
+        if event in (b'""', b"null"):
+            event = b'" "'  # an empty one is refused, with all its batch
+        elif not is_one_value(event):
+            event = dumps(event.decode("utf-8", "replace"))
         return b'{%b"event":%b%b,"fields":{%b}}' % (time, event, self._about, fields)
 
     def body(self, items: list[Any]) -> bytes:
@@ -73,7 +76,6 @@ class DatadogSink(HttpSink):
     most_lines = 1_000
     most_bytes = 4_900_000
     most_item_bytes = 990_000
-    mend = HttpSink.mend - {404}
 
     def __init__(self, settings: ShipperSettings, origin: Origin, http: Http, key: Key) -> None:
         super().__init__(settings, origin, http, key)

@@ -9,15 +9,20 @@ import json
 
 import boto3
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
+from extension_kit import records
 from extension_kit.aws import AwsError
 from extension_kit.aws.objects import get_object
 from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, TOO_LARGE
 from extension_kit.io.clock import Clock
 from extensions.log_shipper.dead_letters import DeadLetters
 from extensions.log_shipper.keys import Key
+from extensions.log_shipper.pipeline import Pipeline
 from extensions.log_shipper.settings import ShipperSettings
+from extensions.log_shipper.shipper import _parcels
 from extensions.log_shipper.sinks import make as making
 from extensions.log_shipper.sinks.amazon import CloudWatchSink, FirehoseSink, KinesisSink, S3Sink
 from tests.extensions.log_shipper.test_sinks import NOW, OBJECT, ORIGIN, line, send
@@ -123,10 +128,48 @@ def test_s3_stores_a_batch_once(environ, ask):
     for _ in range(2):
         assert send(one, line(), line("two", index=1)).kind == DELIVERED
     (stored,) = s3.list_objects_v2(Bucket="archive")["Contents"]
-    assert stored["Key"] == "logs/shop/2026/11/23/08/cafe-3-0_cafe-3-1_2.ndjson.gz"
+    assert stored["Key"] == "logs/shop/2026/11/23/08/cafe-3-0-1.ndjson.gz"
     body = s3.get_object(Bucket="archive", Key=stored["Key"])["Body"].read()
     assert [json.loads(text)["record"] for text in gzip.decompress(body).splitlines()] == ["hello", "two"]
     assert send(sink("s3", environ, "no-such-bucket"), line()).kind == AGAIN
+
+
+def test_s3_names_an_object_by_its_first_line_and_its_last(monkeypatch):
+    """A shorter one must not take the place of a longer one, whose lines are told to be stored."""
+    keys = []
+    monkeypatch.setattr("extensions.log_shipper.sinks.amazon.put_lines", lambda *put: keys.append(put[2]))
+    one = sink("s3", {"AWS_REGION": "eu-west-1"}, "archive")
+    send(one, line(), line("two", index=1))
+    send(one, line())
+    assert keys == ["shop/2026/11/23/08/cafe-3-0-1.ndjson.gz", "shop/2026/11/23/08/cafe-3-0-0.ndjson.gz"]
+    assert one.whole_batches
+    assert not CloudWatchSink.whole_batches
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.lists(st.integers(1, 50), min_size=12, max_size=12))
+@settings(deadline=None)
+def test_s3_cuts_in_the_same_places_however_much_is_taken_at_a_time(batches, most):
+    """What an extension that was killed had sent is sent again under the same names, so it is there once."""
+    one = sink("s3", {"AWS_REGION": "eu-west-1"}, "archive")
+    one.most_bytes = 2_000
+    raw = b'{"time":"2026-11-23T08:00:00.700Z","type":"function","record":"%b"}' % (b"x" * 100)
+    made = [
+        records.make(raw, records.NO_REQUEST, batch, index)
+        for batch, lines in enumerate(batches, 1)
+        for index in range(lines)
+    ]
+
+    def names(numbers):
+        found, at, pipeline = [], 0, Pipeline(ShipperSettings(), "log-shipper", None, lambda: "cafe")
+        for number in [*numbers, *[1_000] * len(made)]:
+            if at == len(made):
+                break
+            taken = pipeline.take(made, at, number, one.most_bytes, True, whole_batches=True)
+            found += [(parcel.items[0].id, parcel.items[-1].id) for parcel in _parcels(one, taken) if parcel.items]
+            at += taken.span
+        return found
+
+    assert names(most) == names([1_000_000])
 
 
 # what the services answer when not all is well
@@ -217,6 +260,23 @@ def test_what_each_error_means(kind, code, status, verdict):
     assert code in found.why
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("PermanentRedirect", 301), ("TemporaryRedirect", 307), ("AuthorizationHeaderMalformed", 400),
+        ("InvalidAccessKeyId", 403), ("InvalidToken", 400), ("InvalidClientTokenId", 403), ("SignatureDoesNotMatch", 403),
+        ("UnrecognizedClientException", 400), ("ExpiredToken", 400), ("KMSAccessDeniedException", 400),
+        ("KMSThrottlingException", 400), ("KMS.DisabledException", 400), ("InvalidKMSResourceException", 400),
+        ("OperationAborted", 409), ("OperationAbortedException", 400), ("ResourceInUseException", 400),
+        ("AccessDeniedForSomeReason", 400), ("AllAccessDisabled", 403), ("Http401", 401), ("NoSuchBucket", 404),
+        ("BadEndpoint", 0),
+    ],
+)  # fmt: skip
+def test_what_is_the_operators_to_mend_costs_no_line(code, status):
+    """Keys, permissions, names, regions, KMS, and what somebody else is just doing: the lines wait."""
+    assert send(answered("kinesis", AwsError(code, "said", status=status)), line()).kind == AGAIN
+
+
 def test_batches_are_within_the_services_limits():
     """500 records; CloudWatch's own way of counting bytes."""
     assert (FirehoseSink.most_lines, KinesisSink.most_lines, CloudWatchSink.most_lines) == (500, 500, 10_000)
@@ -267,25 +327,83 @@ def test_a_key_that_cannot_be_had(environ, ask, written, said):
     assert "s3cr3t" not in str(caught.value)
 
 
+class Later(Clock):
+    """Ahead of the real one by ``ahead`` milliseconds."""
+
+    ahead = 0
+
+    def wall_ms(self):
+        return super().wall_ms() + self.ahead
+
+
 def test_a_key_that_was_refused_is_fetched_anew(environ, ask):
     """But not at every try."""
 
-    class Later(Clock):
-        ahead = 0
-
-        def wall_ms(self):
-            return super().wall_ms() + Later.ahead
-
-    manager = ask("secretsmanager")
+    manager, clock = ask("secretsmanager"), Later()
     manager.create_secret(Name="rotates", SecretString="old")
-    key = Key("secretsmanager:rotates", environ, Later())
+    key = Key("secretsmanager:rotates", environ, clock)
     assert key.value(5.0) == "old"
     manager.put_secret_value(SecretId="rotates", SecretString="new")
     assert key.value(5.0) == "old"
     key.refused()
     assert key.value(5.0) == "old", "half a minute is not over"
-    Later.ahead = 31_000
+    clock.ahead = 31_000
     assert key.value(5.0) == "new"
+
+
+def test_a_key_serves_on_while_nobody_can_be_asked_for_it(environ, ask):
+    """Half a minute each time, and half of an exchange at most; what is no outage is told."""
+    ask("secretsmanager").create_secret(Name="serves", SecretString="old")
+    clock, asked = Later(), []
+    key = Key("secretsmanager:serves", environ, clock)
+    assert key.value(5.0) == "old"
+    answers = Answers(AwsError("TimeoutError", ""), AwsError("ThrottlingException", ""), {"SecretString": "new"})
+    key._aws = answers
+    answers.call = lambda *call, **more: asked.append(more["deadline_ms"]) or Answers.call(answers, *call[:2], b"{}")
+    clock.ahead = 3_601_000
+    before = clock.wall_ms()
+    assert key.value(60.0) == "old"
+    assert asked[0] < before + 60_000
+    assert (key.value(5.0), len(asked)) == ("old", 1)
+    clock.ahead += 31_000
+    assert (key.value(5.0), len(asked)) == ("old", 2)
+    clock.ahead += 31_000
+    assert (key.value(5.0), len(asked)) == ("new", 3)
+    key.refused()
+    clock.ahead += 31_000
+    answers.answers = [AwsError("ResourceNotFoundException", "")]
+    with pytest.raises(OSError, match="ResourceNotFoundException"):
+        key.value(5.0)
+
+
+def test_a_key_that_was_never_had(environ):
+    """There is none to serve on."""
+    key = Key("secretsmanager:x", environ, CLOCK)
+    key._aws = Answers(AwsError("TimeoutError", "no answer"))
+    key._aws.call = lambda *call, **_more: Answers.call(key._aws, *call[:2], b"{}")
+    with pytest.raises(OSError, match="its key x cannot be fetched: TimeoutError"):
+        key.value(5.0)
+
+
+def test_a_stream_is_made_in_the_time_of_its_lines(monkeypatch):
+    """The two requests of CloudWatch's first exchange share it."""
+    now, left = [100.0], []
+    monkeypatch.setattr("extensions.log_shipper.sinks.amazon.monotonic", lambda: now[0])
+    one = sink("cloudwatch", {"AWS_REGION": "eu-west-1"}, "group:stream")
+
+    class Slow:
+        def call(self, *_call, timeout, **_more):
+            left.append(timeout)
+            now[0] += 3.0
+            return {}
+
+    one.aws = Slow()
+    assert send(one, line()).kind == DELIVERED
+    assert left == [5.0, 2.0]
+    one._made = False
+    one.aws.call = lambda *_call, **_more: now.__setitem__(0, now[0] + 6.0) or {}
+    verdict = send(one, line())
+    assert (verdict.kind, verdict.why) == (AGAIN, "answers TimeoutError: no time is left to ask AWS")
 
 
 def test_a_wrong_key_leads_to_another(environ, ask, monkeypatch):
@@ -299,8 +417,10 @@ def test_a_wrong_key_leads_to_another(environ, ask, monkeypatch):
         )
         one = making.make(settings, ORIGIN, CLOCK)
         running.faults = [Fault(status=403)]
+        refused = []
+        monkeypatch.setattr(one.key, "refused", lambda: refused.append(1))
         assert send(one, line()).kind == AGAIN
-        assert one.key._refused
+        assert refused == [1]
         assert send(one, line()).kind == DELIVERED
     assert running.requests[0][1]["x-key"] == "the-key"
 
@@ -347,7 +467,7 @@ def test_the_time_of_a_line_is_in_its_objects_name(environ, ask):
     send(one, line(time=""))
     send(one, line(time=NOW))
     keys = [stored["Key"] for stored in ask("s3").list_objects_v2(Bucket="times")["Contents"]]
-    assert keys == ["shop/2026/11/23/08/cafe-3-0_cafe-3-0_1.ndjson.gz", "shop/no-time/cafe-3-0_cafe-3-0_1.ndjson.gz"]
+    assert keys == ["shop/2026/11/23/08/cafe-3-0.ndjson.gz", "shop/no-time/cafe-3-0.ndjson.gz"]
     assert json.loads(gzip.decompress(get_object(one.aws, "times", keys[0])))["time"] == NOW
     with pytest.raises(AwsError, match="NoSuchKey"):
         get_object(one.aws, "times", "no such & key")

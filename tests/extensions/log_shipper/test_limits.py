@@ -79,6 +79,17 @@ def test_less_than_the_service_would_take():
     assert (one.most_lines, one.most_bytes) == (1_000, 4_900_000)
 
 
+@pytest.mark.parametrize("name", [*SERVICES, "otlp"])
+def test_the_smallest_requests_lose_no_line(name):
+    """A line that is larger than a request may be is cut."""
+    made, settings = SERVICES.get(name, (Otlp, {}))
+    with made() as running:
+        one = make(ShipperSettings(sink=name, endpoint=running.url, batch_bytes=16_384, **settings), ORIGIN, CLOCK)
+        assert one.most_item_bytes + one.overhead <= one.most_bytes == 16_384
+        assert ship(one) == {}
+        assert running.refused == []
+
+
 class Asked:
     """In the place of AWS's client: keeps what was asked."""
 

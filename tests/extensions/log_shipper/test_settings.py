@@ -74,6 +74,33 @@ def test_what_is_wrong_with_the_file_is_one_line(tmp_path, text, said, left):
     assert [line for line in complaints if said.lower() in line.lower() and "shipper.toml" in line], complaints
 
 
+@pytest.mark.parametrize("text", ["x = " + "[" * 3_000 + "]" * 3_000, "a" + ".a" * 30_000 + " = 1"])
+def test_a_file_that_is_nested_too_deeply(tmp_path, text):
+    """One line, and no end of the extension."""
+    sinks, complaints = read(tmp_path, text, sink="stdout")
+    assert len(sinks) == 1
+    (line,) = complaints
+    assert line.endswith("shipper.toml cannot be read: it is nested too deeply; only variables count")
+
+
+def test_urls_are_shown_nowhere(tmp_path):
+    """Neither what a variable holds nor what the file does: a password or a key may stand in one."""
+    long = "https://user:s3cr3t@logs.example.com/" + "x" * 5_000
+    _, warnings = ShipperSettings.parse({"LOG_SHIPPER_ENDPOINT": long, "LOG_SHIPPER_PROXY": long})
+    _, complaints = read(tmp_path, f'[[sinks]]\nsink = "http"\nendpoint = "{long}"\nproxy = "{long}"\n')
+    assert len(warnings) == len(complaints) == 2
+    assert "s3cr3t" not in f"{warnings}{complaints}"
+    assert "s3cr3t" not in repr(ShipperSettings(endpoint="http://s3cr3t", proxy="http://s3cr3t"))
+
+
+@pytest.mark.parametrize("size", ["0", "100"])
+def test_a_request_has_room_for_a_line(size):
+    """A size in which none fits is a mistake, which costs a warning and no lines."""
+    settings, warnings = ShipperSettings.parse({"LOG_SHIPPER_BATCH_BYTES": size})
+    assert settings.batch_bytes == 16_777_216
+    assert "from 16KiB to 16MiB" in warnings[0]
+
+
 def test_a_file_that_is_not_there():
     """Variables count all the same; a mistake in one is told by whoever parses them, not twice."""
     sinks, complaints = read_sinks(

@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from extension_kit import ConfigError, records
 from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, TOO_LARGE
 from extension_kit.io.clock import Clock
+from extension_kit.outbound import Answer
 from extensions.log_shipper.line import Line
 from extensions.log_shipper.settings import ShipperSettings
 from extensions.log_shipper.sinks.base import Origin
@@ -99,7 +100,9 @@ def test_what_stands_beside_a_line(service):
     ("fault", "kind"),
     [
         (Fault(status=429, headers={"Retry-After": "7"}), AGAIN), (Fault(status=503), AGAIN), (Fault(status=500), AGAIN),
-        (Fault(status=408), AGAIN), (Fault(status=401), AGAIN), (Fault(status=302, headers={"Location": "http://x"}), AGAIN),
+        (Fault(status=408), AGAIN), (Fault(status=401), AGAIN), (Fault(status=404), AGAIN),
+        (Fault(status=302, headers={"Location": "http://x"}), AGAIN),
+        (Fault(status=501), AGAIN), (Fault(status=507), AGAIN), (Fault(status=520), AGAIN), (Fault(status=529), AGAIN),
         (Fault(status=413), TOO_LARGE), (Fault(status=400), REFUSED), (Fault(status=422), REFUSED),
     ],
 )  # fmt: skip
@@ -181,6 +184,87 @@ def test_a_key_that_is_echoed_is_not_shown():
         )
 
 
+class Echo(Collector):
+    """Answers 400 with whatever a test says."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def take(self, *_request):
+        raise Refused(400, "echo", self.text.encode())
+
+
+@pytest.mark.parametrize("before", [0, 190, 199])
+def test_half_a_key_is_not_shown(before):
+    """Wherever the end of what is shown lies."""
+    with Echo("." * before + "s3cr3t-k3y-of-mine") as running:
+        why = send(sink("http", running.url, api_key="s3cr3t-k3y-of-mine", headers=("X={api_key}",)), line()).why
+    assert "s3" not in why
+    assert len(why) < 230
+
+
+def test_headers_are_not_shown():
+    """A key that was written into them: as a whole, or only the token of it."""
+    with Echo("no Bearer abcdefg, and abcdefg is unknown; nor is pa55") as running:
+        why = send(sink("http", running.url, headers=("Authorization=Bearer abcdefg", "X-Key=pa55")), line()).why
+    assert why == "answers 400: no (key), and (key) is unknown; nor is (key)"
+
+
+def test_what_is_secret_of_the_endpoint_is_not_shown():
+    """Its user, its query, and its path: some have their token there."""
+    text = "cannot POST /hooks/T0K3N?key=s3%20cr3t for me:pa55 (pa55), key 's3 cr3t', proxy"
+    with Echo(text) as running:
+        endpoint = running.url.replace("http://", "http://me:pa55@") + "/hooks/T0K3N?key=s3%20cr3t"
+        why = send(sink("http", endpoint), line()).why
+    for secret in ("T0K3N", "cr3t", "pa55"):
+        assert secret not in why
+    assert why.startswith("answers 400: cannot POST (key)")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"api_key": "s3cr3t\u0142", "headers": ("X-Key={api_key}",)}, "the header X-Key"),
+        ({"headers": ("X-Key=s3cr3t\u0142",)}, "the header X-Key"),
+        ({"headers": ("\u0142-s3cr3t=1",)}, "a header has a name"),
+        ({"endpoint": "http://s3cr3t..example.com/?key=s3cr3t"}, "LOG_SHIPPER_ENDPOINT"),
+        ({"endpoint": f"http://me:s3cr3t@{'a' * 64}.example.com"}, "LOG_SHIPPER_ENDPOINT"),
+        ({"endpoint": "http://me:s3cr3t@"}, "LOG_SHIPPER_ENDPOINT"),
+        ({"endpoint": "http://me:s3cr3t@h:99999"}, "LOG_SHIPPER_ENDPOINT"),
+        ({"endpoint": "http://me:s3cr3t\u0142@127.0.0.1:9"}, "LOG_SHIPPER_ENDPOINT"),
+        ({"proxy": "http://me:s3cr3t@"}, "LOG_SHIPPER_PROXY"),
+        ({"proxy": "nonsense://me:s3cr3t@h"}, "LOG_SHIPPER_PROXY"),
+        ({"proxy": "http://me:s3cr3t@127.0.0.1:1"}, "refused"),
+    ],
+)
+def test_settings_that_cannot_be_sent(settings, said):
+    """Lines wait for whoever mends them, as an OSError makes them; what is wrong is named and not shown."""
+    with Collector() as running, pytest.raises(OSError, match=said) as caught:
+        send(sink("http", **({"url": running.url} | settings)), line())
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_key_and_request_share_the_time(monkeypatch):
+    """An exchange that is still going on when its flush is over could meet a freeze."""
+    now = [100.0]
+    monkeypatch.setattr("extensions.log_shipper.sinks.base.monotonic", lambda: now[0])
+    one = sink("http", "http://h")
+
+    def fetch(seconds):
+        now[0] += 3.0
+        return f"key within {seconds}"
+
+    posted = []
+    one.key.value = fetch
+    one.http.post = lambda *request: posted.append(request) or Answer(200, {}, b"")
+    assert one.send([b"x"], 5.0).kind == DELIVERED
+    assert posted[0][-1] == 2.0
+    assert one.api_key == "key within 5.0"
+    with pytest.raises(TimeoutError, match="no time was left"):
+        one.send([b"x"], 3.0)
+
+
 def test_headers_of_ones_own():
     """After the sink's, with the key put in."""
     with Collector() as running:
@@ -222,6 +306,35 @@ def test_a_tag_with_a_name_of_ours_takes_another():
     assert (running.accepted[0]["level"], running.accepted[0]["tag.level"]) == ("INFO", "high")
 
 
+@pytest.mark.parametrize("kind", ["loki", "bulk", "splunk"])
+def test_a_tag_hides_nothing(kind):
+    """Whatever it is called: what is known of a line stands beside it, and no name stands twice."""
+    names = ("level", "log.level", "type", "id", "request_id", "faas.execution", "message", "@timestamp")
+    made, settings = SERVICES[kind]
+    with made() as running:
+        origin = Origin(function="f", tags=dict.fromkeys(names, "mine"))
+        one = make(ShipperSettings(sink=kind, endpoint=running.url, **settings), origin, Clock())
+        item = one.encode(line("[ERROR]\tplain"))
+        assert send(one, line("[ERROR]\tplain")).kind == DELIVERED
+    found = []
+    json.JSONDecoder(object_pairs_hook=found.append).decode(item.decode().splitlines()[-1])
+    for pairs in found:
+        assert len({name for name, _value in pairs}) == len(pairs)
+    assert {"ERROR", REQUEST} <= {value for pairs in found for _name, value in pairs if isinstance(value, str)}
+
+
+@pytest.mark.parametrize("behind", [b',"spanId":"s"', b',"n":1', b',"more":{"a":1}'])
+@pytest.mark.parametrize("content", ["hello", ",", '","', {"a": 1}])
+def test_a_member_behind_record_spoils_nothing(service, behind, content):
+    """One that the platform may write some day; the line arrives, and so do those that go with it."""
+    running, one = service
+    raw = json.dumps({"time": NOW, "type": "function", "record": content}, separators=(",", ":")).encode()
+    odd = Line(records.make(raw[:-1] + behind + b"}", records.Request(REQUEST, TRACE, False), 3, 1), "cafe")
+    assert send(one, line(), odd, line(content, index=2)).kind == DELIVERED
+    assert running.refused == []
+    assert len(running.accepted) == 3
+
+
 # bulk
 
 
@@ -254,6 +367,17 @@ def test_bulk_loses_only_what_is_refused():
         verdict = send(sink("bulk", running.url, target="logs"), line(), line("odd", index=1), line(index=2))
     assert verdict.lost == {"refused with 400": [1]}
     assert len(running.stored) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 507])
+def test_bulk_waits_for_what_can_be_mended(status):
+    """As it does for a whole request; with the pause that was asked for."""
+    items = [{"create": {"status": 201}}, {"create": {"status": status, "error": {"type": "security_exception"}}}]
+    answer = Answer(200, {"retry-after": "7"}, json.dumps({"errors": True, "items": items}).encode())
+    verdict = sink("bulk", "http://h").judge(answer, [b"x", b"y"])
+    assert (verdict.kind, verdict.again, verdict.lost, verdict.retry_after_ms) == (DELIVERED, (1,), {}, 7_000)
+    assert f"answered {status}: security_exception" in verdict.why
+    assert ("wait until it is mended" in verdict.why) == (status < 500)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +487,16 @@ def test_otlp_partial_success(encoding):
 def test_otlp_tries_again_where_the_specification_says_so():
     """A 500 is no reason."""
     with Otlp() as running:
-        for status, kind in ((500, REFUSED), (501, REFUSED), (502, AGAIN), (503, AGAIN), (504, AGAIN), (429, AGAIN)):
+        for status, kind in (
+            (500, REFUSED),
+            (501, REFUSED),
+            (502, AGAIN),
+            (503, AGAIN),
+            (504, AGAIN),
+            (429, AGAIN),
+            (408, REFUSED),
+            (520, REFUSED),
+        ):
             running.faults = [Fault(status=status)]
             assert send(sink("otlp", running.url), line()).kind == kind
 
