@@ -467,7 +467,7 @@ def test_the_time_of_a_line_is_in_its_objects_name(environ, ask):
     send(one, line(time=""))
     send(one, line(time=NOW))
     keys = [stored["Key"] for stored in ask("s3").list_objects_v2(Bucket="times")["Contents"]]
-    assert keys == ["shop/2026/11/23/08/cafe-3-0.ndjson.gz", "shop/no-time/cafe-3-0.ndjson.gz"]
+    assert keys == ["shop/2026/11/23/08/cafe-3-0-0.ndjson.gz", "shop/no-time/cafe-3-0-0.ndjson.gz"]
     assert json.loads(gzip.decompress(get_object(one.aws, "times", keys[0])))["time"] == NOW
     with pytest.raises(AwsError, match="NoSuchKey"):
         get_object(one.aws, "times", "no such & key")
