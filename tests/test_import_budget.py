@@ -36,6 +36,7 @@ SUBSCRIBED = {
 COLLECTOR = {
     "extensions", "extensions.metrics_collector", "extensions.metrics_collector.plugin",
     "extensions.metrics_collector.proc", "extensions.metrics_collector.sampling", "extensions.metrics_collector.settings",
+    "extension_kit.io.freeze",  # it has a hook that is told of snapshots
     # the collector's own: statvfs and sysconf live there
     "_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat", "_sitebuiltins",
 }  # fmt: skip

@@ -22,6 +22,7 @@ Figures = dict[str, float]
 _MB = 1_048_576
 _MOST = 1_000  # invocations that are remembered, the oldest forgotten first
 _PROACTIVE_MS = 10_000  # an init that ended so long before the first invocation: nobody had waited for it
+_BELIEVED_MS = 13 * 86_400_000
 _OUT_OF_MEMORY = "Runtime.OutOfMemory"
 #: in place of error types beyond the limit (semantic conventions, ``error.type``)
 OTHER = "_OTHER"
@@ -67,6 +68,12 @@ class _Invocation:
         self.error_type = ""
         self.runtime_ms: float | None = None
         self.cold = self.oom = self.reported = False
+
+
+def _when(record: Record, now_ms: int) -> int:
+    """A record's own time, where it is one that a receiver would believe (CloudWatch: 14 days back)."""
+    at_ms = record.time_ms
+    return at_ms if at_ms is not None and abs(now_ms - at_ms) < _BELIEVED_MS else now_ms
 
 
 class Book:
@@ -126,7 +133,7 @@ class Book:
     def ended(self, record: RuntimeDone, at_ms: int, sample: Sample | None) -> None:
         """``platform.runtimeDone``: the code of an invocation has ended; ``sample``: None where it is too late for one."""
         request_id = record.request_id
-        ended_ms = record.time_ms or at_ms
+        ended_ms = _when(record, at_ms)
         found = self._known.get(request_id)
         if found is None:
             found = self._remember(request_id, _Invocation(ended_ms - int(record.duration_ms or 0), None, record.trace))
@@ -145,7 +152,7 @@ class Book:
         """Any other record of the platform's, or of the kit's about them."""
         hook = self._HOOKS.get(record.type)
         if hook is not None:
-            hook(self, record, record.time_ms or at_ms)
+            hook(self, record, _when(record, at_ms))
 
     def shut_down(self, reason: str, at_ms: int, sample: Sample | None) -> None:
         """The environment ends, and everything that telemetry has to say has been said: what is open is what `reason` says."""
@@ -156,14 +163,22 @@ class Book:
 
     def periodic(self, since: Sample, until: Sample, since_ms: int, at_ms: int) -> None:
         """Of the environment alone, where several requests share it and nothing is any one's."""
-        self._points.append(Point(since_ms, at_ms, self._spent(since, until)))
+        self._add(Point(since_ms, at_ms, self._spent(since, until)))
 
     def count(self, figure: str, number: float, at_ms: int) -> None:
         """A figure of this extension's own."""
         if number:
-            self._points.append(Point(at_ms, at_ms, {figure: number}))
+            self._add(Point(at_ms, at_ms, {figure: number}))
 
     # inside
+
+    def _add(self, point: Point) -> None:
+        """Without what cannot be: durations, sizes and counts are never below 0."""
+        if any(value < 0 for value in point.figures.values()):
+            kept = {name: value for name, value in point.figures.items() if value >= 0}
+            point = Point(point.since_ms, point.at_ms, kept, point.error_type, point.about)
+        if point.figures:
+            self._points.append(point)
 
     def _remember(self, request_id: str, found: _Invocation) -> _Invocation:
         self._known[request_id] = found
@@ -200,7 +215,7 @@ class Book:
             figures["coldstarts_count"] = 1.0
         if error_type == _OUT_OF_MEMORY or (status != "success" and figures.get("oom_kills_count")):
             self._ran_out_of_memory(found, figures)
-        self._points.append(Point(found.began_ms, at_ms, figures, found.error_type, self._about(request_id, found)))
+        self._add(Point(found.began_ms, at_ms, figures, found.error_type, self._about(request_id, found)))
 
     def _takes_cold_start(self, found: _Invocation) -> bool:
         """The first invocation after an init, where it has waited for it."""
@@ -244,12 +259,12 @@ class Book:
         if record.duration_ms is not None:
             figures = {"init_duration_ms": record.duration_ms}
             about: dict[str, str | bool] = {"init_type": self._init_type} if self._init_type else {}
-            self._points.append(Point(at_ms - int(record.duration_ms), at_ms, figures, "", about))
+            self._add(Point(at_ms - int(record.duration_ms), at_ms, figures, "", about))
 
     def _restored(self, record: RestoreReport, at_ms: int) -> None:
         if record.duration_ms is not None:
             figures = {"restore_duration_ms": record.duration_ms}
-            self._points.append(Point(at_ms - int(record.duration_ms), at_ms, figures))
+            self._add(Point(at_ms - int(record.duration_ms), at_ms, figures))
 
     def _reported(self, record: Report, at_ms: int) -> None:
         """What comes late. A report of an invocation whose end nobody has told of is also that."""
@@ -263,7 +278,7 @@ class Book:
             self._end(request_id, found, at_ms, None, record.status or "success", record.error_type)
         found.reported = True
         figures = self._of_report(record, found)
-        self._points.append(Point(found.began_ms, at_ms, figures, "", self._about(request_id, found)))
+        self._add(Point(found.began_ms, at_ms, figures, "", self._about(request_id, found)))
 
     def _of_report(self, record: Report, found: _Invocation) -> Figures:
         figures: Figures = {}
@@ -272,7 +287,7 @@ class Book:
         )  # fmt: skip
         if duration is not None:
             figures["duration_ms"] = duration
-            if found.runtime_ms is not None and duration >= found.runtime_ms:
+            if found.runtime_ms is not None and duration >= found.runtime_ms >= 0:
                 figures["post_runtime_ms"] = round(duration - found.runtime_ms, 3)
         if most is not None:
             figures["memory_max_bytes"] = most * _MB  # Lambda's MB are MiB

@@ -248,3 +248,17 @@ def test_no_more_is_remembered_than_there_is_room_for():
         one.ended(done(f"r{number}"), T0, None)
     assert len(one._known) == 1_000
     assert counted(one.take()) == {"invocations_count": 3_000}
+
+
+def test_times_that_nobody_would_believe_are_not_passed_on():
+    """Nor figures below 0."""
+    one = book()
+    one.ended(done("r1", -62_135_596_800_000, duration=-5.0), T0, None)
+    one.told(
+        event("platform.report", 253_402_300_799_000, requestId="r1", metrics={"durationMs": -1, "maxMemoryUsedMB": 3}),
+        T0,
+    )
+    first, second = one.take()
+    assert (first.since_ms, first.at_ms, second.at_ms) == (T0, T0, T0)
+    assert first.figures == {"invocations_count": 1, "produced_bytes": 10}
+    assert second.figures == {"memory_max_bytes": 3 * MB}
