@@ -155,6 +155,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from extension_kit import pictures
     from extension_kit.terminal import Progress, costs, summary
 
     if "list" in options.fault:
@@ -171,6 +172,7 @@ def _run(options: argparse.Namespace) -> int:
         _write(options.json, outcome.record)
     if not options.quiet:
         print(costs(outcome.events), end="")
+        print(pictures.table(outcome.events, pictures.levels(sys.stdout.encoding)), end="")
     print(summary(outcome))
     return _status(outcome, options.strict)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import TYPE_CHECKING, Any, TextIO
+
+from extension_kit import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,25 +78,12 @@ def _more(event: dict[str, Any]) -> str:
 
 def _readable(text: str) -> str:
     """A line of EMF as its figures; any other line as it is (the record holds all of them as they were)."""
-    if not text.startswith('{"_aws":'):
+    content = pictures.document(text)
+    metrics = pictures.metrics(content) if content is not None else {}
+    if content is None or not metrics:
         return text
-    try:
-        content = json.loads(text)
-        metrics = [metric for block in content["_aws"]["CloudWatchMetrics"] for metric in block["Metrics"]]
-        figures = ", ".join(
-            f"{metric['Name']} {_quantity(content[metric['Name']], metric['Unit'])}" for metric in metrics
-        )
-    except (ValueError, KeyError, TypeError):
-        return text
-    return f"metrics: {figures}"
-
-
-def _quantity(value: float, unit: str) -> str:
-    if unit == "Milliseconds":
-        return f"{value:.1f} ms"
-    if unit == "Bytes":
-        return f"{value / 1_000_000:.1f} MB" if value >= 100_000 else f"{value:.0f} bytes"
-    return f"{value:g} {unit}"
+    figures = (f"{name} {pictures.quantity(pictures.points(content[name]), unit)}" for name, unit in metrics.items())
+    return f"metrics: {', '.join(figures)}"
 
 
 def costs(events: Sequence[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -86,3 +87,25 @@ def test_without_root_or_namespaces_a_run_works_and_says_what_is_missing(before,
     assert "healthy: 1 invoke(s), 0 with an error, 1 extension(s)" in done.stdout.splitlines()[-1]
     assert done.stdout.count("note: no namespaces") == notes
     assert alive(processes(done.stdout)) == []
+
+
+@pytest.mark.parametrize(("encoding", "levels"), [("utf-8", "▁▂▃▄▅▆▇█"), ("ascii", "_.-:=+*#")])
+def test_what_the_collector_measured_is_drawn_for_each_invocation(encoding, levels, tmp_path):
+    """A table before the closing line, in characters that the terminal has; the record and the exit status are the same."""
+    record = tmp_path / "record.json"
+    command = [*RUN, "--function", "tests/functions/hello", *COLLECTOR, "--invokes", "3", "--json", str(record)]
+    done = subprocess.run(
+        [*command, "--env", "METRICS_COLLECTOR_PROFILE=lambda_insights", "--env", "METRICS_COLLECTOR_INTERVAL=0ms"],
+        cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True, encoding=encoding, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    lines = done.stdout.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("what extensions measured "))
+    cpu = next(line.split() for line in lines[start:] if line.startswith("  cpu_total_time "))
+    assert (len(cpu[1]), set(cpu[1]) <= set(levels), cpu[2], len(cpu)) == (3, True, "3", 7)
+    assert any(line.startswith("  used_memory_max ") and line.endswith(" MiB") for line in lines[start:])
+    assert max(map(len, lines[start:-1])) <= 100
+    assert lines[-1].startswith("healthy: 3 invoke(s), 0 with an error, 1 extension(s)")
+    assert json.loads(record.read_text()).keys() == {"format", "profile", "notes", "events"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,23 @@ def test_the_example_shipper_is_handed_every_line(tmp_path):
     flushes = re.findall(r"\[shipper\] end of the invocation: 1 lines: \['(\w{8}) hello from \1", output)
     assert len(flushes) == 2
     assert re.search(r"plug-in shipper: (\d+) records = \1 delivered \+ 0 dropped \+ 0 pending", output)
+
+
+def test_the_example_of_a_picture_has_the_rows_that_are_shown():
+    """The same figures in the same columns; what they were is another run's."""
+    readme = (ROOT / "README.md").read_text()
+    found = re.search(r'```sh title="a picture"\n\S+ (.*?)```\n\n```\n(.*?)```', readme, re.DOTALL)
+    assert found is not None
+    command, shown = shlex.split(found.group(1).replace("\\\n", "")), found.group(2).splitlines()
+    done = subprocess.run(
+        [sys.executable, "-m", "extension_kit.cli", *command],
+        cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, capture_output=True, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    lines = done.stdout.splitlines()
+    drawn = lines[lines.index(shown[0]) :]
+    assert {line.split()[0] for line in shown[1:]} <= {line.split()[0] for line in drawn}
 
 
 def test_the_settings_of_the_kit_are_documented():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 
 from extension_kit.backends.plan import Invoked, Outcome
 from extension_kit.terminal import Progress, costs, summary
-from extensions.metrics_collector import emf
 
 EVENTS = (
     {"t_ms": 10.0, "kind": "process_start", "party": "ext", "pid": 1},
@@ -32,10 +32,12 @@ def shown(text: str) -> str:
 
 def test_a_line_of_emf_is_shown_as_figures():
     """Names, values and units; nobody reads the envelope."""
-    figures = {"cpu_user_ms": 12.5, "memory_used_bytes": 2_500_000.0, "network_rx_bytes": 12.0}
-    line = emf.line(figures, namespace="N", dimensions={"F": "f"}, properties={}, at_ms=1)
+    units = {"CpuUser": "Milliseconds", "MemoryUsed": "Bytes", "NetworkRx": "Bytes", "Calls": "Count"}
+    declared = [{"Name": name, "Unit": unit} for name, unit in units.items()]
+    values = {"CpuUser": 12.5, "MemoryUsed": [2_621_440.0], "NetworkRx": [12, 40, 13], "Calls": 7}
+    line = json.dumps({"_aws": {"CloudWatchMetrics": [{"Namespace": "N", "Metrics": declared}]}, **values})
 
-    assert shown(line.decode()) == "metrics: CpuUser 12.5 ms, MemoryUsed 2.5 MB, NetworkRx 12 bytes"
+    assert shown(line) == "metrics: CpuUser 12.5 ms, MemoryUsed 2.5 MiB, NetworkRx 12 to 40 B, Calls 7"
 
 
 @pytest.mark.parametrize(
