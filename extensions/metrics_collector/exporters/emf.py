@@ -30,6 +30,7 @@ __all__ = ["MOST_POINTS", "Emf"]
 #: points of a document: Powertools prints by itself what has 100 values
 MOST_POINTS = 90
 _MOST_PROMOTED = 90
+_DIGITS = 12  # after the point, less what floats add: the price of a short invocation begins with seven zeros
 
 
 class Emf:
@@ -52,20 +53,25 @@ class Emf:
 
     def documents(self, points: Sequence[Point]) -> list[bytes]:
         """JSON in one line each; together they have every figure of every point once."""
+        return [document for document, _ in self.weighed(points)]
+
+    def weighed(self, points: Sequence[Point]) -> list[tuple[bytes, int]]:
+        """Each document with the number of points that it has."""
         groups: list[Sequence[Point]]
         if self._profile == INSIGHTS:
             groups = [*_by_request(points)]
         else:
             groups = [points[at : at + MOST_POINTS] for at in range(0, len(points), MOST_POINTS)]
-        return [document for group in groups if (document := self._document(group))]
+        return [(document, len(group)) for group in groups if (document := self._document(group))]
 
     def _document(self, points: Sequence[Point]) -> bytes:
         values: dict[str, list[float]] = {}
-        for point in points:
+        # In the order of events: of a level that is a property, the newest counts.
+        for point in sorted(points, key=lambda point: point.at_ms):
             for figure, value in point.figures.items():
                 name = BY_FIGURE[figure].named(self._profile) if figure in BY_FIGURE else None
                 if name is not None:
-                    values.setdefault(figure, []).append(round(value * name.scale, 9))
+                    values.setdefault(figure, []).append(round(value * name.scale, _DIGITS))
         if not values:
             return b""
         metrics = EphemeralMetrics(namespace=self._namespace, service="")
@@ -83,7 +89,8 @@ class Emf:
             document: dict[str, Any] = dict(metrics.serialize_metric_set())
         else:  # nothing of it is a metric: a line for Logs Insights
             document = {**metrics.metadata_set, **self._dimensions}
-        return json.dumps(document, separators=(",", ":")).encode()
+        # NaN is no JSON: CloudWatch would make nothing of the whole line.
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
     def _name(self, figure: str) -> Name:
         name = BY_FIGURE[figure].named(self._profile)
@@ -118,8 +125,8 @@ class Emf:
         if kind == GAUGE:
             return values[-1]
         if kind == SUM or self._profile == INSIGHTS:
-            return round(sum(values), 9)
-        return {"sum": round(sum(values), 9), "min": min(values), "max": max(values), "count": len(values)}
+            return round(sum(values), _DIGITS)
+        return {"sum": round(sum(values), _DIGITS), "min": min(values), "max": max(values), "count": len(values)}
 
 
 def _by_request(points: Sequence[Point]) -> list[list[Point]]:

@@ -71,7 +71,7 @@ def _emf(context: Context) -> Outlet:
         group = LogGroup(settings.log_group, context)
         post, forget = group.post, group.forget
     return Outlet(
-        "emf", emf.documents, post, context.clock, most=MOST_POINTS, timeout_ms=settings.timeout, say=context.log.warning,
+        "emf", emf.weighed, post, context.clock, most=MOST_POINTS, timeout_ms=settings.timeout, say=context.log.warning,
         forget=forget,
     )  # fmt: skip
 
@@ -108,9 +108,9 @@ def _otlp(context: Context) -> Outlet:
         name, _, value = pair.partition("=")
         headers[name.strip()] = value.strip()
 
-    def encode(points: Sequence[Point]) -> list[bytes]:
+    def encode(points: Sequence[Point]) -> list[tuple[bytes, int]]:
         request = otlp.request(points)
-        return [_gzipped(request)] if request else []
+        return [(_gzipped(request), len(points))] if request else []
 
     def post(item: bytes, seconds: float) -> Verdict:
         answer = http.post(url, item, headers, seconds)

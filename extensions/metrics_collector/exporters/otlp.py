@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Otlp", "rejected"]
 
 _NS = 1_000_000
+_DIGITS = 12  # after the point, less what floats add: the price of a short invocation begins with seven zeros
 _SCOPE = "lambda-extension-kit/metrics-collector"
 
 
@@ -54,7 +55,7 @@ class Otlp:
         metrics = self._metrics(points)
         if not metrics:
             return b""
-        scope = ScopeMetrics(InstrumentationScope(_SCOPE, ""), metrics, SCHEMA_URL)
+        scope = ScopeMetrics(InstrumentationScope(_SCOPE, "", SCHEMA_URL), metrics, SCHEMA_URL)
         data = MetricsData([ResourceMetrics(self._resource, [scope], SCHEMA_URL)])
         encoded: bytes = encode_metrics(data).SerializeToString()
         return encoded
@@ -111,17 +112,25 @@ def _series(figure: str, points: Sequence[Point]) -> dict[str, list[Point]]:
 def _data_point(
     measure: Measure, name: Name, attributes: dict[str, str], points: list[Point]
 ) -> NumberDataPoint | HistogramDataPoint:
-    values = [round(point.figures[measure.figure] * name.scale, 9) for point in points]
+    values = [round(point.figures[measure.figure] * name.scale, _DIGITS) for point in points]
     since, at = min(point.since_ms for point in points) * _NS, max(point.at_ms for point in points) * _NS
     if measure.kind == GAUGE:
         newest = max(range(len(points)), key=lambda index: (points[index].at_ms, index))
         return NumberDataPoint(attributes, since, at, values[newest])
     if measure.kind == SUM:
-        total = round(sum(values), 9)
+        total = round(sum(values), _DIGITS)
         return NumberDataPoint(attributes, since, at, int(total) if name.unit.startswith("{") else total)
     counts = [0] * (len(measure.bounds) + 1)
     for value in values:
         counts[bisect_left(measure.bounds, value)] += 1  # a bound belongs to the bucket that it ends
     return HistogramDataPoint(
-        attributes, since, at, len(values), round(sum(values), 9), counts, measure.bounds, min(values), max(values)
+        attributes,
+        since,
+        at,
+        len(values),
+        round(sum(values), _DIGITS),
+        counts,
+        measure.bounds,
+        min(values),
+        max(values),
     )

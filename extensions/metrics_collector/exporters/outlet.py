@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["Outlet"]
 
 _AT_A_TIME = 900  # points in one request
+_LEAST_S = 0.03  # seconds: a further item is not begun with less
 
 
 class Outlet:
-    """One destination. ``encode(points)``: the items of a parcel, bytes; ``post(item, seconds)``: one exchange.
+    """One destination. ``encode(points)``: the items of a parcel, each with the number of points that it has;
+    ``post(item, seconds)``: one exchange.
 
     Points are encoded when their turn comes, so what waits is small; beyond ``most`` the oldest are dropped, and counted.
     """
@@ -28,7 +30,7 @@ class Outlet:
     def __init__(
         self,
         name: str,
-        encode: Callable[[Sequence[Point]], list[bytes]],
+        encode: Callable[[Sequence[Point]], list[tuple[bytes, int]]],
         post: Callable[[bytes, float], Verdict],
         clock: Clock,
         *,
@@ -42,6 +44,8 @@ class Outlet:
         self.forget = forget
         self._encode = encode
         self._post = post
+        self._clock = clock
+        self._reservation = ""
         self._most = most
         self._say = say
         self._queue: list[Point] = []
@@ -81,32 +85,57 @@ class Outlet:
                 break
 
     def _parcel(self, points: list[Point]) -> Parcel:
-        try:
-            items: list[Any] = self._encode(points)
-        except Exception as error:  # noqa: BLE001 - a library's opinion of a value costs these points, and is said
-            self._tell(f"points cannot be encoded: {type(error).__name__}: {error}"[:300])
-            return Parcel(len(points), [], {"dropped: cannot be encoded": len(points)})
-        if not items:
-            return Parcel(len(points), [])
-        # The first item stands for the points, so that the sum is theirs whatever they were encoded to.
-        weights = [len(points), *[0] * (len(items) - 1)]
-        return Parcel(len(points), items, {}, weights)
+        refused = 0
+
+        def encoded(some: list[Point]) -> list[tuple[bytes, int]]:
+            nonlocal refused
+            try:
+                return self._encode(some)
+            except Exception as error:  # noqa: BLE001 - a library's opinion of a value costs that point, and is said
+                if len(some) > 1:  # which one is it?
+                    half = len(some) // 2
+                    return encoded(some[:half]) + encoded(some[half:])
+                refused += 1
+                self._tell(f"a point cannot be encoded: {type(error).__name__}: {error}"[:300])
+                return []
+
+        items = encoded(points)
+        outcomes = {"dropped: cannot be encoded": refused} if refused else {}
+        return Parcel(len(points), [item for item, _ in items], outcomes, [number for _, number in items])
 
     def _send(self, items: list[Any], seconds: float) -> Verdict:
-        """One exchange for one item; the others follow in the next."""
+        """One after the other, in the time of one exchange; what one of them meets does not count for those before it."""
         from extension_kit.delivery import AGAIN, DELIVERED, Verdict
 
+        until_ns = self._clock.monotonic_ns() + int(seconds * 1e9)
+        lost: dict[str, list[int]] = {}
         for at, item in enumerate(items):
+            left = (until_ns - self._clock.monotonic_ns()) / 1e9
+            if at and left < _LEAST_S:
+                return Verdict(DELIVERED, again=range(at, len(items)), lost=lost)
             try:
-                verdict = self._post(item, seconds)
+                verdict = self._post(item, left)
             except OSError as error:
                 verdict = Verdict(AGAIN, str(error) or type(error).__name__)
-            if verdict.kind != DELIVERED:
-                self._failed += 1
-                if at == 0:
-                    return verdict
-                return Verdict(DELIVERED, verdict.why, verdict.retry_after_ms, again=range(at, len(items)))
-        return Verdict(DELIVERED)
+            if verdict.kind == DELIVERED:
+                self._note(verdict.why)
+                continue
+            self._failed += 1
+            if len(items) == 1 or (verdict.kind == AGAIN and at == 0):
+                return verdict
+            if verdict.kind != AGAIN:
+                lost.setdefault(verdict.reason, []).append(at)
+            else:
+                return Verdict(DELIVERED, verdict.why, verdict.retry_after_ms, range(at, len(items)), lost)
+        return Verdict(DELIVERED, lost=lost)
+
+    def _note(self, reservation: str) -> None:
+        """Taken, but not all of it, and what was not must not come again: said when it begins and when it changes."""
+        if reservation:
+            self._failed += 1
+            if reservation != self._reservation:
+                self._tell(reservation)
+        self._reservation = reservation
 
     def _tell(self, text: str) -> None:
         self._say(f"{self.name}: {text}")
