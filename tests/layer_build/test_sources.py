@@ -20,6 +20,7 @@ KIT = Path(extension_kit.__file__).parent
 PUBLIC = {
     "extension_kit/delivery.py",
     "extension_kit/internal.py",
+    "extension_kit/outbound.py",
     *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("aws/*.py")),
     *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("clients/*.py")),
 }

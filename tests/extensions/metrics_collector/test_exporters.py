@@ -565,6 +565,9 @@ def test_retry_after_is_honoured(receiver):
     one.send(until(clock, 2_000))
     assert (one.pending, receiver.asked) == (1, 1)
     one.send(until(clock, 10_000))
+    assert (one.pending, receiver.asked) == (1, 1)
+    clock.sleep(3)
+    one.send(until(clock, 10_000))
     assert one.pending == 0
     receiver.faults = [Fault(status=429, headers={"Retry-After": "4"})]
     one.add(invocations(1))
