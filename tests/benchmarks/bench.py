@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import contenders, first_response, measure, report, response
+from tests.benchmarks.collecting import Collecting
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.quota import NoQuota, Quota
 from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
@@ -46,6 +47,7 @@ class Bench:
         self.telemetry = Telemetry(made, placement, effort)
         self.secrets = Secrets(made, placement, effort)
         self.shipping = Shipping(made, placement, effort)
+        self.collecting = Collecting(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
         self._placement = placement
@@ -180,6 +182,11 @@ SECTIONS = {
     "shipping-redaction": Section(lambda bench: bench.shipping.redaction(), ("redact_us",), ()),
     "shipping-short": Section(
         lambda bench: bench.shipping.short(), ("ship_invoke_us", "ship_small_pss_mb"), contenders.SHIPPERS
+    ),
+    "collecting": Section(
+        lambda bench: bench.collecting.measure(),
+        ("collect_invoke_us", "collect_long_us", "collect_bytes", "collect_pss_mb"),
+        contenders.COLLECTORS,
     ),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY

@@ -41,6 +41,8 @@ _NOT_IN_A_LAYER = (
 )  # fmt: skip
 #: `requests` and all that it imports; mypyc's helper module of charset-normalizer is left out, its Python does as well
 _REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
+#: what the metrics collector's layer brings besides: the exporters' libraries, and their metadata, by which they find themselves
+_EXPORTERS = ("opentelemetry", "google", "aws_lambda_powertools", "jmespath", "typing_extensions")
 #: `aiohttp` and all that it imports
 _AIOHTTP = (
     "aiohttp", "aiosignal", "frozenlist", "multidict", "yarl", "propcache", "attr", "attrs", "aiohappyeyeballs", "idna",
@@ -57,6 +59,9 @@ _PLUGINS = {
     "launcher": "plugins:Empty",
     "kit-hook": "plugins:Hook",
     "metrics-collector": "extensions.metrics_collector.plugin:MetricsCollector",
+    "metrics-collector-edges": "extensions.metrics_collector.plugin:MetricsCollector",
+    "metrics-collector-emf": "extensions.metrics_collector.plugin:MetricsCollector",
+    "metrics-collector-otlp": "extensions.metrics_collector.plugin:MetricsCollector",
     "kit-telemetry": "plugins:Store",
     "kit-decode": "plugins:Decode",
     "kit-decode-orjson": "plugins:DecodeOrjson",
@@ -79,7 +84,8 @@ STORES = ("kit-telemetry", "go-telemetry", "go-telemetry-typed", "python-http-se
 DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
 CACHES = ("secret-cache", "go-secrets", "python-secrets", "aiohttp-secrets")
 SHIPPERS = ("log-shipper", "log-shipper-plain", "log-shipper-otlp", "python-shipper")
-NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS)
+COLLECTORS = ("metrics-collector-edges", "metrics-collector-emf", "metrics-collector-otlp", "python-scan")
+NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS, *COLLECTORS)
 
 
 class Absent(Exception):
@@ -124,6 +130,7 @@ class Workshop:
         (layer / "extensions").mkdir(parents=True)
         makers = {"python-socket": self._socket, "python-requests": self._requests, "c": self._c}
         makers |= {"python-shipper": self._requests}
+        makers |= {"python-scan": self._scan}
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
         makers |= {"launcher": self._launcher, "python-secrets": self._secrets}
         makers |= {"aiohttp-secrets": self._aiohttp}
@@ -177,8 +184,10 @@ class Workshop:
         self._library(lib)
         entry = _KIT_ENTRY.format(python=self.python, name=name, plugin=_PLUGINS[name])
         (layer / "extensions" / name).write_text(entry)
-        if name.startswith("log-shipper"):
+        if name.startswith(("log-shipper", "metrics-collector")):
             self._add_requests(lib)
+        if name.startswith("metrics-collector"):
+            self._add_exporters(lib)
         if not name.endswith("-orjson"):
             return self._describe_python()
         return f"{self._describe_python()}, orjson {self._add_orjson(lib)}"
@@ -217,8 +226,31 @@ class Workshop:
             shutil.copytree(spec.submodule_search_locations[0], lib / package, ignore=ignore)
             self._compile(lib / package)
 
+    def _add_exporters(self, lib: Path) -> None:
+        """From this environment, but for a compiled part of protobuf's, which a layer of pure Python has not."""
+        ignore = shutil.ignore_patterns("__pycache__", "*.so", "_upb")
+        for package in _EXPORTERS:
+            spec = importlib.util.find_spec(package)
+            if spec is None:
+                raise Absent(f"the package {package} is not installed")
+            for place in spec.submodule_search_locations or ():
+                shutil.copytree(place, lib / package, ignore=ignore, dirs_exist_ok=True)
+            if not spec.submodule_search_locations and spec.origin:
+                shutil.copy(spec.origin, lib)
+            self._compile(lib / package if spec.submodule_search_locations else lib)
+        for about in importlib.metadata.distributions():
+            name = about.metadata["Name"]
+            if name.startswith("opentelemetry") and (folder := about.locate_file("")) is not None:
+                dist = f"{name.replace('-', '_')}-{about.version}.dist-info"
+                shutil.copytree(Path(str(folder)) / dist, lib / dist)
+
     def _http_server(self, layer: Path) -> str:
         source = (PEERS / "python_http_server.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
+        return self._describe_python()
+
+    def _scan(self, layer: Path) -> str:
+        source = (PEERS / "python_scan.py").read_text()
         (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
         return self._describe_python()
 

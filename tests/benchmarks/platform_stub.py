@@ -69,6 +69,7 @@ class Session:
         self._posted = 0
         self._poll = select.poll()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
+        self._written = tempfile.TemporaryFile()  # noqa: SIM115 - likewise
         self._listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(16)
@@ -91,7 +92,7 @@ class Session:
         }  # fmt: skip
         files = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, self._written.fileno(), 1),
             (os.POSIX_SPAWN_DUP2, self._said.fileno(), 2),
         ]
         with placement.as_extension():  # a child inherits the core of the thread that starts it
@@ -138,14 +139,17 @@ class Session:
         took = time.monotonic_ns() - began
         return self._cpu_ns() - before, took
 
-    def invocations(self, load: Load, posts: int, count: int = 1) -> int:
+    def invocations(self, load: Load, posts: int, count: int = 1, lasts_s: float = 0.0) -> int:
         """`count` times: INVOKE, `posts` batches of which the last has the end of its request, the next ``next``.
+
+        ``lasts_s``: how long after the INVOKE the function is done.
 
         Returns the CPU (ns) that the extension used for all of it.
         """
         before = self._cpu_ns()
         for _ in range(count):
             self._send(INVOKE.replace(_REQUEST_ID, request_id(self._posted + posts)))
+            time.sleep(lasts_s)
             self._post(load, posts)
             self._take()
         return self._cpu_ns() - before
@@ -202,7 +206,7 @@ class Session:
             self._ended = -1
         if self._delivery is not None:
             self._delivery.close()
-        for connection in (*self._connections.values(), self._listener, self._said):
+        for connection in (*self._connections.values(), self._listener, self._said, self._written):
             connection.close()
 
     def _send(self, data: bytes) -> None:
@@ -242,6 +246,10 @@ class Session:
     def _error(self, what: str) -> BenchError:
         said = self.said()
         return BenchError(f"{self.name} {what}" + (f"; it said: {said}" if said else ""))
+
+    def written(self) -> int:
+        """Bytes that it has written to stdout."""
+        return self._written.seek(0, os.SEEK_END)
 
     def said(self) -> str:
         """The end of what it has written to stderr."""

@@ -78,6 +78,10 @@ UNITS = {
     "ship_invoke_us": Unit("us", 1),
     "ship_billed_ms": Unit("ms", 2),
     "redact_us": Unit("us", 1),
+    "collect_invoke_us": Unit("us", 1),
+    "collect_long_us": Unit("us", 1),
+    "collect_bytes": Unit("bytes", 0),
+    "collect_pss_mb": Unit("MB", 2),
     "decode_cpu": Unit("s", 3),
     "decode_peak_mb": Unit("MB", 2),
     "telemetry_pss_mb": Unit("MB", 2),
@@ -166,6 +170,18 @@ BUDGETS = (
             Budget("telemetry to a sink: CPU of a short invocation", "ship_invoke_us", name, "python-shipper"),
             Budget("telemetry to a sink: PSS after 10 MB at once", "ship_pss_mb", name, "python-shipper"),
             Budget("telemetry to a sink: PSS", "ship_small_pss_mb", name, "python-shipper", 30.0, absolute=True),
+        )
+    ),
+    *(
+        budget
+        for name, most_mb in (
+            ("metrics-collector-edges", 25.0), ("metrics-collector-emf", 25.0), ("metrics-collector-otlp", 45.0),
+        )
+        for budget in (
+            Budget("metrics: CPU of a short invocation", "collect_invoke_us", name, "python-scan"),
+            Budget("metrics: CPU of an invocation of 100 ms", "collect_long_us", name, "python-scan"),
+            Budget("metrics: bytes exported, an invocation", "collect_bytes", name, "python-scan"),
+            Budget("metrics: PSS", "collect_pss_mb", name, "python-scan", most_mb, absolute=True),
         )
     ),
     *(

@@ -46,6 +46,7 @@ class CountingSink:
 
     def __init__(self) -> None:
         self.lines = 0
+        self.bytes = 0  # of bodies, as they came
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -77,6 +78,7 @@ class CountingSink:
                     data += connection.recv(262_144)
                 body, data = data[:length], data[length:]
                 connection.sendall(_ANSWER)
+                self.bytes += length
                 body = zlib.decompress(body, 31)
                 self.lines += body.count(b"log.record.uid") if b"x-protobuf" in head else body.count(b"\n")
 
