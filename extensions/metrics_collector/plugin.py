@@ -64,8 +64,13 @@ class MetricsCollector(Plugin):
             self._watch()
 
     def on_runtime_done(self, record: RuntimeDone) -> None:
-        """`on_telemetry` has had it already; that this hook is here makes the kit wait for the end of every invocation."""
-        self._end(self._catch_up(), record)
+        """`on_telemetry` has had it already; that this hook is here makes the kit wait for the end of every invocation.
+
+        After a restart the kit tells again of ends that were told before: those were counted by the process before this one.
+        """
+        collecting = self._catch_up()
+        if collecting.book.running == record.request_id:
+            self._end(collecting, record)
 
     def on_telemetry(self, records: list[Record]) -> None:
         collecting = self._catch_up()
