@@ -123,12 +123,12 @@ class Book:
         if before is not None and not before.status and not telemetry:
             self._end(self.running, before, at_ms, sample, "success")
         self.running = request_id
+        first, self._invoked = not self._invoked, True
         if request_id in self._known:
             return  # its telemetry was faster, or it came again
         self._remember(request_id, _Invocation(at_ms, sample, trace))
         if not telemetry:
-            self._known[request_id].cold = not self._invoked and self._init_type in ("", "on-demand")
-        self._invoked = True
+            self._known[request_id].cold = first and self._init_type in ("", "on-demand")
 
     def ended(self, record: RuntimeDone, at_ms: int, sample: Sample | None) -> None:
         """``platform.runtimeDone``: the code of an invocation has ended; ``sample``: None where it is too late for one."""
@@ -267,11 +267,17 @@ class Book:
             self._add(Point(at_ms - int(record.duration_ms), at_ms, figures))
 
     def _reported(self, record: Report, at_ms: int) -> None:
-        """What comes late. A report of an invocation whose end nobody has told of is also that."""
+        """What comes late. A report of an invocation whose end nobody has told of is also that.
+
+        But not where this process has had INVOKEs and not that one: then the process before it was shut down with the
+        invocation, by a timeout say, and has counted it; only the report was written too late for it.
+        """
         request_id = record.request_id
         found = self._known.get(request_id)
         if found is None:
             found = self._remember(request_id, _Invocation(at_ms - int(record.duration_ms or 0), None, record.trace))
+            if self._invoked:
+                found.status = record.status or "success"
         if found.reported:
             return
         if not found.status:

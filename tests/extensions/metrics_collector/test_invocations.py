@@ -218,6 +218,17 @@ def test_what_was_lost_is_a_figure():
     }  # fmt: skip
 
 
+def test_a_report_of_before_a_restart_counts_nothing_again():
+    """The process that was shut down by a timeout has counted it; the report comes to the next, and has figures of its own."""
+    one = book()
+    one.invoked("r2", T0, SAMPLE)
+    one.told(report("r1", status="timeout"), T0)
+    one.ended(done("r2"), T0 + 5, SAMPLE)
+    points = one.take()
+    assert counted(points) == {"invocations_count": 1}
+    assert "billed_duration_ms" in points[0].figures
+
+
 EVENTS = st.lists(st.tuples(st.sampled_from(["invoke", "done", "report", "again"]), st.integers(0, 5)), max_size=60)
 
 
@@ -225,19 +236,21 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["invoke", "done", "report", "again"
 @settings(deadline=None)
 def test_each_is_counted_once_in_whatever_order(events, status):
     """As one of the three things, and never without a sign of it."""
-    one, seen = book({"cpu_total_ms": 1.0}), set()
+    one, seen, invoked, elsewhere = book({"cpu_total_ms": 1.0}), set(), set(), set()
     for kind, number in events:
         name = f"r{number}"
         if kind == "invoke":
             one.invoked(name, T0, SAMPLE)
+            invoked.add(name)
         elif kind == "report":
             one.told(report(name, status=status), T0)
-            seen.add(name)
+            # Alone among INVOKEs of others it is of before a restart, and was counted there.
+            (seen if name in invoked | seen or not invoked else elsewhere).add(name)
         else:
             one.ended(done(name, status=status), T0, SAMPLE)
             seen.add(name)
     points = one.take()
-    assert sum(counted(points).values()) == len(seen)
+    assert sum(counted(points).values()) == len(seen - elsewhere)
     assert total(points).get("cpu_total_ms", 0) <= len(seen)
     assert all(point.since_ms <= point.at_ms for point in points)
 
