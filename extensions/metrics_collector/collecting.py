@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from extensions.metrics_collector.invocations import Book
+from extensions.metrics_collector.measures import INSIGHTS
 from extensions.metrics_collector.prices import cost_usd
 from extensions.metrics_collector.spending import spent
 
@@ -32,6 +33,8 @@ class Collecting:
         self.book = Book(
             lambda start, end: spent(start, end, context.memory_mb), self._cost, error_types=settings.error_types
         )
+        #: dashboards for Lambda Insights count documents: one for each invocation
+        self._whole = settings.profile == INSIGHTS
         self._outlets: list[Outlet] | None = None
         self._exported_ms: int | None = None
 
@@ -54,7 +57,7 @@ class Collecting:
         for outlet in self._outlets:
             for figure, number in outlet.troubles().items():
                 self.book.count(figure, number, now_ms)
-        points: list[Point] = self.book.take()
+        points: list[Point] = self.book.take(whole=self._whole and bool(self._context.stream_id) and not at_once)
         for outlet in self._outlets:
             outlet.add(points)
         for outlet in self._outlets:

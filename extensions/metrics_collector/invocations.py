@@ -21,6 +21,7 @@ __all__ = ["Book", "Point"]
 Figures = dict[str, float]
 _MB = 1_048_576
 _MOST = 1_000  # invocations that are remembered, the oldest forgotten first
+_AWAITED = 100  # of which the report may be to come
 _PROACTIVE_MS = 10_000  # an init that ended so long before the first invocation: nobody had waited for it
 _BELIEVED_MS = 13 * 86_400_000
 _OUT_OF_MEMORY = "Runtime.OutOfMemory"
@@ -103,9 +104,15 @@ class Book:
     def pending(self) -> int:
         return len(self._points)
 
-    def take(self) -> list[Point]:
-        """The points since the last time, in the order in which they came."""
+    def take(self, whole: bool = False) -> list[Point]:
+        """The points since the last time, in the order in which they came. ``whole``: those of an invocation together, so not
+        before its report has come, or a hundred others have ended meanwhile.
+        """
         points, self._points = self._points, []
+        if whole:
+            awaited = {name for name, found in [*self._known.items()][-_AWAITED:] if not found.reported}
+            self._points = [point for point in points if point.about.get("request_id") in awaited]
+            points = [point for point in points if point.about.get("request_id") not in awaited]
         return points
 
     def has_ended(self, request_id: str) -> bool:

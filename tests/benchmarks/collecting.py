@@ -1,7 +1,7 @@
 """The section about the metrics collector: what it takes of each invocation, beside a collector of an afternoon.
 
 All hear of the end of an invocation by telemetry. One of ours without the scan of the processes (the edges only), one with all
-families as EMF on stdout, one as OTLP to a sink in this process. Exports are as often as they are by default: once in ten seconds.
+families as EMF on stdout, one as OTLP to a sink in this process. Exports are as often as by default: once in ten seconds.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _NOT_IN_A_LAYER = (
 )  # fmt: skip
 #: `requests` and all that it imports; mypyc's helper module of charset-normalizer is left out, its Python does as well
 _REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
-#: what the metrics collector's layer brings besides: its exporters' libraries (and their metadata, by which they find themselves)
+#: what the metrics collector's layer brings besides, with the metadata by which it finds its own parts
 _EXPORTERS = ("opentelemetry", "google", "aws_lambda_powertools", "jmespath", "typing_extensions")
 #: `aiohttp` and all that it imports
 _AIOHTTP = (

@@ -95,6 +95,23 @@ def test_invocations_that_follow_each_other_go_together(collector_of, capfd):
     assert second["lambda.estimated_cost"] > 0
 
 
+def test_one_document_for_each_invocation_where_dashboards_count_them(collector_of, capfd):
+    """Profile lambda_insights: when its report has come, or at the end."""
+    plugin = collector_of(profile="lambda_insights", interval=0)
+    run(plugin, "r1")
+    plugin.flush("end", deadline())
+    assert documents(capfd) == []
+    plugin.on_telemetry([report("r1")])
+    run(plugin, "r2")
+    plugin.flush("end", deadline())
+    (first,) = documents(capfd)
+    assert (first["request_id"], first["used_memory_max"], first["event_type"]) == ("r1", [64.0], "performance")
+    assert first["cpu_total_time"][0] >= 0
+    plugin.flush("shutdown", deadline(reason="shutdown"))
+    (second,) = documents(capfd)
+    assert second["request_id"] == "r2"
+
+
 def test_a_sample_is_taken_at_each_edge_and_no_more_often(collector_of, monkeypatch):
     """At INVOKE the one of the end before it, unless something of ours was sent since."""
     plugin = collector_of()

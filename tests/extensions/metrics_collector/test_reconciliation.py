@@ -98,7 +98,6 @@ def test_every_invocation_is_counted_once_while_the_sink_comes_and_goes(receiver
         assert judged(receiver, name) == receiver.total(name)
 
 
-@pytest.mark.xfail(strict=True, reason="after a restart the kit tells on_runtime_done of ends that were told before it")
 @pytest.mark.timeout(60 + N)
 def test_every_invocation_is_counted_once_over_crashes_and_timeouts(receiver):
     """Each of them costs the processes; what comes after them is a new life of the extension, which counts its own."""
