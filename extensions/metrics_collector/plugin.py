@@ -50,7 +50,7 @@ class MetricsCollector(Plugin):
         self._watcher: Watcher | None = None
         #: INVOKEs that the book has not been told of: request id, epoch ms, sample
         self._begun: list[tuple[str, int, Sample]] = []
-        self._last: Sample | None = None  # since which nothing of ours has used the network
+        self._last: Sample | None = None  # since which nothing of ours has been sent
         if self._is_managed:
             self._last = self._sampler.sample()
             self._last_ms = context.clock.wall_ms()
@@ -90,7 +90,9 @@ class MetricsCollector(Plugin):
         if self._is_managed:
             self._tell_period(collecting)
         if collecting.export(deadline, at_once=reason == "shutdown") and not self._is_managed:
-            self._last = None  # what was sent is ours and not the next invocation's
+            self._last = (
+                self._sample()
+            )  # what was sent is ours and not the next invocation's, whose response must not wait
         return None
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
