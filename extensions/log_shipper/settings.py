@@ -63,7 +63,7 @@ class ShipperSettings(Settings):
         maximum=16_777_216,
         help="Most bytes of a request, uncompressed; never more than the sink allows.",
     )
-    batch_lines = integer(0, minimum=0, maximum=100_000, help="Most lines of a request; 0: what the sink allows.")
+    batch_lines = integer(0, minimum=0, maximum=100_000, help="Most lines of a request; 0: what suits the sink.")
     ca_bundle = text("", help="A PEM file with the authorities to trust instead of the usual ones.")
     client_cert = text("", help="A PEM file with a client certificate (and its key, if `client_key` names none).")
     client_key = text("", help="A PEM file with the key of the client certificate.")

@@ -57,6 +57,8 @@ class Sink:
     """
 
     most_lines = 1_000
+    #: where more are allowed, and cost memory; 0: as many
+    usual_lines = 0
     most_bytes = 1_000_000
     most_item_bytes = 1_000_000
     #: what an item costs beside its own bytes
@@ -66,7 +68,7 @@ class Sink:
     def __init__(self, settings: ShipperSettings, origin: Origin) -> None:
         self.settings = settings
         self.origin = origin
-        self.most_lines = min(settings.batch_lines or self.most_lines, self.most_lines)
+        self.most_lines = min(settings.batch_lines or self.usual_lines or self.most_lines, self.most_lines)
         self.most_bytes = min(settings.batch_bytes, self.most_bytes)
         self.most_item_bytes = min(self.most_item_bytes, self.most_bytes - self.overhead)
 

@@ -42,6 +42,7 @@ class GenericSink(HttpSink):
     """``http``. A destination that answers 2xx has taken everything."""
 
     most_lines = 10_000
+    usual_lines = 1_000  # with 10,000 a third more is resident, and nothing is faster
     most_bytes = 4_194_304
     most_item_bytes = 1_048_576
 
