@@ -86,17 +86,19 @@ class Telemetry:
             return
         if listener.fell_back:
             self._say(f"telemetry listener: {listener.fell_back}; port {listener.port} is used instead")
-        self._name_streams()
+        self._name_streams(self.spool.life)  # before anything can come
         self.hears = self._subscribe(client, listener.port)
+        if not self.hears:
+            self._name_streams("")
 
-    def _name_streams(self) -> None:
+    def _name_streams(self, name: str) -> None:
         for consumer in self.consumers:
-            consumer.hosted.context.stream_id = self.spool.life
+            consumer.hosted.context.stream_id = name
 
     def restored(self) -> None:
         """A snapshot was resumed: what it has in store is not told from what others of it have, but by name."""
         self.spool.renew()
-        self._name_streams()
+        self._name_streams(self.spool.life if self.hears else "")
 
     def _subscribe(self, client: ExtensionsClient, port: int) -> bool:
         # Whoever waits for an end wants to hear of it soon; nobody does under "periodic", and fewer posts cost less.

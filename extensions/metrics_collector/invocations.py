@@ -24,6 +24,8 @@ _MOST = 1_000  # invocations that are remembered, the oldest forgotten first
 _AWAITED = 100  # of which the report may be to come
 _PROACTIVE_MS = 10_000  # an init that ended so long before the first invocation: nobody had waited for it
 _BELIEVED_MS = 13 * 86_400_000
+#: reasons of a shutdown that say nothing of an invocation: Lambda's, and that of AWS's emulator
+_CALM = ("spindown", "sandboxterminated", "")
 _OUT_OF_MEMORY = "Runtime.OutOfMemory"
 #: in place of error types beyond the limit (semantic conventions, ``error.type``)
 OTHER = "_OTHER"
@@ -165,7 +167,7 @@ class Book:
         """The environment ends, and everything that telemetry has to say has been said: what is open is what `reason` says."""
         running = self._known.get(self.running)
         if running is not None and not running.status:
-            status = {"timeout": "timeout", "failure": "failure"}.get(reason, "success")
+            status = "success" if reason in _CALM else "timeout" if "timeout" in reason else "failure"
             self._end(self.running, running, at_ms, sample, status, "Runtime.ExitError" if status == "failure" else "")
 
     def periodic(self, since: Sample, until: Sample, since_ms: int, at_ms: int) -> None:

@@ -199,7 +199,8 @@ def test_a_plugin_runs_from_the_checkout(image):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "healthy: 2 invoke(s), 0 with an error, 1 extension(s)" in done.stdout.splitlines()[-1]
-    assert "metrics: faas.invocations" in done.stdout
+    # The library that exports is in the collector's layer, and not in the image.
+    assert "emf: aws_lambda_powertools is not installed here (our layer brings it)" in done.stdout
     assert done.stderr == ""
 
 

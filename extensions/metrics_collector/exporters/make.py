@@ -29,7 +29,11 @@ def make_outlets(context: Context) -> list[Outlet]:
     for name in context.settings.export:
         try:
             outlets.append(makers[name](context))
-        except (ImportError, ValueError) as error:
+        except ImportError as error:
+            context.log.error(
+                f"{name}: {error.name} is not installed here (our layer brings it); nothing is exported there"
+            )
+        except ValueError as error:
             context.log.error(f"{name}: {error}; nothing is exported there")
     return outlets
 

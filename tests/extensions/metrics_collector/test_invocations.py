@@ -173,7 +173,14 @@ def test_without_telemetry_the_next_event_is_the_end():
 
 @pytest.mark.parametrize(
     ("reason", "counts"),
-    [("timeout", {"timeouts_count": 1}), ("failure", {"errors_count": 1}), ("spindown", {"invocations_count": 1})],
+    [
+        ("timeout", {"timeouts_count": 1}),
+        ("failure", {"errors_count": 1}),
+        ("spindown", {"invocations_count": 1}),
+        # as AWS's emulator has them
+        ("releasefail", {"errors_count": 1}),
+        ("sandboxterminated", {"invocations_count": 1}),
+    ],  # fmt: skip
 )
 def test_what_is_open_at_the_end(reason, counts):
     """Where the platform has said nothing of it, the reason of the shutdown does."""
