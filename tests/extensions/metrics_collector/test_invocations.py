@@ -180,7 +180,7 @@ def test_without_telemetry_the_next_event_is_the_end():
         # as AWS's emulator has them
         ("releasefail", {"errors_count": 1}),
         ("sandboxterminated", {"invocations_count": 1}),
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_open_at_the_end(reason, counts):
     """Where the platform has said nothing of it, the reason of the shutdown does."""
