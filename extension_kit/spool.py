@@ -137,7 +137,7 @@ class Spool:
             self._make_room(len(body), self._most_of_all_kinds, self._thin)
         kept = body if self._has_room(len(body)) else self._thin(body, seq)
         if kept is not body or not self._has_room(len(body)):
-            if len(kept) <= self._most:
+            if kept and len(kept) <= self._most:
                 self._make_room(len(kept), self._most, self._nothing)
             if kept and not self._has_room(len(kept), self._most):
                 self._count_dropped(kept, seq)

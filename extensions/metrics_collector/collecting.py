@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from extension_kit.protocol.deadline import Deadline
 from extensions.metrics_collector.invocations import Book
 from extensions.metrics_collector.measures import INSIGHTS
 from extensions.metrics_collector.prices import cost_usd
@@ -12,7 +13,6 @@ from extensions.metrics_collector.spending import spent
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extension_kit.plugin import Context
-    from extension_kit.protocol.deadline import Deadline
     from extensions.metrics_collector.exporters.outlet import Outlet
     from extensions.metrics_collector.invocations import Point
 
@@ -47,6 +47,7 @@ class Collecting:
         """Send what is due; whether anything was tried. Not at every flush: invocations that follow each other go together."""
         now_ms = self._context.clock.wall_ms()
         waited = self._exported_ms is None or not 0 <= now_ms - self._exported_ms < self._context.settings.interval
+        waited = waited or self.book.pending >= MOST_POINTS // 4
         if not (at_once or waited) or not self.pending:
             return False
         self._exported_ms = now_ms
@@ -60,9 +61,16 @@ class Collecting:
         points: list[Point] = self.book.take(whole=self._whole and bool(self._context.stream_id) and not at_once)
         for outlet in self._outlets:
             outlet.add(points)
-        for outlet in self._outlets:
-            outlet.send(deadline)
+        for done, outlet in enumerate(self._outlets):
+            outlet.send(self._share(deadline, len(self._outlets) - done))
         return True
+
+    def _share(self, deadline: Deadline, of: int) -> Deadline:
+        """What an exporter may take of the time, so that one that hangs leaves something for those after it."""
+        wall_ms = self._context.clock.wall_ms
+        at_ms = deadline.at_ms if of == 1 else wall_ms() + deadline.remaining_ms() // of
+        reason = "shutdown" if deadline.reason.startswith("shutdown") else deadline.reason
+        return Deadline(at_ms, wall_ms, deadline.margin_ms if of == 1 else 0, reason)
 
     def forget(self) -> None:
         """A snapshot was resumed: connections are dead, credentials another environment's."""

@@ -61,7 +61,18 @@ class Point(Value):
 class _Invocation:
     """What is known so far. ``status``: "" while its code runs, as far as anybody has told."""
 
-    __slots__ = ("began_ms", "cold", "error_type", "oom", "reported", "runtime_ms", "start", "status", "trace")
+    __slots__ = (
+        "before",
+        "began_ms",
+        "cold",
+        "error_type",
+        "oom",
+        "reported",
+        "runtime_ms",
+        "start",
+        "status",
+        "trace",
+    )
 
     def __init__(self, began_ms: int, start: Sample | None, trace: str = "") -> None:
         self.began_ms = began_ms
@@ -71,6 +82,7 @@ class _Invocation:
         self.error_type = ""
         self.runtime_ms: float | None = None
         self.cold = self.oom = self.reported = False
+        self.before: _Invocation | None = None  # the attempt before this one, whose report is still to come
 
 
 def _when(record: Record, now_ms: int) -> int:
@@ -133,9 +145,12 @@ class Book:
             self._end(self.running, before, at_ms, sample, "success")
         self.running = request_id
         first, self._invoked = not self._invoked, True
-        if request_id in self._known:
-            return  # its telemetry was faster, or it came again
-        self._remember(request_id, _Invocation(at_ms, sample, trace))
+        known = self._known.get(request_id)
+        if known is not None and not known.status:
+            return  # it came again
+        found = self._remember(request_id, _Invocation(at_ms, sample, trace))
+        if known is not None and not known.reported:
+            found.before = known  # a failed asynchronous invocation is tried again under the same id, most often here
         if not telemetry:
             self._known[request_id].cold = first and self._init_type in ("", "on-demand")
 
@@ -287,6 +302,8 @@ class Book:
             found = self._remember(request_id, _Invocation(at_ms - int(record.duration_ms or 0), None, record.trace))
             if self._invoked:
                 found.status = record.status or "success"
+        if found.before is not None and not found.status:
+            found, found.before = found.before, None
         if found.reported:
             return
         if not found.status:

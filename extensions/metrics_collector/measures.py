@@ -239,8 +239,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("reports_missing_count", SUM, "that did not come before the end", _n("lambda.reports.missing", "{report}")),
     Measure("exports_failed_count", SUM, "requests of this exporter",
             _n("lambda.extension.exports_failed", "{request}")),
-    Measure("points_lost_count", SUM, "invocations that could not be exported",
-            _n("lambda.extension.points_lost", "{invocation}")),
+    Measure("points_lost_count", SUM, "points (an invocation has two) that could not be exported",
+            _n("lambda.extension.points_lost", "{point}")),
     Measure("series_overflow_count", SUM, "with an error.type beyond the limit",
             _n("lambda.extension.series_overflow", "{error}")),
 )  # fmt: skip

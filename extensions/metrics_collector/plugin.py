@@ -59,6 +59,7 @@ class MetricsCollector(Plugin):
         # The function starts at this moment, on the same core: the sample that ended the invocation before will do.
         last, self._last = self._last, None
         sample = self._sample() if last is None else last.at(self._context.clock.monotonic_ns())
+        self._sampler.begin(sample.at_ns)
         self._begun.append((event.request_id, self._context.clock.wall_ms(), sample))
         if self._context.settings.sample:
             self._watch()
@@ -90,9 +91,10 @@ class MetricsCollector(Plugin):
         if self._is_managed:
             self._tell_period(collecting)
         if collecting.export(deadline, at_once=reason == "shutdown") and not self._is_managed:
-            self._last = (
-                self._sample()
-            )  # what was sent is ours and not the next invocation's, whose response must not wait
+            # What was sent is ours and not the next invocation's, whose response must not wait for a sample; but of one that
+            # runs meanwhile it would be the middle.
+            book = collecting.book
+            self._last = self._sample() if not book.running or book.has_ended(book.running) else None
         return None
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:

@@ -198,6 +198,11 @@ class Sampler:
         counters = {name: figures.pop(name) for name in tuple(figures) if name in COUNTERS}
         return Sample(at_ns, counters, figures, cores, interface, tuple(missing), processes)
 
+    def begin(self, now_ns: int) -> None:
+        """An invocation begins with the figures of an earlier sample: how busy the cores are is counted from now on."""
+        if self._second is not None:
+            self._second = now_ns, self._second[1]
+
     def watch(self) -> None:
         """In the middle of a long invocation, about every second: the extremes, for the next sample."""
         began_ns = self._thread_ns()

@@ -36,7 +36,8 @@ class Watcher:
                 return
         elif self._waits:
             self._waits = False
-            self._gate.release()
+            if self._gate.locked():  # it may be open already, for a thread that has seen the beginning by itself
+                self._gate.release()
 
     def end(self) -> None:
         self._runs = False

@@ -39,7 +39,9 @@ class LogGroup:
         try:
             if not self._made:
                 self._make_stream(until_ms)
-            self._aws.call("logs", "PutLogEvents", dumps({**self._names, "logEvents": [event]}), deadline_ms=until_ms)
+            answer = self._aws.call(
+                "logs", "PutLogEvents", dumps({**self._names, "logEvents": [event]}), deadline_ms=until_ms
+            )
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
                 self._made = False
@@ -49,6 +51,8 @@ class LogGroup:
             ):
                 return Verdict(AGAIN, f"answers {error}"[:300])
             return Verdict(REFUSED, f"answers {error}"[:300], reason=f"refused with {error.code}")
+        if answer.get("rejectedLogEventsInfo"):
+            return Verdict(REFUSED, "has rejected a document for its time", reason="too old or too new for CloudWatch")
         return Verdict(DELIVERED)
 
     def forget(self) -> None:

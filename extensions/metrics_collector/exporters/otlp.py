@@ -120,9 +120,10 @@ def _data_point(
     if measure.kind == SUM:
         total = round(sum(values), _DIGITS)
         return NumberDataPoint(attributes, since, at, int(total) if name.unit.startswith("{") else total)
-    counts = [0] * (len(measure.bounds) + 1)
+    bounds = tuple(bound * name.scale / measure.otel.scale for bound in bounds)  # they are in the unit of `otel`
+    counts = [0] * (len(bounds) + 1)
     for value in values:
-        counts[bisect_left(measure.bounds, value)] += 1  # a bound belongs to the bucket that it ends
+        counts[bisect_left(bounds, value)] += 1  # a bound belongs to the bucket that it ends
     return HistogramDataPoint(
         attributes,
         since,
@@ -130,7 +131,7 @@ def _data_point(
         len(values),
         round(sum(values), _DIGITS),
         counts,
-        measure.bounds,
+        bounds,
         min(values),
         max(values),
     )

@@ -672,3 +672,18 @@ def test_powertools_prints_nothing_by_itself(capfd):
     documents = [read(line, NOW_MS) for line in capfd.readouterr().out.splitlines()]
     assert [len(document.of("faas.invocations")) for document in documents] == [90, 90, 20]
     assert re.fullmatch("[a-z_.]+", "".join(name for name, _ in documents[0].values))
+
+
+def test_bounds_are_in_the_unit_of_the_profile():
+    """Milliseconds and megabytes of Lambda Insights are no seconds and bytes."""
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+    point = Point(T0, T0, {"init_duration_ms": 350.0, "memory_max_bytes": 100.0 * 1_048_576})
+    places = {}
+    for profile in ("otel", "lambda_insights"):
+        request = ExportMetricsServiceRequest.FromString(Otlp(profile, {}).request([point]))
+        for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+            (one,) = metric.histogram.data_points
+            places.setdefault(profile, []).append(list(one.bucket_counts).index(1))
+    assert places["otel"] == places["lambda_insights"]
+    assert 0 < places["otel"][0] < 14

@@ -139,6 +139,24 @@ def test_an_init_that_is_repeated_within_an_invocation_is_not_another_cold_start
     assert total(one.take())["coldstarts_count"] == 1
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_another_attempt_under_the_same_id_is_another_invocation(late):
+    """Lambda tries a failed asynchronous one again, most often here; the report of the first may come with the second."""
+    one = book()
+    one.invoked("r1", T0, SAMPLE)
+    one.ended(done("r1", status="error", errorType="E"), T0, SAMPLE)
+    if not late:
+        one.told(report("r1", status="error"), T0)
+    one.invoked("r1", T0 + 60_000, SAMPLE)
+    if late:
+        one.told(report("r1", status="error"), T0)
+    one.ended(done("r1"), T0, SAMPLE)
+    one.told(report("r1"), T0)
+    points = one.take()
+    assert counted(points) == {"invocations_count": 1, "errors_count": 1}
+    assert total(points)["billed_duration_ms"] == 242
+
+
 def test_out_of_memory_is_counted_once_whoever_says_so():
     """The error type, the report that used all of it, the kernel's counter: three signs of one thing."""
     one = book({"oom_kills_count": 1.0})
@@ -247,7 +265,8 @@ def test_each_is_counted_once_in_whatever_order(events, status):
     for kind, number in events:
         name = f"r{number}"
         if kind == "invoke":
-            one.invoked(name, T0, SAMPLE)
+            if name not in seen:  # else it would be another attempt
+                one.invoked(name, T0, SAMPLE)
             invoked.add(name)
         elif kind == "report":
             one.told(report(name, status=status), T0)

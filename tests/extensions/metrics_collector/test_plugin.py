@@ -145,6 +145,41 @@ def test_an_environment_without_telemetry(collector_of, capfd):
     assert len(document["faas.cpu_usage"]) == 2
 
 
+def test_a_flush_amid_an_invocation_is_no_edge_of_it(collector_of, capfd):
+    """Without telemetry the kit flushes beside the handler: what it takes belongs to this invocation and not to the next."""
+    plugin = collector_of(stream_id="", interval=0)
+    for name in ("r1", "r2"):
+        plugin.on_invoke(invoke(name))
+        plugin.flush("interval", deadline())
+        assert plugin._last is None
+    plugin.on_shutdown(Shutdown({"shutdownReason": "spindown"}), deadline())
+    assert sum(len(one.get("faas.cpu_usage", ())) for one in documents(capfd)) == 2
+
+
+def test_a_burst_is_exported_before_there_is_no_more_room(collector_of, said, capfd):
+    """However long the interval is."""
+    plugin = collector_of(interval=600_000, families=("memory",))
+    for number in range(3_000):
+        run(plugin, f"r{number}")
+        if number % 100 == 0:
+            plugin.flush("end", deadline())
+    plugin.on_shutdown(Shutdown({"shutdownReason": "spindown"}), deadline(10_000))
+    assert sum(len(one["faas.invocations"]) for one in documents(capfd)) == 3_000
+    assert said == []
+
+
+def test_an_exporter_that_hangs_leaves_time_for_the_other(collector_of, capfd):
+    """Whichever comes first."""
+    from tests.receivers.collector import Fault
+
+    with Collector() as receiver:
+        plugin = collector_of(export=("otlp", "emf"), endpoint=receiver.url)
+        receiver.faults = [Fault(hang=5.0)]
+        run(plugin, "r1")
+        plugin.flush("shutdown", deadline(600, "shutdown"))
+        assert documents(capfd)[0]["faas.invocations"] == [1.0]
+
+
 def test_managed_instances(collector_of, capfd):
     """Several requests at a time: each is counted, the kernel's figures are of the time between two exports."""
     plugin = collector_of(init_type="lambda-managed-instances", interval=0)
