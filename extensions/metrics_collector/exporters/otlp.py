@@ -120,7 +120,9 @@ def _data_point(
     if measure.kind == SUM:
         total = round(sum(values), _DIGITS)
         return NumberDataPoint(attributes, since, at, int(total) if name.unit.startswith("{") else total)
-    bounds = tuple(bound * name.scale / measure.otel.scale for bound in bounds)  # they are in the unit of `otel`
+    bounds = tuple(
+        bound * name.scale / measure.otel.scale for bound in measure.bounds
+    )  # they are in the unit of `otel`
     counts = [0] * (len(bounds) + 1)
     for value in values:
         counts[bisect_left(bounds, value)] += 1  # a bound belongs to the bucket that it ends

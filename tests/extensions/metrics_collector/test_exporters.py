@@ -676,9 +676,8 @@ def test_powertools_prints_nothing_by_itself(capfd):
 
 def test_bounds_are_in_the_unit_of_the_profile():
     """Milliseconds and megabytes of Lambda Insights are no seconds and bytes."""
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
-    point = Point(T0, T0, {"init_duration_ms": 350.0, "memory_max_bytes": 100.0 * 1_048_576})
+    at_ms = Clock().wall_ms()
+    point = Point(at_ms, at_ms, {"init_duration_ms": 350.0, "memory_max_bytes": 100.0 * 1_048_576})
     places = {}
     for profile in ("otel", "lambda_insights"):
         request = ExportMetricsServiceRequest.FromString(Otlp(profile, {}).request([point]))
