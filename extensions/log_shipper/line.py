@@ -151,7 +151,7 @@ class Line:
 
 def _spliced(raw: bytes) -> tuple[str, str, bytes] | None:
     """Time, type and content of an event that the platform has written itself, without reading it; None of any other."""
-    if raw.startswith(_PLATFORM, _TIME_END) and raw.startswith(b'{"time":"'):
+    if raw.startswith(_PLATFORM, _TIME_END) and raw.startswith(b'{"time":"') and b"\\" not in raw[_TIME_AT:_TIME_END]:
         end = raw.find(b'"', _TIME_END + len(_PLATFORM))
         if raw.startswith(b'","record":{', end) and raw.endswith(b"}}"):
             return (

@@ -412,6 +412,7 @@ def test_every_record_is_counted_once(given, settings, most):
 @given(st.sampled_from(["platform.report", "platform.x", "platform.", "function"]), CONTENTS, st.text(max_size=30))
 def test_what_is_cut_out_is_what_would_be_read(kind, content, time):
     """The platform's own events are not decoded for their content."""
+    time = time if kind != "function" else NOW  # the platform's, and a line of a function has it always
     for one in (record(content, kind, time=NOW), record({"a": content}, kind, time=time), record({"a": {}}, kind)):
         line = Line(one, "s")
         assert (line.time, line.type) == (one.time, one.type)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -104,13 +103,14 @@ def test_a_rule_that_cannot_be_evaluated_is_said_and_not_guessed():
 
 
 def test_nesting_is_bounded():
-    """Deeper than Python reads, it is no document; what it reads and cannot write is refused. How deep differs by Python."""
+    """Deeper than Python reads, it is no document; what it reads it answers, or refuses in one line. How deep differs by Python."""
     body = b'{"_variants":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     assert select(body, (), {}) == body
     assert outcome(50) == "answered"
     outcomes = {outcome(depth) for depth in (*range(700, 1_000, 10), *range(5_000, 12_000, 100))}
     refused = (500, "this configuration is nested too deeply")
-    assert outcomes == {"answered", refused} or (outcomes == {"answered"} and sys.version_info >= (3, 12))
+    assert "answered" in outcomes
+    assert outcomes <= {"answered", refused}
 
 
 def outcome(depth):
