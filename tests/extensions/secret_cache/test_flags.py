@@ -103,7 +103,7 @@ def test_a_rule_that_cannot_be_evaluated_is_said_and_not_guessed():
 
 
 def test_nesting_is_bounded():
-    """Deeper than Python reads, it is no document; what it reads it answers, or refuses in one line. How deep differs by Python."""
+    """Deeper than Python reads, it is no document; what it reads it answers, or refuses. How deep differs by Python."""
     body = b'{"_variants":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     assert select(body, (), {}) == body
     assert outcome(50) == "answered"
