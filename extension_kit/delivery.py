@@ -219,7 +219,7 @@ class Delivery:
     def deliver(self, deadline: Deadline) -> bool:
         """Send until `deadline`; whether nothing is left. False also where the destination is to be let be for a while."""
         attempts = 0
-        last_chance = deadline.reason == "shutdown"  # then whatever the deadline allows is tried
+        last_chance = deadline.reason.startswith("shutdown")  # then whatever the deadline allows is tried
         if self._sent is not None and not self._take_late_verdict(deadline):
             return False
         self._settle()

@@ -133,12 +133,11 @@ class Spool:
         """`body`, or what of it is protected where the spool is full, or nothing."""
         if self._has_room(len(body)):
             return body
-        if len(body) <= self._most_of_all_kinds:
-            self._make_room(len(body), self._most_of_all_kinds, self._thin)
-        kept = body if self._has_room(len(body)) else self._thin(body, seq)
-        if kept is not body or not self._has_room(len(body)):
-            if kept and len(kept) <= self._most:
-                self._make_room(len(kept), self._most, self._nothing)
+        kept = body
+        self._make_room(len(body), self._most_of_all_kinds, self._thin)
+        if not self._has_room(len(body)):
+            kept = self._thin(body, seq)
+            self._make_room(len(kept), self._most, self._nothing)
             if kept and not self._has_room(len(kept), self._most):
                 self._count_dropped(kept, seq)
                 kept = b""
@@ -314,7 +313,7 @@ class Spool:
     def _make_room(self, length: int, most: int, thin: Callable[[bytes, int], bytes]) -> None:
         """Thin the oldest batches with `thin` until there is room for so many bytes; a few at a time."""
         more, batches = _THINNED_AT_A_TIME
-        size = 4 * length + more
+        size = 4 * length + more if 0 < length <= most else 0
         for _ in range(batches):
             stored = None if size <= 0 or self._has_room(length, most) else self._next_to_thin(thin == self._thin)
             if stored is None:

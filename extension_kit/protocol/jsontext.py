@@ -9,7 +9,7 @@ __all__ = ["dumps", "in_json", "loads", "scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
 _WHITE = " \t\n\r"
@@ -71,9 +71,8 @@ def loads(data: bytes) -> Any:
 def dumps(value: Any, quote: Callable[[str], str] | None = None) -> bytes:
     """JSON in UTF-8 without blanks, of strings, numbers, booleans, None, lists and dictionaries with strings as keys.
 
-    ``quote``: writes a string another way. Nothing that `loads` returns is refused: half of a surrogate pair, which UTF-8
-    cannot write, becomes U+FFFD; a number that is not finite, which JSON cannot write, the string "NaN", "Infinity" or
-    "-Infinity"; and no depth is too deep.
+    ``quote``: writes a string another way. Nothing that `loads` returns is refused, however deep: half of a surrogate pair
+    becomes U+FFFD, a number that is not finite the string "NaN", "Infinity" or "-Infinity".
     """
     text = _written(value, quote or in_json)
     try:
@@ -84,37 +83,29 @@ def dumps(value: Any, quote: Callable[[str], str] | None = None) -> bytes:
 
 def _written(value: Any, quote: Callable[[str], str]) -> str:
     """Without recursion: what the scanner in C has read may be nested more deeply than Python's stack reaches."""
-    if not isinstance(value, (dict, list, tuple)):
-        return _scalar(value, quote)
-    parts: list[str] = []
-    outer: list[tuple[Iterator[tuple[str | None, Any]], str]] = []
-    rest, opening, close = _inside(value)
-    parts.append(opening)
-    comma = ""
-    while True:
-        for name, one in rest:
-            parts.append(comma if name is None else f"{comma}{quote(name)}:")
-            comma = ","
-            if isinstance(one, (dict, list, tuple)):
-                outer.append((rest, close))
-                rest, opening, close = _inside(one)
-                parts.append(opening)
-                comma = ""
-                break
-            parts.append(_scalar(one, quote))
+    done: list[str] = []
+    todo = [value]  # the next one last; bytes, which JSON has not, are signs
+    while todo:
+        one = todo.pop()
+        if isinstance(one, bytes):
+            done.append(one.decode())
+        elif isinstance(one, dict):
+            todo.append(b"}")
+            for name, inner in reversed(one.items()):
+                todo += (inner, b":", name, b",")
+            done.append("{")
+            if one:
+                todo.pop()
+        elif isinstance(one, (list, tuple)):
+            todo.append(b"]")
+            for inner in reversed(one):
+                todo += (inner, b",")
+            done.append("[")
+            if one:
+                todo.pop()
         else:
-            parts.append(close)
-            if not outer:
-                return "".join(parts)
-            rest, close = outer.pop()
-            comma = ","
-
-
-def _inside(value: Any) -> tuple[Iterator[tuple[str | None, Any]], str, str]:
-    """Names (None in a list) and values, and the brackets around them."""
-    if isinstance(value, dict):
-        return iter(value.items()), "{", "}"
-    return ((None, one) for one in value), "[", "]"
+            done.append(_scalar(one, quote))
+    return "".join(done)
 
 
 def _scalar(value: Any, quote: Callable[[str], str]) -> str:

@@ -70,9 +70,9 @@ class Pipeline:
         self._redact = redact
         self._stream_id = stream_id
         self._own = f"[{own_name}"
-        self._types = frozenset(settings.types) - (
-            frozenset(("extension",)) if settings.sink == "stdout" else frozenset()
-        )
+        self._types = frozenset(settings.types)
+        if settings.sink == "stdout":
+            self._types -= {"extension"}  # what it writes would be one of them
         self._least = LEVELS.index(settings.min_level.upper()) if settings.min_level != "all" else -1
         self._include = _compiled(settings.include)
         self._exclude = _compiled(settings.exclude)

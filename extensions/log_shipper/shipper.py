@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Shipper"]
 
-_UNREADABLE = "dropped: cannot be encoded"  # as the pipeline has it, which is imported late
 _LEAST_LINES = 50
 _BURIAL_MS = 500  # of an environment's last flush, for dead letters
 _BAD = (b"error", b"timeout", b"failure")
@@ -196,8 +195,10 @@ def _item(sink: Sink, line: Line, taken: Taken) -> tuple[bytes | None, str]:
             line.change(shortened(line, sink.most_item_bytes - 4_096))
             item = sink.encode(line)
     except Exception as error:  # noqa: BLE001 - a function writes what it likes
+        from extensions.log_shipper.pipeline import UNREADABLE
+
         taken.trouble = f"{type(error).__name__}: {error}"[:200]
-        return None, _UNREADABLE
+        return None, UNREADABLE
     return (item, "") if len(item) <= sink.most_item_bytes else (None, "dropped: too large")
 
 

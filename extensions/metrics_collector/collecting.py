@@ -69,8 +69,7 @@ class Collecting:
         """What an exporter may take of the time, so that one that hangs leaves something for those after it."""
         wall_ms = self._context.clock.wall_ms
         at_ms = deadline.at_ms if of == 1 else wall_ms() + deadline.remaining_ms() // of
-        reason = "shutdown" if deadline.reason.startswith("shutdown") else deadline.reason
-        return Deadline(at_ms, wall_ms, deadline.margin_ms if of == 1 else 0, reason)
+        return Deadline(at_ms, wall_ms, deadline.margin_ms if of == 1 else 0, deadline.reason)
 
     def forget(self) -> None:
         """A snapshot was resumed: connections are dead, credentials another environment's."""

@@ -21,6 +21,7 @@ __all__ = ["Book", "Point"]
 Figures = dict[str, float]
 _MB = 1_048_576
 _MOST = 1_000  # invocations that are remembered, the oldest forgotten first
+_MOST_POINTS = 10_000
 _AWAITED = 100  # of which the report may be to come
 _PROACTIVE_MS = 10_000  # an init that ended so long before the first invocation: nobody had waited for it
 _BELIEVED_MS = 13 * 86_400_000
@@ -85,6 +86,11 @@ class _Invocation:
         self.before: _Invocation | None = None  # the attempt before this one, whose report is still to come
 
 
+def _root(trace: str) -> str:
+    """The trace's id of an X-Ray header, ``Root=1-...;Parent=...``; the header itself where it is none."""
+    return next((part[5:] for part in trace.split(";") if part.startswith("Root=")), trace)
+
+
 def _when(record: Record, now_ms: int) -> int:
     """A record's own time, where it is one that a receiver would believe (CloudWatch: 14 days back)."""
     at_ms = record.time_ms
@@ -112,7 +118,7 @@ class Book:
         self._init_type = ""
         self._was_cold = False  # an init has been told of that nobody has been counted for
         self._invoked = False
-        self._oom_kills = 0.0
+        self._pushed_out = 0  # points that there was no room for
 
     @property
     def pending(self) -> int:
@@ -123,6 +129,9 @@ class Book:
         before its report has come, or a hundred others have ended meanwhile.
         """
         points, self._points = self._points, []
+        if self._pushed_out and points:
+            points.append(Point(points[-1].at_ms, points[-1].at_ms, {"points_lost_count": float(self._pushed_out)}))
+            self._pushed_out = 0
         if whole:
             awaited = {name for name, found in [*self._known.items()][-_AWAITED:] if not found.reported}
             self._points = [point for point in points if point.about.get("request_id") in awaited]
@@ -187,7 +196,7 @@ class Book:
 
     def periodic(self, since: Sample, until: Sample, since_ms: int, at_ms: int) -> None:
         """Of the environment alone, where several requests share it and nothing is any one's."""
-        self._add(Point(since_ms, at_ms, self._spent(since, until)))
+        self._add(Point(since_ms, at_ms, self._taken(since, until)))
 
     def count(self, figure: str, number: float, at_ms: int) -> None:
         """A figure of this extension's own."""
@@ -203,6 +212,9 @@ class Book:
             point = Point(point.since_ms, point.at_ms, kept, point.error_type, point.about)
         if point.figures:
             self._points.append(point)
+        if len(self._points) > _MOST_POINTS:  # nobody has come for them: under a flush every ten minutes, say
+            del self._points[0]
+            self._pushed_out += 1
 
     def _remember(self, request_id: str, found: _Invocation) -> _Invocation:
         self._known[request_id] = found
@@ -223,9 +235,7 @@ class Book:
         """Counts it, as one of three things that exclude each other: semantic conventions, ``faas.invocations``."""
         figures = dict(told or {})
         if sample is not None and found.start is not None:
-            figures.update(self._spent(found.start, sample))
-            if "network_rx_bytes" in figures and "network_tx_bytes" in figures:
-                figures["network_total_bytes"] = figures["network_rx_bytes"] + figures["network_tx_bytes"]
+            figures.update(self._taken(found.start, sample))
         found.status, found.start = status, None
         if status == "timeout":
             figures["timeouts_count"] = 1.0
@@ -240,6 +250,12 @@ class Book:
         if error_type == _OUT_OF_MEMORY or (status != "success" and figures.get("oom_kills_count")):
             self._ran_out_of_memory(found, figures)
         self._add(Point(found.began_ms, at_ms, figures, found.error_type, self._about(request_id, found)))
+
+    def _taken(self, since: Sample, until: Sample) -> Figures:
+        figures = self._spent(since, until)
+        if "network_rx_bytes" in figures and "network_tx_bytes" in figures:
+            figures["network_total_bytes"] = figures["network_rx_bytes"] + figures["network_tx_bytes"]
+        return figures
 
     def _takes_cold_start(self, found: _Invocation) -> bool:
         """The first invocation after an init, where it has waited for it."""
@@ -267,7 +283,7 @@ class Book:
     def _about(request_id: str, found: _Invocation) -> dict[str, str | bool]:
         about: dict[str, str | bool] = {"request_id": request_id}
         if found.trace:
-            about["trace_id"] = found.trace
+            about["trace_id"] = _root(found.trace)
         return {**about, "cold_start": found.cold, "timeout": found.status == "timeout"}
 
     # records

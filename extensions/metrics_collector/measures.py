@@ -20,22 +20,8 @@ OTEL, INSIGHTS = "otel", "lambda_insights"
 #: how figures of several invocations go together: added up, as a distribution, or the newest of them
 SUM, HISTOGRAM, GAUGE = "sum", "histogram", "gauge"
 
-_SECONDS = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.075,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-    7.5,
-    10.0,
-)  # as the conventions advise
+#: bounds of buckets, as the conventions advise for durations
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _MB = 1_048_576
 _BYTES = tuple(float(_MB * 2**power) for power in range(4, 15))  # 16 MiB to 16 GiB
 _TRAFFIC = tuple(float(1024 * 4**power) for power in range(11))
@@ -71,7 +57,9 @@ _SAME = ("system.filesystem.mountpoint", "system.memory.state", "system.paging.f
 
 
 class Measure(Value):
-    """``figure``: as the collector calls it; ``kind``: `SUM`, `HISTOGRAM` or `GAUGE`; ``about``: a line for people."""
+    """``figure``: as the collector calls it; ``kind``: `SUM`, `HISTOGRAM` or `GAUGE`; ``about``: a line for people;
+    ``bounds``: of a histogram's buckets, in the unit of ``otel``.
+    """
 
     __slots__ = ("about", "bounds", "figure", "insights", "kind", "otel")
 
@@ -82,14 +70,21 @@ class Measure(Value):
     insights: Name | None
     bounds: tuple[float, ...]
 
-    def __init__(self, figure: str, kind: str, about: str, otel: Name, insights: Name | None = None) -> None:
+    def __init__(
+        self,
+        figure: str,
+        kind: str,
+        about: str,
+        otel: Name,
+        insights: Name | None = None,
+        bounds: tuple[float, ...] = (),
+    ) -> None:
         set_field(self, "figure", figure)
         set_field(self, "kind", kind)
         set_field(self, "about", about)
         set_field(self, "otel", otel)
         set_field(self, "insights", insights)
-        memory = figure in ("memory_max_bytes",)
-        set_field(self, "bounds", _SECONDS if otel.unit == "s" else _BYTES if memory else _TRAFFIC)
+        set_field(self, "bounds", bounds or (_SECONDS if otel.unit == "s" else _TRAFFIC))
 
     def named(self, profile: str) -> Name | None:
         """None where the profile has no such metric."""
@@ -152,7 +147,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("response_duration_ms", HISTOGRAM, "from its first byte to its last", _s("lambda.response.duration")),
     Measure("produced_bytes", HISTOGRAM, "of the response", _by("lambda.response.size")),
     Measure("memory_max_bytes", HISTOGRAM, "the most used so far, as the report has it", _by("faas.mem_usage"),
-            _mb("used_memory_max")),
+            _mb("used_memory_max"), _BYTES),
     Measure("cost_usd", SUM, "estimated from list prices", _n("lambda.estimated_cost", "USD")),
     # CPU
     Measure("cpu_total_ms", HISTOGRAM, "all but this extension's", _s("faas.cpu_usage"), _ms("cpu_total_time")),

@@ -48,8 +48,8 @@ class MetricsCollector(Plugin):
         )
         self._collecting: Collecting | None = None
         self._watcher: Watcher | None = None
-        #: INVOKEs that the book has not been told of: request id, epoch ms, sample
-        self._begun: list[tuple[str, int, Sample]] = []
+        #: INVOKEs that the book has not been told of, with epoch ms and sample
+        self._begun: list[tuple[Invoke, int, Sample]] = []
         self._last: Sample | None = None  # since which nothing of ours has been sent
         if self._is_managed:
             self._last = self._sampler.sample()
@@ -60,7 +60,7 @@ class MetricsCollector(Plugin):
         last, self._last = self._last, None
         sample = self._sample() if last is None else last.at(self._context.clock.monotonic_ns())
         self._sampler.begin(sample.at_ns)
-        self._begun.append((event.request_id, self._context.clock.wall_ms(), sample))
+        self._begun.append((event, self._context.clock.wall_ms(), sample))
         if self._context.settings.sample:
             self._watch()
 
@@ -115,8 +115,10 @@ class MetricsCollector(Plugin):
 
             collecting = self._collecting = Collecting(self._context)
         begun, self._begun = self._begun, []
-        for request_id, at_ms, sample in begun:
-            collecting.book.invoked(request_id, at_ms, sample, telemetry=bool(self._context.stream_id))
+        for event, at_ms, sample in begun:
+            collecting.book.invoked(
+                event.request_id, at_ms, sample, event.tracing, telemetry=bool(self._context.stream_id)
+            )
         return collecting
 
     def _end(self, collecting: Collecting, record: RuntimeDone) -> None:

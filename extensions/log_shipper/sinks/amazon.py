@@ -11,10 +11,12 @@ from time import monotonic
 
 from extension_kit.aws import Aws, AwsError
 from extension_kit.aws.objects import put_object
-from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, TOO_LARGE, Verdict
+from extension_kit.aws.verdicts import verdict_of
+from extension_kit.delivery import AGAIN, DELIVERED, Verdict
+from extension_kit.outbound import gzipped
 from extension_kit.protocol.jsontext import dumps
 from extension_kit.protocol.timestamps import format_ms
-from extensions.log_shipper.sinks.base import Sink, gzipped
+from extensions.log_shipper.sinks.base import Sink
 from extensions.log_shipper.sinks.generic import Envelopes
 
 TYPE_CHECKING = False
@@ -31,16 +33,6 @@ __all__ = ["CloudWatchSink", "FirehoseSink", "KinesisSink", "S3Sink", "put_lines
 
 _EVENT_OVERHEAD = 26  # bytes that CloudWatch counts for each event
 _LONGEST_SPAN_MS = 24 * 3_600_000 - 1
-_TOO_LARGE = ("RequestEntityTooLarge", "RequestEntityTooLargeException", "EntityTooLarge")
-_PASSES = ("throttled", "unavailable", "network", "timeout", "credentials", "denied")
-#: codes that pass by themselves, or that the operator can mend (permission, name, region, key): what they keep out waits
-_MEND = frozenset((
-    "AuthorizationHeaderMalformed", "BadEndpoint", "ConditionalRequestConflict", "InvalidKMSResourceException", "NoSuchBucket",
-    "OperationAborted", "OperationAbortedException", "PermanentRedirect", "ResourceInUse", "ResourceInUseException",
-    "ResourceNotFoundException", "TemporaryRedirect",
-))  # fmt: skip
-_MEND_BEGIN = ("AccessDenied", "KMS")  # S3 says KMS.DisabledException, Kinesis KMSDisabledException
-_MEND_STATUS = frozenset((301, 302, 307, 308, 401, 403, 404))
 
 
 class AmazonSink(Sink):
@@ -61,21 +53,6 @@ class AmazonSink(Sink):
     def forget(self) -> None:
         self.aws.forget_connections()
         self.aws.forget_credentials()
-
-
-def _failed(error: AwsError) -> Verdict:
-    why = f"answers {error}"[:300]
-    if error.code in _TOO_LARGE:
-        return Verdict(TOO_LARGE, why)
-    if (
-        error.kind in _PASSES
-        or error.code in _MEND
-        or error.code.startswith(_MEND_BEGIN)
-        or error.status in _MEND_STATUS
-    ):
-        after = error.retry_after
-        return Verdict(AGAIN, why, int(after * 1000) if after is not None else None)
-    return Verdict(REFUSED, why, reason=f"refused with {error.code}")
 
 
 class CloudWatchSink(AmazonSink):
@@ -120,7 +97,7 @@ class CloudWatchSink(AmazonSink):
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
                 self._made = False
-            return Verdict(DELIVERED) if error.code == "DataAlreadyAcceptedException" else _failed(error)
+            return Verdict(DELIVERED) if error.code == "DataAlreadyAcceptedException" else verdict_of(error)
         lost = _rejected(answer.get("rejectedLogEventsInfo"), now)
         return Verdict(
             DELIVERED, "has rejected lines that are too old or too new" if lost else "", again=later, lost=lost
@@ -185,7 +162,7 @@ class FirehoseSink(AmazonSink):
         try:
             answer = self.ask(self._service, self._operation, body, seconds)
         except AwsError as error:
-            return _failed(error)
+            return verdict_of(error)
         if not answer.get(self._failures):
             return Verdict(DELIVERED)
         each = answer.get(self._answers)
@@ -242,7 +219,7 @@ class S3Sink(AmazonSink):
         try:
             put_lines(self.aws, bucket, key, [item.data for item in items], self.clock.wall_ms() + int(seconds * 1000))
         except AwsError as error:
-            return _failed(error)
+            return verdict_of(error)
         return Verdict(DELIVERED)
 
 

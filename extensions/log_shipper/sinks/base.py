@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, TOO_LARGE, Verdict, retry_after_ms
+from extension_kit.outbound import gzipped, with_path
 from extensions.log_shipper.sinks.hiding import Hiding
 
 TYPE_CHECKING = False
@@ -103,7 +104,7 @@ class HttpSink(Sink):
         self.http = http
         self.key = key
         self.api_key = ""  # known from the first exchange on
-        self.url = _with_path(settings.endpoint, self.path)
+        self.url = with_path(settings.endpoint, self.path)
         self._hiding = Hiding(settings, key)
 
     def headers(self) -> dict[str, str]:
@@ -155,9 +156,8 @@ class HttpSink(Sink):
 
     def _said(self, answer: Answer) -> str:
         """The beginning of an answer's text, fit for a log line; an echo of what is secret is no part of it."""
-        text = self._hiding.hide(answer.body.decode("utf-8", "replace"))[
-            :_LONGEST_SAID
-        ]  # cut first, half a key would stay
+        text = self._hiding.hide(answer.body.decode("utf-8", "replace"))  # were it cut first, half a key would stay
+        text = text[:_LONGEST_SAID]
         text = "".join(one if one.isprintable() else " " for one in text).strip()
         return f": {text}" if text else ""
 
@@ -166,17 +166,3 @@ class HttpSink(Sink):
 
     def forget(self) -> None:
         self.http.forget()
-
-
-def gzipped(body: bytes) -> bytes:
-    """As ``gzip``, whose module costs more to import: level 1, a third of the time of level 6 for a tenth more bytes."""
-    import zlib
-
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()
-
-
-def _with_path(endpoint: str, path: str) -> str:
-    """The endpoint, with the service's own path where none was given."""
-    scheme, separator, rest = endpoint.partition("://")
-    return endpoint if not path or "/" in rest.rstrip("/") else f"{scheme}{separator}{rest.rstrip('/')}{path}"

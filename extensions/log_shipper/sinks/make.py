@@ -68,8 +68,8 @@ def make(settings: ShipperSettings, origin: Origin, clock: Clock) -> Sink:
 
         module, name = _OVER_HTTP[kind]
         http = Http(
-            clock, ca_bundle=settings.ca_bundle, client_cert=settings.client_cert, client_key=settings.client_key,
-            proxy=settings.proxy,
+            clock, settings.prefix, ca_bundle=settings.ca_bundle, client_cert=settings.client_cert,
+            client_key=settings.client_key, proxy=settings.proxy,
         )  # fmt: skip
         found = getattr(__import__(f"extensions.log_shipper.sinks.{module}", fromlist=[name]), name)
         sink: Sink = found(settings, origin, http, Key(settings.api_key, variables, clock))

@@ -62,10 +62,8 @@ class Members:
         return b'%b%b%b"' % (known, self._id, line.id.encode()) if self._id else known
 
     def of_request(self, line: Line) -> bytes:
-        request, name = (
-            line.record[1],
-            line.request_id,
-        )  # of a platform event its own, whoever's place in the stream it has
+        # Of a platform event the name is its own, whoever's place in the stream it has.
+        request, name = line.record[1], line.request_id
         if request is not self._request or name != self._name:
             self._request, self._name, self._of_request = request, name, members(self._about_request(line))
         return self._of_request

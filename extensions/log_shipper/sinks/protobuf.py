@@ -11,18 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "MOST_NESTED",
-    "TOO_DEEP",
-    "any_value",
-    "attribute",
-    "data",
-    "fields",
-    "fixed64",
-    "message",
-    "number",
-    "text",
-    "varint",
-]
+    "MOST_NESTED", "TOO_DEEP", "any_value", "attribute", "data", "fields", "fixed64", "message", "number", "text", "varint",
+]  # fmt: skip
 
 #: levels of lists and objects, of which one is three messages: readers stop at 100. Of what lies deeper a note is sent.
 MOST_NESTED = 28

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from extension_kit.aws import Aws, AwsError
-from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, Verdict
+from extension_kit.aws.verdicts import verdict_of
+from extension_kit.delivery import DELIVERED, REFUSED, Verdict
 from extension_kit.io import environ
 from extension_kit.protocol.jsontext import dumps, loads
 from extension_kit.protocol.timestamps import format_ms
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
     from extension_kit.plugin import Context
 
 __all__ = ["LogGroup"]
-
-#: codes that the operator can mend: what they keep out waits meanwhile
-_MEND = ("AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException")
 
 
 class LogGroup:
@@ -45,12 +43,7 @@ class LogGroup:
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
                 self._made = False
-            if (
-                error.kind in ("throttled", "unavailable", "network", "timeout", "credentials", "denied")
-                or error.code in _MEND
-            ):
-                return Verdict(AGAIN, f"answers {error}"[:300])
-            return Verdict(REFUSED, f"answers {error}"[:300], reason=f"refused with {error.code}")
+            return verdict_of(error)
         if answer.get("rejectedLogEventsInfo"):
             return Verdict(REFUSED, "has rejected a document for its time", reason="too old or too new for CloudWatch")
         return Verdict(DELIVERED)

@@ -96,13 +96,14 @@ def _to_stdout(item: bytes, _seconds: float) -> Verdict:
 
 
 def _otlp(context: Context) -> Outlet:
-    from extension_kit.outbound import Http
+    from extension_kit.outbound import Http, gzipped, with_path
     from extensions.metrics_collector.exporters.otlp import Otlp, rejected
 
     settings = context.settings
     if not settings.endpoint.startswith(("http://", "https://")):
         raise ValueError("METRICS_COLLECTOR_ENDPOINT must be a URL that begins with https:// or http://")
-    otlp, http, url = Otlp(settings.profile, resource_of(context)), Http(context.clock), _with_path(settings.endpoint)
+    otlp, http = Otlp(settings.profile, resource_of(context)), Http(context.clock, settings.prefix)
+    url = with_path(settings.endpoint, "/v1/metrics")
     headers = {
         "Content-Type": "application/x-protobuf",
         "Content-Encoding": "gzip",
@@ -114,7 +115,7 @@ def _otlp(context: Context) -> Outlet:
 
     def encode(points: Sequence[Point]) -> list[tuple[bytes, int]]:
         request = otlp.request(points)
-        return [(_gzipped(request), len(points))] if request else []
+        return [(gzipped(request), len(points))] if request else []
 
     def post(item: bytes, seconds: float) -> Verdict:
         answer = http.post(url, item, headers, seconds)
@@ -132,15 +133,3 @@ def _otlp(context: Context) -> Outlet:
         "otlp", encode, post, context.clock, most=MOST_POINTS, timeout_ms=settings.timeout, say=context.log.warning,
         abort=http.abort, forget=http.forget,
     )  # fmt: skip
-
-
-def _with_path(endpoint: str) -> str:
-    scheme, separator, rest = endpoint.partition("://")
-    return endpoint if "/" in rest.rstrip("/") else f"{scheme}{separator}{rest.rstrip('/')}/v1/metrics"
-
-
-def _gzipped(body: bytes) -> bytes:
-    import zlib
-
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()

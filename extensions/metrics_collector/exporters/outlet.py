@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from extension_kit.delivery import Delivery, Limits, Parcel
+from extension_kit.delivery import AGAIN, DELIVERED, Delivery, Limits, Parcel, Verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from extension_kit.delivery import Verdict
     from extension_kit.io.clock import Clock
     from extension_kit.protocol.deadline import Deadline
     from extensions.metrics_collector.invocations import Point
@@ -50,10 +49,7 @@ class Outlet:
         self._say = say
         self._queue: list[Point] = []
         self._failed = self._lost = 0
-        self._delivery = Delivery(
-            self._send, clock, limits=Limits(timeout_ms=timeout_ms), say=self._tell, abort=abort, count=self._count
-        )
-        self._attempts = 0
+        self._delivery = Delivery(self._send, clock, limits=Limits(timeout_ms=timeout_ms), say=self._tell, abort=abort)
 
     @property
     def pending(self) -> int:
@@ -105,8 +101,6 @@ class Outlet:
 
     def _send(self, items: list[Any], seconds: float) -> Verdict:
         """One after the other, in the time of one exchange; what one of them meets does not count for those before it."""
-        from extension_kit.delivery import AGAIN, DELIVERED, Verdict
-
         until_ns = self._clock.monotonic_ns() + int(seconds * 1e9)
         lost: dict[str, list[int]] = {}
         for at, item in enumerate(items):
@@ -139,7 +133,3 @@ class Outlet:
 
     def _tell(self, text: str) -> None:
         self._say(f"{self.name}: {text}")
-
-    def _count(self, name: str, number: int) -> None:
-        if name == "attempts":
-            self._attempts += number

@@ -549,7 +549,7 @@ def test_what_cannot_work_is_said(settings, said):
     ("endpoint", "url"),
     [
         ("http://h:1", "http://h:1/loki/api/v1/push"), ("http://h:1/", "http://h:1/loki/api/v1/push"),
-        ("http://h:1/own/path", "http://h:1/own/path"),
+        ("http://h:1/own/path", "http://h:1/own/path"), ("http://h:1?a=/b", "http://h:1/loki/api/v1/push?a=/b"),
     ],
 )  # fmt: skip
 def test_a_services_own_path(endpoint, url):
@@ -559,7 +559,7 @@ def test_a_services_own_path(endpoint, url):
 
 def test_gzip_is_gzip():
     """What the module of that name would read."""
-    from extensions.log_shipper.sinks.base import gzipped
+    from extension_kit.outbound import gzipped
 
     data = os.urandom(1000) * 3
     assert zlib.decompress(gzipped(data), 31) == data

@@ -301,3 +301,21 @@ def test_times_that_nobody_would_believe_are_not_passed_on():
     assert (first.since_ms, first.at_ms, second.at_ms) == (T0, T0, T0)
     assert first.figures == {"invocations_count": 1, "produced_bytes": 10}
     assert second.figures == {"memory_max_bytes": 3 * MB}
+
+
+def test_a_book_that_nobody_reads_has_a_limit():
+    """The oldest points go, and how many is a figure."""
+    one = book()
+    for number in range(10_500):
+        one.ended(done(f"r{number}"), T0, None)
+    assert one.pending == 10_000
+    figures = total(one.take())
+    assert (figures["invocations_count"], figures["points_lost_count"]) == (10_000, 500)
+
+
+def test_the_trace_of_an_invocation_is_beside_its_figures():
+    one = book()
+    one.invoked("r1", T0, SAMPLE, "Root=1-5f35ae12-0c0fec141ab77a00bc047aa2;Parent=2be948a625588e32;Sampled=1")
+    one.ended(done("r1"), T0, SAMPLE)
+    (point,) = one.take()
+    assert point.about["trace_id"] == "1-5f35ae12-0c0fec141ab77a00bc047aa2"
