@@ -50,6 +50,7 @@ class Bench:
         self.collecting = Collecting(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
+        self._floor = made.get(response.FLOOR)
         self._placement = placement
         self._effort = effort
 
@@ -117,9 +118,12 @@ class Bench:
         """The upper end of what each adds to a function's response time; what cannot be told is absent."""
         upper: dict[str, float] = {}
         middle: dict[str, float] = {}
-        for name in response.NAMES:
+        programs = dict.fromkeys(response.NAMES) | (
+            {response.FLOOR: self._floor.program} if self._floor else {}
+        )
+        for name, program in programs.items():
             try:
-                added = response.added_ms(name, self._effort.pairs, self._placement, self._python)
+                added = response.added_ms(name, self._effort.pairs, self._placement, self._python, program)
             except BenchError as error:
                 self.absent[name] = str(error)
                 continue
@@ -165,7 +169,7 @@ SECTIONS = {
     "memory": Section(Bench.memory, ("pss_mb", "rss_mb"), contenders.LOOPS),
     "first-response": Section(Bench.first_response, ("response_cpu_ms",), _BESIDE_A_FUNCTION),
     "first-response-quota": Section(Bench.first_response_quota, ("quota_response_cpu_ms",), _BESIDE_A_FUNCTION),
-    "response": Section(Bench.response, ("response_added_ms", "response_median_ms"), ()),
+    "response": Section(Bench.response, ("response_added_ms", "response_median_ms"), (response.FLOOR,)),
     "telemetry-accept": Section(lambda bench: bench.telemetry.accept(), _accepted("accept"), contenders.STORES),
     "telemetry-small": Section(lambda bench: bench.telemetry.small(), _accepted("small"), contenders.STORES),
     "telemetry-large": Section(lambda bench: bench.telemetry.large(), _accepted("large"), contenders.STORES),

@@ -144,6 +144,8 @@ BUDGETS = (
             Budget("added to the response, median", "response_median_ms", name, response.ALONE),
         )
     ),
+    Budget("added to the response, at most", "response_added_ms", response.FLOOR, response.ALONE),
+    Budget("added to the response, median", "response_median_ms", response.FLOOR, response.ALONE),
     Budget("secret hit, kept connection", "hit_us", "secret-cache", "go-secrets", 1.0),
     Budget("secret hit, kept connection", "hit_us", "secret-cache", "python-secrets"),
     Budget("secret hit, kept connection", "hit_us", "secret-cache", "aiohttp-secrets"),

@@ -86,6 +86,7 @@ def test_what_it_was_made_of_is_in_it(tmp_path):
     assert beside.read_bytes() == layer["secret-cache/sbom.cdx.json"].data
 
 
+@pytest.mark.once
 def test_two_clones_at_other_places_and_times_build_the_same(tmp_path):
     """Nothing of the machine gets in: not the path, not the date, not the hash seed, not who builds."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
@@ -159,6 +160,7 @@ def test_several_in_one_process(tmp_path):
     assert read.variables == ("ONE_X",)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(len(HERE) < 2, reason="one Python only is here")
 def test_one_zip_for_several_pythons_says_what_that_costs(tmp_path, capsys):
     assert main(["build", "metrics-collector", "--joint", "--arch", "arm64", "--out", str(tmp_path)]) == 0
@@ -177,6 +179,7 @@ def test_the_python_entry(tmp_path):
     assert "metrics-collector/launcher.conf" not in layer
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "kilobytes"), [("metrics-collector", 4_096), ("secret-cache", 400), ("log-shipper", 1_600)]
 )

@@ -74,7 +74,7 @@ def test_what_is_wrong_with_the_file_is_one_line(tmp_path, text, said, left):
     assert [line for line in complaints if said.lower() in line.lower() and "shipper.toml" in line], complaints
 
 
-@pytest.mark.parametrize("text", ["x = " + "[" * 3_000 + "]" * 3_000, "a" + ".a" * 30_000 + " = 1"])
+@pytest.mark.parametrize("text", ["x = " + "[" * 3_000 + "]" * 3_000, "a" + ".a" * 3_000 + " = 1"])
 def test_a_file_that_is_nested_too_deeply(tmp_path, text):
     """One line, and no end of the extension."""
     sinks, complaints = read(tmp_path, text, sink="stdout")

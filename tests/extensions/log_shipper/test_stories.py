@@ -333,6 +333,7 @@ def handler(event, context):
 """
 
 
+@pytest.mark.once
 @pytest.mark.timeout(240)
 def test_a_stalled_sink_costs_no_memory_and_no_line(shipping, collector):
     """Ten megabytes and more while the sink does not answer, as many as there is room for in the spool: on disk, not in
@@ -367,6 +368,7 @@ def test_a_stalled_sink_costs_no_memory_and_no_line(shipping, collector):
     assert stalled_mb < 64, f"{stalled_mb:.1f} MB were resident"
 
 
+@pytest.mark.once
 @pytest.mark.timeout(240)
 def test_a_spool_that_is_full_loses_lines_and_says_how_many(shipping, collector):
     """Four times as much as there is room for. The platform's posts are taken all the same; there is room for errors.
@@ -404,6 +406,7 @@ POSTS, POST_BYTES = 6, 2 * 1_048_576
 STALLED_MB, GROWTH_MB, RECOVERING_MB = 64, 8, 96
 
 
+@pytest.mark.once
 @pytest.mark.timeout(240)
 def test_large_posts_are_acknowledged_while_the_sink_is_stalled(shipping, collector):
     """Twice the largest buffer that a subscription can ask for, again and again: 200 each time; then every line, once."""

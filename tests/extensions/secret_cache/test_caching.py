@@ -191,6 +191,7 @@ def test_a_stale_value_does_not_live_for_ever(aws, serve, clock):
     assert (cache.secret("db").status, cache.secret("db").headers["x-amzn-errortype"]) == (400, "NetworkError")
 
 
+@pytest.mark.once
 def test_whoever_waits_too_long_gets_the_stale_value(aws, cache, clock):
     aws.put_secret("db", "one")
     cache.secret("db")
@@ -521,6 +522,7 @@ def test_files(aws, serve, tmp_path, monkeypatch):
     until(lambda: not __import__("os").path.exists(path))
 
 
+@pytest.mark.once
 def test_nobody_waits_longer_for_a_stale_value_because_others_have_none(aws, cache, clock):
     """One timer for all: a caller without a value to fall back on waits until the deadline, the other a second."""
     aws.put_secret("known", "one")

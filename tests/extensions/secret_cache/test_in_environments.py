@@ -98,6 +98,7 @@ def answers(environment, count):
     return found
 
 
+@pytest.mark.once
 def test_a_thousand_invocations(environment, aws):
     """No wrong answer, no error that a stale value could have avoided, one call for each key and window."""
     ttl = 1.0
@@ -182,6 +183,7 @@ def test_with_moto(environment):
         server.stop()
 
 
+@pytest.mark.once
 def test_no_secret_is_anywhere_but_in_answers(lab, tmp_path, aws):
     """Output, files and environments of every process are searched while they run."""
     if not ISOLATED:
