@@ -42,7 +42,7 @@ lint: $(STAMP) ## ruff: rules and format
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
-test-pythons: $(STAMP) ## the same tests under every other Python that is here
+test-pythons: $(STAMP) ## under every other Python that is here, all tests that it could tell more of
 	@$(BIN)/python -m tests.interpreters
 
 # `test` and `test-docker` in one run, so that its closing summary covers both.
@@ -75,6 +75,7 @@ soak: $(STAMP) ## every long run
 		tests/test_delivery.py tests/extensions/log_shipper/test_stories.py \
 		tests/extensions/metrics_collector/test_reconciliation.py \
 		tests/test_complaints_telemetry.py::test_complaint_4_the_last_report_is_delivered_at_shutdown
+	@$(BIN)/python -m tests.interpreters --all
 
 clean: ## remove what was built here
 	@rm -rf .venv .venv-3.* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

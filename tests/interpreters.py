@@ -1,7 +1,8 @@
 """Runs the tests under every other Python that this machine has, 3.11 or newer, each in an environment of its own.
 
-``python -m tests.interpreters [ARGUMENTS FOR PYTEST]``, or ``make test-pythons``. The interpreter that runs this is left
-out: ``make test`` is its turn. Exit status: 0 when all passed, or when there is no other interpreter.
+``python -m tests.interpreters [--all] [ARGUMENTS FOR PYTEST]``, or ``make test-pythons``. The interpreter that runs this is
+left out: ``make test`` is its turn. Without ``--all`` tests that are marked ``once`` are left out too. Exit status: 0 when all
+passed, or when there is no other interpreter.
 """
 
 from __future__ import annotations
@@ -67,13 +68,23 @@ def main(arguments: list[str]) -> int:
     others = {version: python for version, python in found().items() if version != own}
     if not others:
         print(f"no other Python than {own} was found: nothing more to test")
+    chosen = [] if "--all" in arguments else ["-m", "not once"]
     failed = []
     for version, python in others.items():
         inside = environment(version, python)
         print(f"python {version}: {python}", flush=True)
         # What runs in an image has the image's Python, whichever this is; what is measured has the one of the budgets.
         left_out = ["--ignore", "tests/docker", "--ignore", "tests/benchmarks"]
-        command = [str(inside), "-m", "pytest", "-q", "-rs", *left_out, *arguments]
+        command = [
+            str(inside),
+            "-m",
+            "pytest",
+            "-q",
+            "-rs",
+            *left_out,
+            *chosen,
+            *(one for one in arguments if one != "--all"),
+        ]
         done = subprocess.run(command, cwd=ROOT, check=False)
         if done.returncode:
             failed.append(version)

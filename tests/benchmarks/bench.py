@@ -118,9 +118,7 @@ class Bench:
         """The upper end of what each adds to a function's response time; what cannot be told is absent."""
         upper: dict[str, float] = {}
         middle: dict[str, float] = {}
-        programs = dict.fromkeys(response.NAMES) | (
-            {response.FLOOR: self._floor.program} if self._floor else {}
-        )
+        programs = dict.fromkeys(response.NAMES) | ({response.FLOOR: self._floor.program} if self._floor else {})
         for name, program in programs.items():
             try:
                 added = response.added_ms(name, self._effort.pairs, self._placement, self._python, program)

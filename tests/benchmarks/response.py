@@ -46,7 +46,7 @@ ALONE = "function alone"
 #: an extension in C that does nothing: what any extension adds here, the emulator's own share included
 FLOOR = "c"
 _GAP_S = 0.04  # before each invoke: longer than any of these works on after a response
-_MOST_PAIRS = 1000
+_MOST = 5  # times the pairs that were asked for, until there is a result
 _WIDE = 0.2  # ms; an interval of which half is wider is no result
 _ENTRY = """#!{python} -IS
 import sys
@@ -93,7 +93,7 @@ def added_ms(name: str, pairs: int, placement: measure.Placement, python: str, p
             low, middle, high = interval(differences)
             if high - low <= 2 * _WIDE:
                 return Added(low, middle, high, statistics.median(alone))
-            if len(differences) >= _MOST_PAIRS:
+            if len(differences) >= _MOST * pairs:
                 raise BenchError(f"{name}: no result: +-{(high - low) / 2:.2f} ms after {len(differences)} pairs")
 
 

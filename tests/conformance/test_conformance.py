@@ -12,7 +12,10 @@ from tests.conformance.compare import Row, both, compare
 from tests.conformance.differences import REASONS, TABLE
 from tests.conformance.scenarios import SCENARIOS
 
-pytestmark = pytest.mark.skipif(bool(prepare.why_no_namespaces()), reason="AWS's emulator needs namespaces")
+pytestmark = [
+    pytest.mark.once,  # of AWS's emulator and ours, whose processes have one Python in any case
+    pytest.mark.skipif(bool(prepare.why_no_namespaces()), reason="AWS's emulator needs namespaces"),
+]
 
 
 def listed(name: str) -> list[Row]:

@@ -13,6 +13,8 @@ from tests.receivers.otlp_metrics import OtlpMetrics
 from tests.receivers.programs import or_skip
 from tests.receivers.rotel import Rotel
 
+pytestmark = pytest.mark.once
+
 N = int(os.environ.get("KIT_TESTS_INVOCATIONS", "60"))  # a thousand in the long runs
 EACH = 20 if N < 1_000 else 100  # invocations of an environment
 NAMES = ("faas.invocations", "faas.errors", "faas.timeouts")
