@@ -38,8 +38,9 @@ class Stream:
     """Reads batches in the order of their arrival; again too, for a plug-in that lags behind. ``interleaved``: requests run
     side by side.
 
-    ``started``, ``ended``, ``reported``: ids of the latest requests of which each was seen; of one that is tried again (a failed
-    asynchronous invocation keeps its id) since its latest start. ``platform_dropped``: records that the platform says it has lost.
+    ``started``, ``ended``, ``reported``: ids of the latest requests of which each was seen; of one that is tried again (a
+    failed asynchronous invocation keeps its id) since its latest start. ``platform_dropped``: records that the platform says it
+    has lost.
     """
 
     def __init__(self, interleaved: bool = False, context: str = "") -> None:
@@ -57,7 +58,9 @@ class Stream:
         }  # fmt: skip
         self._request = _NONE
         self._again = ""  # id of a request that was invoked again, until its new start comes
-        self._owed: list[str] = []  # ids of requests with a run whose report is still to come when the next one has begun
+        self._owed: list[
+            str
+        ] = []  # ids of requests with a run whose report is still to come when the next one has begun
         self._begins: dict[int, Request] = {}  # batch: whose its first line is
         number, late, request_id, trace = (*context.split(" ", 3), "", "", "", "")[:4]
         if number.isdigit():
@@ -149,7 +152,7 @@ class Stream:
         return found
 
     def invoked(self, request_id: str) -> None:
-        """INVOKE has come. Whatever is known of this id is of an earlier run of it, and so is what comes before its next start."""
+        """INVOKE has come. What is known of this id is of an earlier run of it, and so is what comes before its next start."""
         if any(request_id in known for known in (self.started, self.ended, self.reported)):
             self._forget_run(request_id)
             self._again = request_id

@@ -1,22 +1,24 @@
 """The plug-in: samples at the edges of an invocation, a book of invocations, and exporters that are imported late.
 
 Before the function has responded no more is done than to sample: what was spent, what the platform tells, and everything that
-is sent come after it. Several invocations go together in one export.
+is sent come after it. Several invocations go together in one export. What the function itself may send waits meanwhile, unread.
 """
 
 from __future__ import annotations
 
+from extension_kit.events import Flushed
 from extension_kit.plugin import Plugin
 from extensions.metrics_collector.sampling import Sample, Sampler
 from extensions.metrics_collector.settings import CollectorSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from extension_kit.events import Flushed, Invoke, Restore, Shutdown
+    from extension_kit.events import Invoke, Restore, Shutdown
     from extension_kit.plugin import Context
     from extension_kit.protocol.deadline import Deadline
     from extension_kit.records import Record, RuntimeDone
     from extensions.metrics_collector.collecting import Collecting
+    from extensions.metrics_collector.intake import Intake
     from extensions.metrics_collector.watching import Watcher
 
 __all__ = ["MetricsCollector"]
@@ -47,6 +49,11 @@ class MetricsCollector(Plugin):
             context.clock.monotonic_ns, frozenset(settings.families), context.memory_mb, budget_us=settings.cpu_budget
         )
         self._collecting: Collecting | None = None
+        self._intake: Intake | None = None
+        if settings.statsd_port or settings.otlp_port:
+            from extensions.metrics_collector.intake import Intake
+
+            self._intake = Intake(context)
         self._watcher: Watcher | None = None
         #: INVOKEs that the book has not been told of, with epoch ms and sample
         self._begun: list[tuple[Invoke, int, Sample]] = []
@@ -86,7 +93,8 @@ class MetricsCollector(Plugin):
         if self._collecting is not None:
             self._collecting.forget()
 
-    def flush(self, reason: str, deadline: Deadline) -> int | Flushed | None:
+    def flush(self, reason: str, deadline: Deadline) -> Flushed:
+        """No record is ever pending: each was counted. What an exporter could not send makes the next flush a short one."""
         collecting = self._catch_up()
         if self._is_managed:
             self._tell_period(collecting)
@@ -95,7 +103,7 @@ class MetricsCollector(Plugin):
             # runs meanwhile it would be the middle.
             book = collecting.book
             self._last = self._sample() if not book.running or book.has_ended(book.running) else None
-        return None
+        return Flushed(behind=collecting.behind)
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
         collecting = self._catch_up()
@@ -113,7 +121,7 @@ class MetricsCollector(Plugin):
         if collecting is None:
             from extensions.metrics_collector.collecting import Collecting
 
-            collecting = self._collecting = Collecting(self._context)
+            collecting = self._collecting = Collecting(self._context, self._intake)
         begun, self._begun = self._begun, []
         for event, at_ms, sample in begun:
             collecting.book.invoked(
