@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from extension_kit import Plugin
 from extension_kit.settings import Settings, text
+from extensions.metrics_collector.plugin import MetricsCollector
 
 
 class TellerSettings(Settings):
@@ -55,3 +56,13 @@ class Misspelt(Plugin):
     name = "misspelt"
 
     def on_invok(self, event): ...
+
+
+class TimedCollector(MetricsCollector):
+    """Says how long each of its flushes may take."""
+
+    def flush(self, reason, deadline):
+        given_ms = deadline.remaining_ms()
+        flushed = super().flush(reason, deadline)
+        print(f"FLUSH {reason.split()[0]} {given_ms} {flushed.behind}", flush=True)
+        return flushed

@@ -71,7 +71,8 @@ class Collecting:
         waited = waited or self.behind or self.book.pending >= MOST_POINTS // 4
         if self._sent is not None:
             self._sent.make_room(now_ms, deadline)
-        if not (at_once or waited) or not self.pending:
+        untold = any(outlet.lost for outlet in self._outlets or ())
+        if not (at_once or waited) or not (self.pending or untold):
             return False
         self._exported_ms = now_ms
         outlets = self._open_outlets()

@@ -103,8 +103,6 @@ class Datagrams:
             self._fetch()
             waiting, self._waiting, self._size = self._waiting, [], 0
             was_full, self._is_full = self._is_full, False
-            if was_full:
-                self._fetch()
         if was_full:
             self._loop.call_soon_threadsafe(self._watch_again)
         return waiting
@@ -248,9 +246,9 @@ class Requests:
         return True
 
     def _refuse(self, exchange: Exchange, status: int, why: str) -> None:
-        exchange.respond(status, (_TEXT,), f"{why}\n".encode())
         with self._lock:
             self._refused += 1
+        exchange.respond(status, (_TEXT,), f"{why}\n".encode())
         self._say_once(f"OTLP from the function is refused with {status}: {why}")
 
     def _say_once(self, text: str) -> None:

@@ -65,14 +65,13 @@ class Sent:
 
     def _read(self, now_ms: int, deadline: Deadline) -> None:
         datagrams = self._intake.datagrams
-        if datagrams is None:
-            return
-        waiting = datagrams.take()
-        for at in range(0, len(waiting), _AT_A_TIME):
-            if deadline.remaining_ms() < _KEPT_MS:
-                datagrams.put_back(waiting[at:])
-                break
-            self._aggregator.read(waiting[at : at + _AT_A_TIME], now_ms)
+        # More may be in the kernel than there is room for here at a time.
+        while datagrams is not None and deadline.remaining_ms() >= _KEPT_MS and (waiting := datagrams.take()):
+            for at in range(0, len(waiting), _AT_A_TIME):
+                if deadline.remaining_ms() < _KEPT_MS:
+                    datagrams.put_back(waiting[at:])
+                    break
+                self._aggregator.read(waiting[at : at + _AT_A_TIME], now_ms)
         if self._aggregator.trouble and not self._said:
             self._said = True
             self._context.log.warning(

@@ -58,7 +58,10 @@ def test_the_example_in_the_module_is_read():
         (LEAST + b"[capabilities]\nports = [2773]", "capabilities.ports is 2773: a table"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=70000}]', "port is 70000: a port, 0 to 65535"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1}, {name="h", port=2}]', "two have the same name"),
-        (LEAST + b'[capabilities]\nports = [{name="h", port=1, optional=true}]', "optional is True: true or false, and"),
+        (
+            LEAST + b'[capabilities]\nports = [{name="h", port=1, optional=true}]',
+            "optional is True: true or false, and",
+        ),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1, protocol="udp"}]', "protocol is 'udp': \"tcp\", or"),
         (LEAST + b'[capabilities]\niam = ["everything"]', "actions is 'everything': service:Action"),
         (LEAST + b'[capabilities]\nevents = ["invoke"]', "events is 'invoke': some of INVOKE, SHUTDOWN"),

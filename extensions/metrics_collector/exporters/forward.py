@@ -53,11 +53,15 @@ class Forward:
             self._sizes.append(len(request.body))
             self._delivery.add(Parcel(1, [request]))
 
+    @property
+    def lost(self) -> int:
+        """Requests that `troubles` has not told of."""
+        return sum(requests for name, requests in self._delivery.outcomes.items() if name.startswith("dropped: "))
+
     def troubles(self) -> dict[str, int]:
         """Figures of its own since the last time."""
-        lost = sum(requests for name, requests in self._delivery.outcomes.items() if name.startswith("dropped: "))
+        found = {"exports_failed_count": self._failed, "otlp_lost_count": self.lost}
         self._delivery.outcomes.clear()
-        found = {"exports_failed_count": self._failed, "otlp_lost_count": lost}
         self._failed = 0
         return {figure: number for figure, number in found.items() if number}
 

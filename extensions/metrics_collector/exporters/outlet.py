@@ -74,11 +74,16 @@ class Outlet:
             self._lost += beyond
             self._say(f"{self.name}: {beyond} points are dropped, since no more than {self._most} wait to be sent")
 
+    @property
+    def lost(self) -> int:
+        """Points that `troubles` has not told of."""
+        outcomes = self._delivery.outcomes.items()
+        return self._lost + sum(records for name, records in outcomes if name.startswith("dropped: "))
+
     def troubles(self) -> dict[str, int]:
         """Figures of this exporter's own since the last time."""
-        outcomes = sum(records for name, records in self._delivery.outcomes.items() if name.startswith("dropped: "))
+        found = {"exports_failed_count": self._failed, "points_lost_count": self.lost}
         self._delivery.outcomes.clear()
-        found = {"exports_failed_count": self._failed, "points_lost_count": self._lost + outcomes}
         self._failed = self._lost = 0
         return {figure: number for figure, number in found.items() if number}
 

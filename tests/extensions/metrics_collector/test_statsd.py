@@ -142,13 +142,17 @@ def test_many_different_values_are_rounded_and_their_sum_is_not():
     assert sum(took.values.values()) == 20_000
     rounded = sum(value * times for value, times in took.values.items())
     assert rounded == pytest.approx(took.sum, rel=0.05)
-    found, made = aggregated(*(f"took:{number}e{power}|d" for number in range(1, 1000) for power in range(-100, 100, 7)))
+    found, made = aggregated(
+        *(f"took:{number}e{power}|d" for number in range(1, 1000) for power in range(-100, 100, 7))
+    )
     assert len(found["took",].values) <= 1_001
 
 
 def test_names_and_tags_are_made_fit():
     """For OpenTelemetry and for CloudWatch, whatever bytes come."""
-    found, _ = aggregated("größe in m:1|c|#straße:köln,:nokey,x:" + "y" * 300, "9lives:1|c", b"\xff\xfe:1|c", "a\tb:1|c")
+    found, _ = aggregated(
+        "größe in m:1|c|#straße:köln,:nokey,x:" + "y" * 300, "9lives:1|c", b"\xff\xfe:1|c", "a\tb:1|c"
+    )
     names = [one.name for one in found.values()]
     assert names == ["gr__e_in_m", "statsd.9lives", "statsd.__", "a_b"]
     assert next(iter(found.values())).tags == (("straße", "köln"), ("x", "y" * 200))
