@@ -131,17 +131,14 @@ class Flushed(Value):
 
     ``pending``: how many are not done with, counted from the newest. ``outcomes``: of those that are done with, how many were
     not delivered, by what became of them, in all since the start of the process: ``filtered``, ``dropped: too large``... What
-    begins with ``dropped: `` counts as lost. The kit keeps the figures with the spool, so they go on after a crash. ``behind``:
-    no record is pending, but something that was made of them was not taken: the plug-in is let be as after any failed flush.
+    begins with ``dropped: `` counts as lost. The kit keeps the figures with the spool, so they go on after a crash.
     """
 
-    __slots__ = ("behind", "outcomes", "pending")
+    __slots__ = ("outcomes", "pending")
 
     pending: int
     outcomes: Mapping[str, int]
-    behind: bool
 
-    def __init__(self, pending: int = 0, outcomes: Mapping[str, int] | None = None, behind: bool = False) -> None:
+    def __init__(self, pending: int = 0, outcomes: Mapping[str, int] | None = None) -> None:
         set_field(self, "pending", pending)
         set_field(self, "outcomes", dict(outcomes or {}))
-        set_field(self, "behind", behind)

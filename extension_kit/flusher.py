@@ -207,7 +207,7 @@ class Flusher:
         if ended_well and consumer is not None:
             assert self.telemetry is not None
             self.telemetry.settle(consumer)
-        left = not ended_well or pending > 0 or bool(getattr(one.result, "behind", False))
+        left = not ended_well or pending > 0
         self._flushing[one].ended(self._clock.wall_ms(), left)
         if not left:
             self._dirty.discard(one)

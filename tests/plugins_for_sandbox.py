@@ -59,10 +59,29 @@ class Misspelt(Plugin):
 
 
 class TimedCollector(MetricsCollector):
-    """Says how long each of its flushes may take."""
+    """Says how long each of its exporters may take, and whether it has something left then."""
 
-    def flush(self, reason, deadline):
+    def _catch_up(self):
+        collecting = super()._catch_up()
+        open_outlets = collecting._open_outlets
+
+        def opened():
+            outlets = open_outlets()
+            for outlet in outlets:
+                if "send" not in vars(outlet):
+                    outlet.send = timed(outlet)
+            return outlets
+
+        collecting._open_outlets = opened
+        return collecting
+
+
+def timed(outlet):
+    send = outlet.send
+
+    def told(deadline):
         given_ms = deadline.remaining_ms()
-        flushed = super().flush(reason, deadline)
-        print(f"FLUSH {reason.split()[0]} {given_ms} {flushed.behind}", flush=True)
-        return flushed
+        send(deadline)
+        print(f"SEND {outlet.name} {deadline.reason.split()[0]} {given_ms} {outlet.pending}", flush=True)
+
+    return told

@@ -24,6 +24,8 @@ __all__ = ["MOST_POINTS", "Collecting"]
 
 #: that wait to be exported; the oldest are dropped, and counted
 MOST_POINTS = 4_000
+_LONGEST_WAIT_MS = 30_000
+_FAIR_MS = 250  # with less an exporter is not to blame for what it leaves
 
 
 class Collecting:
@@ -56,19 +58,11 @@ class Collecting:
         waiting = self._sent.pending if self._sent is not None else 0
         return self.book.pending + waiting + max((outlet.pending for outlet in self._outlets or ()), default=0)
 
-    @property
-    def behind(self) -> bool:
-        """Whether an exporter has something that was not taken."""
-        return any(outlet.pending for outlet in self._outlets or ())
-
     def export(self, deadline: Deadline, at_once: bool) -> bool:
-        """Send what is due; whether anything was tried. Not at every flush: invocations that follow each other go together.
-
-        What was not taken is tried at every flush: the kit lets a plug-in be that is `behind`, for longer and longer.
-        """
+        """Send what is due; whether anything was tried. Not at every flush: invocations that follow each other go together."""
         now_ms = self._context.clock.wall_ms()
         waited = self._exported_ms is None or not 0 <= now_ms - self._exported_ms < self._context.settings.interval
-        waited = waited or self.behind or self.book.pending >= MOST_POINTS // 4
+        waited = waited or self.book.pending >= MOST_POINTS // 4
         if self._sent is not None:
             self._sent.make_room(now_ms, deadline)
         untold = any(outlet.lost for outlet in self._outlets or ())
@@ -86,9 +80,25 @@ class Collecting:
         points: list[Point] = self.book.take(whole=self._whole and bool(self._context.stream_id) and not at_once)
         for outlet in outlets:
             outlet.add(points, series)
-        for done, outlet in enumerate(outlets):
-            outlet.send(self._share(deadline, len(outlets) - done))
+        self._send(outlets, deadline, at_once)
         return True
+
+    def _send(self, outlets: list[Outlet | Forward], deadline: Deadline, at_once: bool) -> None:
+        """One that has just failed is let be for a while, and then has little time (`Turns`), however the others fare: an
+        endpoint that never answers costs one long flush. ``at_once``: there may be no other.
+        """
+        clock = self._context.clock
+        now_ms = clock.wall_ms()  # which may have been stepped back
+        due = [one for one in outlets if at_once or not 0 < one.turns.due_ms - now_ms <= _LONGEST_WAIT_MS]
+        for done, outlet in enumerate(due):
+            share, before = self._share(deadline, len(due) - done), outlet.pending
+            if not at_once and outlet.turns.failed:
+                at_ms = clock.wall_ms() + outlet.turns.longest_ms(share.remaining_ms())
+                share = Deadline(at_ms, clock.wall_ms, 0, deadline.reason)
+            was_fair = share.remaining_ms() >= _FAIR_MS
+            outlet.send(share)
+            if was_fair or not outlet.pending:
+                outlet.turns.ended(clock.wall_ms(), left_something=outlet.pending >= before > 0)
 
     def _open_outlets(self) -> list[Outlet | Forward]:
         if self._outlets is None:

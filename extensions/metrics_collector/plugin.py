@@ -6,7 +6,6 @@ is sent come after it. Several invocations go together in one export. What the f
 
 from __future__ import annotations
 
-from extension_kit.events import Flushed
 from extension_kit.plugin import Plugin
 from extensions.metrics_collector.sampling import Sample, Sampler
 from extensions.metrics_collector.settings import CollectorSettings
@@ -50,10 +49,6 @@ class MetricsCollector(Plugin):
         )
         self._collecting: Collecting | None = None
         self._intake: Intake | None = None
-        if settings.statsd_port or settings.otlp_port:
-            from extensions.metrics_collector.intake import Intake
-
-            self._intake = Intake(context)
         self._watcher: Watcher | None = None
         #: INVOKEs that the book has not been told of, with epoch ms and sample
         self._begun: list[tuple[Invoke, int, Sample]] = []
@@ -61,6 +56,8 @@ class MetricsCollector(Plugin):
         if self._is_managed:
             self._last = self._sampler.sample()
             self._last_ms = context.clock.wall_ms()
+        if settings.statsd_port or settings.otlp_port:
+            self._listen()
 
     def on_invoke(self, event: Invoke) -> None:
         # The function starts at this moment, on the same core: the sample that ended the invocation before will do.
@@ -93,8 +90,8 @@ class MetricsCollector(Plugin):
         if self._collecting is not None:
             self._collecting.forget()
 
-    def flush(self, reason: str, deadline: Deadline) -> Flushed:
-        """No record is ever pending: each was counted. What an exporter could not send makes the next flush a short one."""
+    def flush(self, reason: str, deadline: Deadline) -> None:
+        """No record is ever pending: each was counted. An exporter that could not send is let be by `Collecting`."""
         collecting = self._catch_up()
         if self._is_managed:
             self._tell_period(collecting)
@@ -103,7 +100,6 @@ class MetricsCollector(Plugin):
             # runs meanwhile it would be the middle.
             book = collecting.book
             self._last = self._sample() if not book.running or book.has_ended(book.running) else None
-        return Flushed(behind=collecting.behind)
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
         collecting = self._catch_up()
@@ -114,6 +110,15 @@ class MetricsCollector(Plugin):
             self._context.log.warning(f"{left} points (an invocation has two) could not be sent before the end")
 
     # inside
+
+    def _listen(self) -> None:
+        """For what the function sends itself."""
+        from extensions.metrics_collector.intake import Intake
+
+        try:
+            self._intake = Intake(self._context)
+        except (OSError, RuntimeError) as error:  # no descriptor or no thread can be had
+            self._context.log.error(f"nothing is taken from the function: {error}")
 
     def _catch_up(self) -> Collecting:
         """What works with samples, made when it is first needed: by then the function has responded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from extension_kit.delivery import AGAIN, DELIVERED, Delivery, Limits, Parcel, Verdict
+from extension_kit.flush import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Forward:
         forget: Callable[[], object],
     ) -> None:
         self.forget = forget
+        self.turns = Turns()
         self._requests = requests
         self._post = post
         self._say = say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from extension_kit.delivery import AGAIN, DELIVERED, Delivery, Limits, Parcel, Verdict
+from extension_kit.flush import Turns
 from extensions.metrics_collector.statsd import joined
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ class Outlet:
     ``encode_series``: the same of what the function has sent by StatsD; ``post(item, seconds)``: one exchange.
 
     Points are encoded when their turn comes, so what waits is small; beyond ``most`` the oldest are dropped, and counted. Of a
-    series no more than one waits: what comes meanwhile is added to it.
+    series no more than one waits: what comes meanwhile is added to it. ``turns``: kept by whoever calls `send`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Outlet:
     ) -> None:
         self.name = name
         self.forget = forget
+        self.turns = Turns()
         self._encode = encode
         self._encode_series = encode_series
         self._post = post
