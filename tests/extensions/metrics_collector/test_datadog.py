@@ -7,6 +7,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from extension_kit.events import Registration
 from extension_kit.io.clock import Clock
+from extension_kit.pictures import unit_of_name
 from extension_kit.plugin import Context, Log
 from extensions.metrics_collector.exporters.datadog import static_tags
 from extensions.metrics_collector.exporters.emf import Emf
@@ -182,3 +183,12 @@ def test_an_init_that_nobody_waited_for_is_told():
     about = [one.about for one in book.take() if "request_id" in one.about]
     assert [one.get("proactive_initialization") for one in about] == [True, None]
     assert [one["cold_start"] for one in about] == [False, False]
+
+
+def test_pictures_show_the_units_that_are_meant():
+    """``extension-kit run`` knows the properties by their names, since EMF has no units for them."""
+    for measure in MEASURES:
+        name = measure.named(DATADOG)
+        if name is not None and name.name.startswith("aws."):
+            shown = unit_of_name(name.name)
+            assert shown == ("None" if name.emf_unit == "Count" else name.emf_unit), name.name
