@@ -56,6 +56,8 @@ class Flusher:
         """From INVOKE until nothing stands against asking for the next event."""
         began_ms = self._clock.wall_ms()
         self._last_request = event.request_id
+        if self.telemetry is not None and self.telemetry.stream is not None:
+            self.telemetry.stream.invoked(event.request_id)
         self._starts = [*self._starts, began_ms][-HISTORY:]
         if self._waits:
             self._give_way(event.deadline_ms - began_ms)

@@ -45,6 +45,20 @@ _INSIGHTS = {
     "cpu_user_time": "Milliseconds", "cpu_system_time": "Milliseconds",
     "tmp_used": "Bytes", "tmp_free": "Bytes", "tmp_max": "Bytes",
 }  # fmt: skip
+#: of Datadog's enhanced metrics likewise (its documentation, "Enhanced Lambda Metrics")
+_DATADOG = "aws.lambda.enhanced."
+_DATADOG_UNITS = {
+    **dict.fromkeys(("duration", "billed_duration", "init_duration", "snapstart_restore_duration"), "Seconds"),
+    **dict.fromkeys(
+        ("runtime_duration", "post_runtime_duration", "response_latency", "response_duration"), "Milliseconds"
+    ),
+    **dict.fromkeys(("cpu_user_time", "cpu_system_time", "cpu_total_time"), "Milliseconds"),
+    **dict.fromkeys(("cpu_total_utilization_pct", "cpu_max_utilization", "cpu_min_utilization"), "Percent"),
+    **dict.fromkeys(
+        ("produced_bytes", "rx_bytes", "tx_bytes", "total_network", "tmp_used", "tmp_free", "tmp_max"), "Bytes"
+    ),
+    **dict.fromkeys(("max_memory_used", "memorysize"), "Megabytes"),
+}
 #: which properties are shown, if there is room: one of each kind in turn
 _KINDS = (
     frozenset(("duration", "latency")),
@@ -199,6 +213,8 @@ def unit_of_name(name: str) -> str:
     words = _words(name)
     if name in _INSIGHTS:
         return _INSIGHTS[name]
+    if name.startswith(_DATADOG):
+        return _DATADOG_UNITS.get(name.removeprefix(_DATADOG), "None")
     if words[-1:] in (["ms"], ["milliseconds"]):
         return "Milliseconds"
     if words[-1:] == ["bytes"]:

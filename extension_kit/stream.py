@@ -38,8 +38,9 @@ class Stream:
     """Reads batches in the order of their arrival; again too, for a plug-in that lags behind. ``interleaved``: requests run
     side by side.
 
-    ``started``, ``ended``, ``reported``: ids of the latest requests of which each was seen. ``platform_dropped``: records that
-    the platform says it has lost.
+    ``started``, ``ended``, ``reported``: ids of the latest requests of which each was seen; of one that is tried again (a
+    failed asynchronous invocation keeps its id) since its latest start. ``platform_dropped``: records that the platform says it
+    has lost.
     """
 
     def __init__(self, interleaved: bool = False, context: str = "") -> None:
@@ -56,6 +57,10 @@ class Stream:
             b"platform.end": self.ended,  # of the Logs API
         }  # fmt: skip
         self._request = _NONE
+        self._again = ""  # id of a request that was invoked again, until its new start comes
+        self._owed: list[
+            str
+        ] = []  # ids of requests with a run whose report is still to come when the next one has begun
         self._begins: dict[int, Request] = {}  # batch: whose its first line is
         number, late, request_id, trace = (*context.split(" ", 3), "", "", "", "")[:4]
         if number.isdigit():
@@ -146,6 +151,12 @@ class Stream:
             self._keep(request, turns, done)
         return found
 
+    def invoked(self, request_id: str) -> None:
+        """INVOKE has come. What is known of this id is of an earlier run of it, and so is what comes before its next start."""
+        if any(request_id in known for known in (self.started, self.ended, self.reported)):
+            self._forget_run(request_id)
+            self._again = request_id
+
     def forget(self, seq: int) -> None:
         """Batches before `seq` will not be read again."""
         while self._begins and (first := next(iter(self._begins))) < seq:
@@ -165,13 +176,31 @@ class Stream:
         """What a batch that was read for the first time says about its requests."""
         self._request = request
         for kind, request_id in turns[-_REMEMBERED:]:
+            if kind == b"platform.start":
+                self._forget_run(request_id)
+                if request_id == self._again:
+                    self._again = ""
+            elif kind == b"platform.report" and request_id in self._owed:
+                self._owed.remove(request_id)
+                continue
+            elif request_id and request_id == self._again:
+                continue  # the end of the run before
             self._known[kind].append(request_id)
         if isinstance(done, records.RuntimeDone):
             self.last_done = done
 
+    def _forget_run(self, request_id: str) -> None:
+        """A request begins anew under the same id: what is known of its earlier run says nothing of this one."""
+        has_run = request_id in self.started or request_id in self.ended
+        if has_run and request_id not in self.reported:
+            self._owed.append(request_id)
+        for known in (self.started, self.ended, self.reported):
+            while request_id in known:
+                known.remove(request_id)
+
     def _tidy(self) -> None:
         """Let the oldest ids go."""
-        for known in self._known.values():
+        for known in (*self._known.values(), self._owed):
             del known[:-_REMEMBERED]
 
 

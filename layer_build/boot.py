@@ -96,7 +96,7 @@ exit 1
 def ports_of(manifest: Manifest) -> tuple[PortSpec, ...]:
     """The ports of a manifest as launcher and kit take them; ConfigError where two would be written to the same file."""
     specs = []
-    for port in manifest.ports:
+    for port in (one for one in manifest.ports if not one.optional):
         file = f"/tmp/.extension-kit/{manifest.name}/port" if port.fallback else ""  # noqa: S108 - named in the design
         specs.append((port.name, port.port, port.variables, file))
     if sum(1 for spec in specs if spec[3]) > 1:

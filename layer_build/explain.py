@@ -50,7 +50,8 @@ def abilities(manifest: Manifest) -> dict[str, str]:
                 found[f"iam {action} {resource}"] = words
     for port in manifest.ports:
         overridden = " ".join(port.variables)
-        found[f"port {port.port} {overridden} {port.fallback}"] = f"listen on {_port(port)}"
+        kind = f" optional {port.protocol}" if port.optional else ""
+        found[f"port {port.port} {overridden} {port.fallback}{kind}"] = f"listen on {_port(port)}"
     for path in manifest.writes:
         found[f"writes {path}"] = f"write below {path}"
     for event in manifest.events:
@@ -82,6 +83,8 @@ def _permission(one: Permission) -> str:
 
 
 def _port(one: Port) -> str:
+    if one.optional:
+        return f"127.0.0.1 by {one.protocol.upper()}, only where {' or '.join(one.variables)} says{_because(one.why)}"
     place = f"127.0.0.1:{one.port}" if one.port else "127.0.0.1, any free port"
     options = [f"or where {' or '.join(one.variables)} says"] if one.variables else []
     options += ["or any free port where that is taken"] if one.fallback and one.port else []

@@ -21,7 +21,8 @@
     without = ["chardet"]                      # packages that a dependency names, and that this extension does without
 
 Where a table with ``why`` is shown, a bare string does as well. A port that may be taken has ``fallback = true`` (any free
-one is used, and written to ``/tmp/.extension-kit/NAME/port``).
+one is used, and written to ``/tmp/.extension-kit/NAME/port``). One with ``optional = true`` is opened by the plug-in itself,
+where one of its variables names a number; only such a one may have ``protocol = "udp"``.
 """
 
 from __future__ import annotations
@@ -69,13 +70,18 @@ class Permission:
 
 @dataclass(frozen=True)
 class Port:
-    """A port on loopback. ``variables``: what overrides it, the first that is set; ``fallback``: else any free one will do."""
+    """A port on loopback. ``variables``: what overrides it, the first that is set; ``fallback``: else any free one will do.
+
+    ``optional``: neither launcher nor kit open it: the plug-in does, where one of its variables names a number.
+    """
 
     name: str
     port: int
     variables: tuple[str, ...] = ()
     fallback: bool = False
     why: str = ""
+    optional: bool = False
+    protocol: str = "tcp"
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,10 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
     may = _Reader(place, "capabilities.", top.table("capabilities"),
                   ("hosts", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
     needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out", "without"))
-    ports = tuple(_port(one) for one in may.tables("ports", ("name", "port", "variables", "fallback", "why")))
+    ports = tuple(
+        _port(one)
+        for one in may.tables("ports", ("name", "port", "variables", "fallback", "optional", "protocol", "why"))
+    )
     if len({port.name for port in ports}) < len(ports):
         raise ConfigError(f"{place}: capabilities.ports: two have the same name")
     return Manifest(
@@ -164,8 +173,13 @@ def _port(one: _Reader) -> Port:
     fallback = one.content.get("fallback", False)
     if not isinstance(fallback, bool):
         raise one.wrong("fallback", fallback, "true or false")
+    optional = one.content.get("optional", False)
+    if not isinstance(optional, bool) or (optional and (fallback or not one.content.get("variables"))):
+        raise one.wrong("optional", optional, "true or false, and true only with variables and without fallback,")
+    protocol = one.text("protocol", re.compile("tcp|udp" if optional else "tcp"), '"tcp", or "udp" if optional,', "tcp")
     name = one.text("name", _PORT_NAME, "lower-case letters, digits, '_' and '-'")
-    return Port(name, number, one.texts("variables", _VARIABLE, "names of variables"), fallback, one.why())
+    variables = one.texts("variables", _VARIABLE, "names of variables")
+    return Port(name, number, variables, fallback, one.why(), optional, protocol)
 
 
 class _Reader:
@@ -251,7 +265,9 @@ def dump(manifest: Manifest) -> str:
     ports = []
     for one in manifest.ports:
         fields: list[tuple[str, Any]] = [("name", one.name), ("port", one.port), ("variables", list(one.variables))]
-        ports.append(table([*fields, ("fallback", one.fallback), ("why", one.why)]))
+        fields += [("fallback", one.fallback), ("optional", one.optional)]
+        fields += [("protocol", one.protocol)] if one.protocol != "tcp" else []
+        ports.append(table([*fields, ("why", one.why)]))
     lines = [f"{key} = {quote(getattr(manifest, key))}" for key in ("name", "version", "summary")]
     lines += [f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("plugins", "pythons")]
     lines += ["", "[capabilities]"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from extension_kit import Plugin
 from extension_kit.settings import Settings, text
+from extensions.metrics_collector.plugin import MetricsCollector
 
 
 class TellerSettings(Settings):
@@ -55,3 +56,32 @@ class Misspelt(Plugin):
     name = "misspelt"
 
     def on_invok(self, event): ...
+
+
+class TimedCollector(MetricsCollector):
+    """Says how long each of its exporters may take, and whether it has something left then."""
+
+    def _catch_up(self):
+        collecting = super()._catch_up()
+        open_outlets = collecting._open_outlets
+
+        def opened():
+            outlets = open_outlets()
+            for outlet in outlets:
+                if "send" not in vars(outlet):
+                    outlet.send = timed(outlet)
+            return outlets
+
+        collecting._open_outlets = opened
+        return collecting
+
+
+def timed(outlet):
+    send = outlet.send
+
+    def told(deadline):
+        given_ms = deadline.remaining_ms()
+        send(deadline)
+        print(f"SEND {outlet.name} {deadline.reason.split()[0]} {given_ms} {outlet.pending}", flush=True)
+
+    return told

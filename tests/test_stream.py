@@ -138,3 +138,80 @@ def test_batches_may_be_cut_anywhere(story, size):
         parts += whose(stream.read(seq, body(*events[at : at + size]))[0])
 
     assert parts == whole
+
+
+def report(request_id):
+    return "platform.report", {"requestId": request_id, "metrics": {"durationMs": 7.5}}
+
+
+def known(stream):
+    return stream.started, stream.ended, stream.reported
+
+
+def test_a_request_that_is_tried_again_has_not_ended():
+    """A failed asynchronous invocation keeps its id: neither its INVOKE nor its start finds it ended already."""
+    stream = Stream()
+    stream.read(1, body(start("a"), done("a"), report("a")))
+    stream.invoked("a")
+    assert known(stream) == ([], [], [])
+    stream.read(2, body(start("a"), line()))
+    assert known(stream) == (["a"], [], [])
+    stream.read(3, body(done("a")))
+    assert known(stream) == (["a"], ["a"], [])
+    stream.read(4, body(start("a"), done("a"), report("a")))  # very fast, and nobody has said that it was invoked
+    assert known(stream) == (["a"], ["a"], [])  # the report is that of the run before
+    stream.read(5, body(report("a")))
+    assert known(stream) == (["a"], ["a"], ["a"])
+
+
+def test_what_comes_late_of_the_first_run_ends_nothing_of_the_second():
+    """Its end and its report may be told after the second INVOKE: the start of the second run is where that one begins."""
+    stream = Stream()
+    stream.read(1, body(start("a")))
+    stream.invoked("a")
+    stream.read(2, body(done("a"), line()))
+    assert known(stream) == ([], [], [])
+    stream.read(3, body(start("a"), report("a")))
+    assert known(stream) == (["a"], [], [])
+    stream.read(4, body(done("a"), report("a")))
+    assert known(stream) == (["a"], ["a"], ["a"])
+
+
+def test_a_batch_that_is_read_again_takes_no_end_back():
+    """For a plug-in that lags behind: only what is new says how far a request is."""
+    stream = Stream()
+    first = body(start("a"), done("a"), report("a"))
+    stream.read(1, first)
+    stream.read(2, body(start("a"), done("a"), report("a")))
+    stream.read(1, first)
+    assert known(stream) == (["a"], ["a"], ["a"])
+
+
+def test_requests_without_an_id_are_no_second_run():
+    """And ids of the past are let go."""
+    stream = Stream()
+    stream.invoked("")
+    for number in range(200):
+        stream.read(number, body(start(f"r{number % 150}"), done(f"r{number % 150}"), ("platform.runtimeDone", {})))
+    assert max(map(len, known(stream))) <= 64
+    assert len(stream._owed) <= 64
+
+
+@given(st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=8), st.integers(1, 4), st.booleans())
+def test_each_run_ends_with_its_own_end(runs, size, late):
+    """However batches are cut, and whether a report comes at once or after the next start."""
+    stream, seq, owing = Stream(), 0, []
+    for name in runs:
+        stream.invoked(name)
+        assert name not in stream.ended
+        events = [start(name), *owing, line()]
+        owing = [report(name)] if late else []
+        for at in range(0, len(events), size):
+            seq += 1
+            stream.read(seq, body(*events[at : at + size]))
+            assert name not in stream.ended
+            assert name not in stream.reported
+        seq += 1
+        stream.read(seq, body(done(name), *([] if late else [report(name)])))
+        assert name in stream.ended
+        assert late != (name in stream.reported)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import pytest
 
 from extension_kit.emulator.faults import Faults
+from extension_kit.emulator.model import Invocation
 from tests.scripted_api import INVOKE, REGISTERED, SHUTDOWN, Server, answer
 from tests.test_nothing_lost import SUMS, TALKER, account
 
@@ -356,3 +358,32 @@ def test_failures_are_a_sentence_in_the_logs_api(lab):
     assert told(lab, environment, "platform.fault") == [
         f"platform.fault RequestId: {request_id} Error: Runtime.ExitError"
     ]
+
+
+def run_again(environment):
+    """Always the same request."""
+    answered = threading.Event()
+    invocation = Invocation("5f1c0d52-6f0e-4a57-9c8e-0c3f5a1e77b1", b"{}", lambda _result: answered.set())
+    environment.call(lambda: environment.platform.invoke(invocation))
+    assert answered.wait(10)
+    environment.idle(5)
+
+
+def test_a_second_run_under_the_same_id_is_waited_for(lab):
+    """Lambda tries a failed asynchronous invocation again with its request id, most often in the same environment."""
+    code = plugin("""
+    ends = 0
+    def on_telemetry(self, records):
+        self.ends += sum(record.type == "platform.runtimeDone" for record in records)
+    def flush(self, reason, deadline):
+        say("flush", self.ends)
+""")  # fmt: skip
+    environment = lab.start(
+        lab.plugin("ext", code + "run(One())"),
+        function=lab.function("import time\ndef handler(event, context):\n    time.sleep(0.2)\n"),
+    )
+    for _ in range(3):
+        run_again(environment)
+    environment.shutdown()
+
+    assert [line.split()[-1] for line in told(lab, environment, "flush")][:3] == ["1", "2", "3"]

@@ -160,6 +160,7 @@ def _ports(plugins: tuple[str, ...], name: str) -> tuple[Port, ...]:
             continue
         try:
             declared = tomllib.loads(file.read_text()).get("capabilities", {}).get("ports", [])
+            declared = [port for port in declared if not port.get("optional")]  # the plug-in's own affair
             for port in declared:
                 to = f"/tmp/.extension-kit/{name}/port" if port.get("fallback") else ""  # noqa: S108 - named in the design
                 ports.append((str(port["name"]), int(port["port"]), tuple(port.get("variables", ())), to))

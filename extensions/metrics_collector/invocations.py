@@ -68,6 +68,7 @@ class _Invocation:
         "cold",
         "error_type",
         "oom",
+        "proactive",
         "reported",
         "runtime_ms",
         "start",
@@ -82,7 +83,7 @@ class _Invocation:
         self.status = ""
         self.error_type = ""
         self.runtime_ms: float | None = None
-        self.cold = self.oom = self.reported = False
+        self.cold = self.oom = self.proactive = self.reported = False
         self.before: _Invocation | None = None  # the attempt before this one, whose report is still to come
 
 
@@ -262,7 +263,8 @@ class Book:
         if not self._was_cold:
             return False
         self._was_cold = False
-        return self._init_ended_ms is None or found.began_ms - self._init_ended_ms < _PROACTIVE_MS
+        found.proactive = self._init_ended_ms is not None and found.began_ms - self._init_ended_ms >= _PROACTIVE_MS
+        return not found.proactive
 
     def _ran_out_of_memory(self, found: _Invocation, figures: Figures) -> None:
         """Three signs there are; the first that comes counts."""
@@ -284,6 +286,8 @@ class Book:
         about: dict[str, str | bool] = {"request_id": request_id}
         if found.trace:
             about["trace_id"] = _root(found.trace)
+        if found.proactive:
+            about["proactive_initialization"] = True
         return {**about, "cold_start": found.cold, "timeout": found.status == "timeout"}
 
     # records

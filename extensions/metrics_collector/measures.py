@@ -2,7 +2,9 @@
 
 Profile ``otel``: the names of OpenTelemetry's semantic conventions (`SCHEMA_URL`) where they have one, else ``lambda.*``; the
 unit as UCUM has it. Profile ``lambda_insights``: names and units of CloudWatch Lambda Insights (AWS docs, "Metrics collected
-by Lambda Insights"; ``used_memory_max`` in MB, as its sample event has it), and nothing that it does not know.
+by Lambda Insights"; ``used_memory_max`` in MB, as its sample event has it), and nothing that it does not know. Profile
+``datadog``: names and units of Datadog's enhanced Lambda metrics (its documentation, "Enhanced Lambda Metrics"), and nothing
+that it does not know.
 
 Where the conventions tell figures apart by an attribute, which EMF has no place for, its value is part of the name there:
 ``system.cpu.time`` with ``cpu.mode=user`` is ``system.cpu.time.user``.
@@ -12,11 +14,11 @@ from __future__ import annotations
 
 from extension_kit.protocol.values import Value, set_field
 
-__all__ = ["BY_FIGURE", "INSIGHTS", "MEASURES", "OTEL", "PROMOTED", "SCHEMA_URL", "Measure", "Name"]
+__all__ = ["BY_FIGURE", "DATADOG", "INSIGHTS", "MEASURES", "OTEL", "PROMOTED", "SCHEMA_URL", "Measure", "Name"]
 
 #: of the conventions' version that has these names, ``system.memory.state`` and ``system.network.packet.count`` among them
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
-OTEL, INSIGHTS = "otel", "lambda_insights"
+OTEL, INSIGHTS, DATADOG = "otel", "lambda_insights", "datadog"
 #: how figures of several invocations go together: added up, as a distribution, or the newest of them
 SUM, HISTOGRAM, GAUGE = "sum", "histogram", "gauge"
 
@@ -61,13 +63,14 @@ class Measure(Value):
     ``bounds``: of a histogram's buckets, in the unit of ``otel``.
     """
 
-    __slots__ = ("about", "bounds", "figure", "insights", "kind", "otel")
+    __slots__ = ("about", "bounds", "datadog", "figure", "insights", "kind", "otel")
 
     figure: str
     kind: str
     about: str
     otel: Name
     insights: Name | None
+    datadog: Name | None
     bounds: tuple[float, ...]
 
     def __init__(
@@ -77,6 +80,7 @@ class Measure(Value):
         about: str,
         otel: Name,
         insights: Name | None = None,
+        datadog: Name | None = None,
         bounds: tuple[float, ...] = (),
     ) -> None:
         set_field(self, "figure", figure)
@@ -84,11 +88,12 @@ class Measure(Value):
         set_field(self, "about", about)
         set_field(self, "otel", otel)
         set_field(self, "insights", insights)
+        set_field(self, "datadog", datadog)
         set_field(self, "bounds", bounds or (_SECONDS if otel.unit == "s" else _TRAFFIC))
 
     def named(self, profile: str) -> Name | None:
         """None where the profile has no such metric."""
-        return self.otel if profile == OTEL else self.insights
+        return self.otel if profile == OTEL else self.insights if profile == INSIGHTS else self.datadog
 
 
 def _s(name: str, **attributes: str) -> Name:
@@ -127,41 +132,87 @@ def _count(name: str) -> Name:
     return Name(name, "1", 1.0, (), "Count")
 
 
+def _dog(name: str, unit: str = "", scale: float = 1.0, emf_unit: str = "") -> Name:
+    """A count unless ``unit`` says otherwise."""
+    return Name(f"aws.lambda.enhanced.{name}", unit or "{count}", scale, (), emf_unit)
+
+
+def _dog_s(name: str) -> Name:
+    return _dog(name, "s", 0.001)
+
+
+def _dog_ms(name: str) -> Name:
+    return _dog(name, "ms", 1.0, "Milliseconds")
+
+
+def _dog_mb(name: str) -> Name:
+    return _dog(name, "MiBy", 1 / _MB, "Megabytes")
+
+
+def _dog_percent(name: str) -> Name:
+    return _dog(name, "%", 100.0, "Percent")
+
+
+def _loss(figure: str, about: str, name: str, unit: str) -> Measure:
+    return Measure(figure, SUM, about, _n(name, unit), datadog=_n(name, unit))
+
+
 MEASURES: tuple[Measure, ...] = (
     # what the platform tells
-    Measure("invocations_count", SUM, "invocations that succeeded", _n("faas.invocations", "{invocation}")),
-    Measure("errors_count", SUM, "that failed, by error.type", _n("faas.errors", "{error}")),
-    Measure("timeouts_count", SUM, "that ran out of time", _n("faas.timeouts", "{timeout}")),
+    Measure("invocations_count", SUM, "invocations that succeeded", _n("faas.invocations", "{invocation}"),
+            datadog=_dog("invocations")),
+    Measure("errors_count", SUM, "that failed, by error.type", _n("faas.errors", "{error}"), datadog=_dog("errors")),
+    Measure("timeouts_count", SUM, "that ran out of time", _n("faas.timeouts", "{timeout}"),
+            datadog=_dog("timeouts")),
     Measure("coldstarts_count", SUM, "that an init was waited for", _n("faas.coldstarts", "{coldstart}")),
-    Measure("oom_count", SUM, "that ran out of memory, counted once each", _n("lambda.out_of_memory", "{invocation}")),
-    Measure("runtime_duration_ms", HISTOGRAM, "the function's code", _s("faas.invoke_duration")),
-    Measure("init_duration_ms", HISTOGRAM, "of an environment", _s("faas.init_duration"), _ms("init_duration")),
-    Measure("restore_duration_ms", HISTOGRAM, "of a snapshot", _s("lambda.restore_duration")),
+    Measure("oom_count", SUM, "that ran out of memory, counted once each", _n("lambda.out_of_memory", "{invocation}"),
+            datadog=_dog("out_of_memory")),
+    Measure("runtime_duration_ms", HISTOGRAM, "the function's code", _s("faas.invoke_duration"),
+            datadog=_dog_ms("runtime_duration")),
+    Measure("init_duration_ms", HISTOGRAM, "of an environment", _s("faas.init_duration"), _ms("init_duration"),
+            datadog=_dog_s("init_duration")),
+    Measure("restore_duration_ms", HISTOGRAM, "of a snapshot", _s("lambda.restore_duration"),
+            datadog=_dog_s("snapstart_restore_duration")),
     Measure("post_runtime_ms", HISTOGRAM, "of an invocation, after its code: extensions",
-            _s("lambda.post_runtime_duration")),
-    Measure("duration_ms", HISTOGRAM, "of an invocation, with extensions", _s("lambda.duration"), _ms("duration")),
-    Measure("billed_duration_ms", SUM, "what is paid for", _s("lambda.billed_duration"), _ms("billed_duration")),
+            _s("lambda.post_runtime_duration"), datadog=_dog_ms("post_runtime_duration")),
+    Measure("duration_ms", HISTOGRAM, "of an invocation, with extensions", _s("lambda.duration"), _ms("duration"),
+            datadog=_dog_s("duration")),
+    Measure("billed_duration_ms", SUM, "what is paid for", _s("lambda.billed_duration"), _ms("billed_duration"),
+            datadog=_dog_s("billed_duration")),
     Measure("billed_mb_ms", SUM, "the same times the memory size", _n("lambda.billed_memory_time", "MiBy.ms"),
             _count("billed_mb_ms")),
-    Measure("response_latency_ms", HISTOGRAM, "until the first byte of the response", _s("lambda.response.latency")),
-    Measure("response_duration_ms", HISTOGRAM, "from its first byte to its last", _s("lambda.response.duration")),
-    Measure("produced_bytes", HISTOGRAM, "of the response", _by("lambda.response.size")),
+    Measure("response_latency_ms", HISTOGRAM, "until the first byte of the response", _s("lambda.response.latency"),
+            datadog=_dog_ms("response_latency")),
+    Measure("response_duration_ms", HISTOGRAM, "from its first byte to its last", _s("lambda.response.duration"),
+            datadog=_dog_ms("response_duration")),
+    Measure("produced_bytes", HISTOGRAM, "of the response", _by("lambda.response.size"),
+            datadog=_dog("produced_bytes", "By")),
     Measure("memory_max_bytes", HISTOGRAM, "the most used so far, as the report has it", _by("faas.mem_usage"),
-            _mb("used_memory_max"), _BYTES),
-    Measure("cost_usd", SUM, "estimated from list prices", _n("lambda.estimated_cost", "USD")),
+            _mb("used_memory_max"), bounds=_BYTES, datadog=_dog_mb("max_memory_used")),
+    Measure("cost_usd", SUM, "estimated from list prices", _n("lambda.estimated_cost", "USD"),
+            datadog=_dog("estimated_cost", "USD")),
     # CPU
-    Measure("cpu_total_ms", HISTOGRAM, "all but this extension's", _s("faas.cpu_usage"), _ms("cpu_total_time")),
-    Measure("cpu_user_ms", SUM, "", _s("system.cpu.time", cpu__mode="user"), _ms("cpu_user_time")),
-    Measure("cpu_system_ms", SUM, "", _s("system.cpu.time", cpu__mode="system"), _ms("cpu_system_time")),
+    Measure("cpu_total_ms", HISTOGRAM, "all but this extension's", _s("faas.cpu_usage"), _ms("cpu_total_time"),
+            datadog=_dog_ms("cpu_total_time")),
+    Measure("cpu_user_ms", SUM, "", _s("system.cpu.time", cpu__mode="user"), _ms("cpu_user_time"),
+            datadog=_dog_ms("cpu_user_time")),
+    Measure("cpu_system_ms", SUM, "", _s("system.cpu.time", cpu__mode="system"), _ms("cpu_system_time"),
+            datadog=_dog_ms("cpu_system_time")),
     Measure("cpu_iowait_ms", SUM, "", _s("system.cpu.time", cpu__mode="iowait")),
     Measure("cpu_steal_ms", SUM, "taken away by the host", _s("system.cpu.time", cpu__mode="steal")),
     Measure("cpu_idle_ms", SUM, "", _s("system.cpu.time", cpu__mode="idle")),
-    Measure("cpu_cores_count", GAUGE, "that can be seen", _n("system.cpu.logical.count", "{cpu}")),
-    Measure("cpu_utilization_ratio", GAUGE, "of the cores that can be seen", _n("system.cpu.utilization", "1")),
+    Measure("cpu_cores_count", GAUGE, "that can be seen", _n("system.cpu.logical.count", "{cpu}"),
+            datadog=_dog("num_cores", "{cpu}")),
+    Measure("cpu_utilization_ratio", GAUGE, "of the cores that can be seen", _n("system.cpu.utilization", "1"),
+            datadog=_dog_percent("cpu_total_utilization_pct")),
+    Measure("cpu_cores_busy_count", GAUGE, "cores that were busy, on the average", _n("lambda.cpu.cores_busy", "{cpu}"),
+            datadog=_dog("cpu_total_utilization", "{cpu}")),
     Measure("cpu_share_ratio", GAUGE, "of what the memory size pays for (memory / 1769)",
             _n("lambda.cpu.share_utilization", "1")),
-    Measure("cpu_core_max_ratio", GAUGE, "the busiest core", _n("lambda.cpu.core_utilization.max", "1")),
-    Measure("cpu_core_min_ratio", GAUGE, "the idlest core", _n("lambda.cpu.core_utilization.min", "1")),
+    Measure("cpu_core_max_ratio", GAUGE, "the busiest core", _n("lambda.cpu.core_utilization.max", "1"),
+            datadog=_dog_percent("cpu_max_utilization")),
+    Measure("cpu_core_min_ratio", GAUGE, "the idlest core", _n("lambda.cpu.core_utilization.min", "1"),
+            datadog=_dog_percent("cpu_min_utilization")),
     Measure("cpu_utilization_max_ratio", GAUGE, "of the busiest second", _n("lambda.cpu.utilization.max", "1")),
     Measure("context_switches_count", SUM, "", _n("lambda.context_switches", "{switch}")),
     Measure("processes_blocked_count", GAUGE, "waiting for a disk", _n("lambda.processes.blocked", "{process}")),
@@ -169,7 +220,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("memory_used_bytes", GAUGE, "MemTotal less MemAvailable",
             _by("system.memory.usage", system__memory__state="used")),
     Measure("memory_available_low_bytes", GAUGE, "the least that was left", _by("lambda.memory.available.low")),
-    Measure("memory_limit_bytes", GAUGE, "the memory size", _by("system.memory.limit"), _mb("total_memory")),
+    Measure("memory_limit_bytes", GAUGE, "the memory size", _by("system.memory.limit"), _mb("total_memory"),
+            datadog=_dog_mb("memorysize")),
     Measure("memory_utilization_ratio", GAUGE, "", _n("system.memory.utilization", "1")),
     Measure("memory_max_ratio", GAUGE, "of the memory size, by the report", _n("lambda.memory.max_utilization", "1"),
             _percent("memory_utilization")),
@@ -181,19 +233,23 @@ MEASURES: tuple[Measure, ...] = (
             system__filesystem__state="used"), _bytes("tmp_used")),
     Measure("tmp_free_bytes", GAUGE, "",
             _by("system.filesystem.usage", system__filesystem__mountpoint="/tmp",  # noqa: S108
-            system__filesystem__state="free"), _bytes("tmp_free")),
+            system__filesystem__state="free"), _bytes("tmp_free"), datadog=_dog("tmp_free", "By")),
     Measure("tmp_max_bytes", GAUGE, "",
             _by("system.filesystem.limit", system__filesystem__mountpoint="/tmp"),  # noqa: S108
-            _bytes("tmp_max")),
-    Measure("tmp_used_high_bytes", GAUGE, "the most that was used", _by("lambda.tmp.usage.high")),
+            _bytes("tmp_max"), datadog=_dog("tmp_max", "By")),
+    Measure("tmp_used_high_bytes", GAUGE, "the most that was used", _by("lambda.tmp.usage.high"),
+            datadog=_dog("tmp_used", "By")),
     Measure("tmp_inodes_used_count", GAUGE, "", _n("lambda.tmp.inodes.usage", "{inode}")),
     Measure("tmp_inodes_max_count", GAUGE, "", _n("lambda.tmp.inodes.limit", "{inode}")),
     # network
-    Measure("network_total_bytes", HISTOGRAM, "both directions", _by("faas.net_io"), _bytes("total_network")),
+    Measure("network_total_bytes", HISTOGRAM, "both directions", _by("faas.net_io"), _bytes("total_network"),
+            datadog=_dog("total_network", "By")),
     Measure("network_rx_bytes", SUM, "",
-            _by("system.network.io", network__io__direction="receive"), _bytes("rx_bytes")),
+            _by("system.network.io", network__io__direction="receive"), _bytes("rx_bytes"),
+            datadog=_dog("rx_bytes", "By")),
     Measure("network_tx_bytes", SUM, "",
-            _by("system.network.io", network__io__direction="transmit"), _bytes("tx_bytes")),
+            _by("system.network.io", network__io__direction="transmit"), _bytes("tx_bytes"),
+            datadog=_dog("tx_bytes", "By")),
     Measure("network_rx_packets_count", SUM, "",
             _n("system.network.packet.count", "{packet}", network__io__direction="receive")),
     Measure("network_tx_packets_count", SUM, "",
@@ -208,11 +264,14 @@ MEASURES: tuple[Measure, ...] = (
     Measure("process_cpu_ms", SUM, "of all processes but this extension's, children with them", _s("process.cpu.time")),
     Measure("fd_used_count", GAUGE, "",
             _n("process.unix.file_descriptor.count", "{file_descriptor}"), _count("fd_use")),
-    Measure("fd_max_count", GAUGE, "", _n("lambda.file_descriptors.limit", "{file_descriptor}"), _count("fd_max")),
-    Measure("fd_used_high_count", GAUGE, "", _n("lambda.file_descriptors.high", "{file_descriptor}")),
+    Measure("fd_max_count", GAUGE, "", _n("lambda.file_descriptors.limit", "{file_descriptor}"), _count("fd_max"),
+            datadog=_dog("fd_max")),
+    Measure("fd_used_high_count", GAUGE, "", _n("lambda.file_descriptors.high", "{file_descriptor}"),
+            datadog=_dog("fd_use")),
     Measure("threads_used_count", GAUGE, "", _n("process.thread.count", "{thread}")),
-    Measure("threads_used_high_count", GAUGE, "", _n("lambda.threads.high", "{thread}")),
-    Measure("threads_max_count", GAUGE, "", _n("lambda.threads.limit", "{thread}"), _count("threads_max")),
+    Measure("threads_used_high_count", GAUGE, "", _n("lambda.threads.high", "{thread}"), datadog=_dog("threads_use")),
+    Measure("threads_max_count", GAUGE, "", _n("lambda.threads.limit", "{thread}"), _count("threads_max"),
+            datadog=_dog("threads_max")),
     Measure("processes_count", GAUGE, "", _n("system.process.count", "{process}")),
     # disk, kernel
     Measure("io_read_bytes", SUM, "", _by("system.disk.io", disk__io__direction="read")),
@@ -228,16 +287,19 @@ MEASURES: tuple[Measure, ...] = (
     Measure("sampling_degraded_count", SUM, "scans left out to keep to the CPU budget",
             _n("lambda.extension.scans_left_out", "{scan}")),
     Measure("counters_reset_count", SUM, "that went backwards", _n("lambda.extension.counter_resets", "{reset}")),
-    Measure("telemetry_lost_count", SUM, "by the platform: logsDropped", _n("lambda.telemetry.lost", "{record}")),
-    Measure("own_dropped_count", SUM, "records that this extension had to drop",
-            _n("lambda.telemetry.dropped", "{record}")),
-    Measure("reports_missing_count", SUM, "that did not come before the end", _n("lambda.reports.missing", "{report}")),
-    Measure("exports_failed_count", SUM, "requests of this exporter",
-            _n("lambda.extension.exports_failed", "{request}")),
-    Measure("points_lost_count", SUM, "points (an invocation has two) that could not be exported",
-            _n("lambda.extension.points_lost", "{point}")),
-    Measure("series_overflow_count", SUM, "with an error.type beyond the limit",
-            _n("lambda.extension.series_overflow", "{error}")),
+    # what is lost, which `datadog` has no names for and which must not be silent
+    _loss("telemetry_lost_count", "by the platform: logsDropped", "lambda.telemetry.lost", "{record}"),
+    _loss("own_dropped_count", "records that this extension had to drop", "lambda.telemetry.dropped", "{record}"),
+    _loss("reports_missing_count", "that did not come before the end", "lambda.reports.missing", "{report}"),
+    _loss("exports_failed_count", "requests of this exporter", "lambda.extension.exports_failed", "{request}"),
+    _loss("points_lost_count", "points (an invocation has two) that could not be exported",
+          "lambda.extension.points_lost", "{point}"),
+    _loss("series_overflow_count", "with an error.type beyond the limit", "lambda.extension.series_overflow", "{error}"),
+    _loss("statsd_malformed_count", "lines from the function that are no metric", "lambda.statsd.malformed", "{line}"),
+    _loss("statsd_overflow_count", "values from the function beyond a limit", "lambda.statsd.overflow", "{value}"),
+    _loss("statsd_lost_count", "datagrams that the kernel had no room for", "lambda.statsd.lost", "{datagram}"),
+    _loss("otlp_refused_count", "requests from the function that were not taken", "lambda.otlp.refused", "{request}"),
+    _loss("otlp_lost_count", "that were taken and could not be forwarded", "lambda.otlp.lost", "{request}"),
 )  # fmt: skip
 BY_FIGURE = {measure.figure: measure for measure in MEASURES}
 #: what becomes CloudWatch metrics unless others are asked for: each costs some 0.30 USD a month and dimension set
@@ -246,4 +308,6 @@ PROMOTED = {
            "memory_max_bytes", "cpu_total_ms"),
     INSIGHTS: ("memory_max_ratio", "memory_limit_bytes", "memory_max_bytes", "cpu_total_ms", "network_tx_bytes",
                "network_rx_bytes", "network_total_bytes", "init_duration_ms"),
+    DATADOG: ("invocations_count", "errors_count", "timeouts_count", "oom_count", "duration_ms", "memory_max_bytes",
+              "cpu_total_ms", "cost_usd"),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """The plug-in: samples at the edges of an invocation, a book of invocations, and exporters that are imported late.
 
 Before the function has responded no more is done than to sample: what was spent, what the platform tells, and everything that
-is sent come after it. Several invocations go together in one export.
+is sent come after it. Several invocations go together in one export. What the function itself may send waits meanwhile, unread.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from extensions.metrics_collector.settings import CollectorSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from extension_kit.events import Flushed, Invoke, Restore, Shutdown
+    from extension_kit.events import Invoke, Restore, Shutdown
     from extension_kit.plugin import Context
     from extension_kit.protocol.deadline import Deadline
     from extension_kit.records import Record, RuntimeDone
     from extensions.metrics_collector.collecting import Collecting
+    from extensions.metrics_collector.intake import Intake
     from extensions.metrics_collector.watching import Watcher
 
 __all__ = ["MetricsCollector"]
@@ -49,6 +50,7 @@ class MetricsCollector(Plugin):
             context.clock.monotonic_ns, frozenset(settings.families), context.memory_mb, budget_us=settings.cpu_budget
         )
         self._collecting: Collecting | None = None
+        self._intake: Intake | None = None
         self._watcher: Watcher | None = None
         #: INVOKEs that the book has not been told of, with epoch ms and sample
         self._begun: list[tuple[Invoke, int, Sample]] = []
@@ -56,6 +58,8 @@ class MetricsCollector(Plugin):
         if self._is_managed:
             self._last = self._sampler.sample()
             self._last_ms = context.clock.wall_ms()
+        if settings.statsd_port or settings.otlp_port:
+            self._listen()
 
     def on_invoke(self, event: Invoke) -> None:
         # The function starts at this moment, on the same core: the sample that ended the invocation before will do.
@@ -88,7 +92,8 @@ class MetricsCollector(Plugin):
         if self._collecting is not None:
             self._collecting.forget()
 
-    def flush(self, reason: str, deadline: Deadline) -> int | Flushed | None:
+    def flush(self, reason: str, deadline: Deadline) -> None:
+        """No record is ever pending: each was counted. An exporter that could not send is let be by `Collecting`."""
         collecting = self._catch_up()
         if self._is_managed:
             self._tell_period(collecting)
@@ -97,7 +102,6 @@ class MetricsCollector(Plugin):
             # runs meanwhile it would be the middle.
             book = collecting.book
             self._last = self._sample() if not book.running or book.has_ended(book.running) else None
-        return None
 
     def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
         collecting = self._catch_up()
@@ -109,13 +113,22 @@ class MetricsCollector(Plugin):
 
     # inside
 
+    def _listen(self) -> None:
+        """For what the function sends itself."""
+        from extensions.metrics_collector.intake import Intake
+
+        try:
+            self._intake = Intake(self._context)
+        except (OSError, RuntimeError) as error:  # no descriptor or no thread can be had
+            self._context.log.error(f"nothing is taken from the function: {error}")
+
     def _catch_up(self) -> Collecting:
         """What works with samples, made when it is first needed: by then the function has responded."""
         collecting = self._collecting
         if collecting is None:
             from extensions.metrics_collector.collecting import Collecting
 
-            collecting = self._collecting = Collecting(self._context)
+            collecting = self._collecting = Collecting(self._context, self._intake)
         begun, self._begun = self._begun, []
         for event, at_ms, sample in begun:
             collecting.book.invoked(

@@ -21,7 +21,7 @@ class CollectorSettings(Settings):
     )
     profile = choice(
         "otel",
-        ("otel", "lambda_insights"),
+        ("otel", "lambda_insights", "datadog"),
         help="Names and units; the table below has what each profile calls a figure.",
     )
     # Source: CloudWatch API reference, PutMetricData, Namespace. A namespace that it refuses would lose every metric silently.
@@ -46,6 +46,22 @@ class CollectorSettings(Settings):
         10_000,
         maximum_ms=600_000,
         help="The least time between two exports; what comes meanwhile goes together. At the end: at once.",
+    )
+    # from the function
+    statsd_port = integer(
+        0, minimum=0, maximum=65_535, help="UDP port on loopback for StatsD from the function, mostly 8125; 0: none."
+    )
+    statsd_series = integer(
+        200,
+        minimum=1,
+        maximum=10_000,
+        help="Different names and sets of tags in StatsD that are told apart; others are left out, and counted.",
+    )
+    otlp_port = integer(
+        0,
+        minimum=0,
+        maximum=65_535,
+        help="TCP port on loopback for OTLP/HTTP metrics from the function, mostly 4318, forwarded as they are; 0: none.",
     )
     # what of
     families = comma_list(FAMILIES, choices=FAMILIES, help="Which figures of the kernel's are looked at.")

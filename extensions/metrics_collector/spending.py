@@ -65,6 +65,8 @@ def _ratios(start: Sample, end: Sample, total_ms: float | None, memory_mb: int |
     if elapsed_ms <= 0:
         return figures
     cores = end.levels.get("cpu_cores_count")
+    if total_ms is not None:
+        figures["cpu_cores_busy_count"] = total_ms / elapsed_ms
     if total_ms is not None and cores:
         figures["cpu_utilization_ratio"] = min(1.0, total_ms / (elapsed_ms * cores))
     if total_ms is not None and memory_mb:

@@ -142,7 +142,9 @@ def _differences(conf: Conf, said: Manifest) -> Iterator[str]:
     if set(conf.events) != set(said.events):
         yield f"events {' '.join(conf.events) or '(none)'}: the manifest has {' '.join(said.events) or '(none)'}"
     file = f"/tmp/.extension-kit/{said.name}/port"  # noqa: S108 - named in the design
-    wanted = {one.name: (one.port, one.variables, file if one.fallback else "") for one in said.ports}
+    wanted = {
+        one.name: (one.port, one.variables, file if one.fallback else "") for one in said.ports if not one.optional
+    }
     found = {one.name: (one.port, one.variables, one.file) for one in conf.ports}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):

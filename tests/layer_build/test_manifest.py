@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from extension_kit.errors import ConfigError
 from layer_build import manifest
+from layer_build.boot import launcher_conf, ports_of
+from layer_build.explain import explain
 from layer_build.manifest import Host, Manifest, Permission, Port
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,11 @@ def test_the_example_in_the_module_is_read():
         (LEAST + b"[capabilities]\nports = [2773]", "capabilities.ports is 2773: a table"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=70000}]', "port is 70000: a port, 0 to 65535"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1}, {name="h", port=2}]', "two have the same name"),
+        (
+            LEAST + b'[capabilities]\nports = [{name="h", port=1, optional=true}]',
+            "optional is True: true or false, and",
+        ),
+        (LEAST + b'[capabilities]\nports = [{name="h", port=1, protocol="udp"}]', "protocol is 'udp': \"tcp\", or"),
         (LEAST + b'[capabilities]\niam = ["everything"]', "actions is 'everything': service:Action"),
         (LEAST + b'[capabilities]\nevents = ["invoke"]', "events is 'invoke': some of INVOKE, SHUTDOWN"),
         (LEAST + b'[capabilities]\nwrites = ["/var/x"]', "writes is '/var/x': paths below /tmp"),
@@ -93,6 +100,17 @@ MANIFESTS = st.builds(
     events=st.sampled_from([("INVOKE", "SHUTDOWN"), ("SHUTDOWN",), ()]), telemetry=st.sampled_from([(), ("platform",)]),
     writes=st.sampled_from([(), ("/tmp/x",)]), lock=st.just(""), leave_out=st.just(()),
 )  # fmt: skip
+
+
+def test_an_optional_port_is_the_plugins_own():
+    """Neither the launcher nor the kit opens it; an operator reads of it all the same."""
+    port = b'{name="m", port=8125, protocol="udp", optional=true, variables=["M_PORT"], why="metrics"}'
+    read = manifest.parse(LEAST + b"[capabilities]\nports = [" + port + b"]", "1")
+    assert read.ports == (Port("m", 8125, ("M_PORT",), False, "metrics", True, "udp"),)
+    assert ports_of(read) == ()
+    assert "port" not in launcher_conf(read, ("3.13",), late=False)
+    assert "It listens on 127.0.0.1 by UDP, only where M_PORT says (metrics)." in explain(read)
+    assert manifest.parse(manifest.dump(read).encode(), "other") == read
 
 
 @given(MANIFESTS)

@@ -126,5 +126,7 @@ def _check_histogram(name, one):
         raise Refused(400, f"{name}: {buckets} of {one.count}, bounds {bounds}")
     if any(low >= high for low, high in itertools.pairwise(bounds)):
         raise Refused(400, f"{name}: bounds {bounds}")
-    if one.count and not one.min * (1 - 1e-9) <= one.sum / one.count <= one.max * (1 + 1e-9):
+    if one.min < 0 and one.HasField("sum"):
+        raise Refused(400, f"{name}: a sum, though there are values below 0")
+    if one.min >= 0 and one.count and not one.min * (1 - 1e-9) <= one.sum / one.count <= one.max * (1 + 1e-9):
         raise Refused(400, f"{name}: the mean is not within {one.min} and {one.max}")

@@ -3,7 +3,8 @@
 A few figures are metrics (each costs money), with a value for each invocation; all others are properties, which cost what their
 bytes cost and can be asked for in Logs Insights: sums of what adds up, the newest of levels, ``{"sum","min","max","count"}`` of
 distributions. With profile ``lambda_insights`` there is a document for each invocation, and properties are plain numbers, since
-that is what dashboards for it expect.
+that is what dashboards for it expect. With ``datadog`` there is one for each set of tags, which are properties too. What the
+function has sent by StatsD is metrics, all of it, in documents of its own: one for each set of tags, which are dimensions.
 
 Source: CloudWatch user guide, "Specification: Embedded metric format" (100 metrics, 100 values of each, 30 dimensions, 1 MB;
 a time within 14 days back and 2 hours ahead).
@@ -15,7 +16,9 @@ import json
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
-from extensions.metrics_collector.measures import BY_FIGURE, GAUGE, INSIGHTS, PROMOTED, SUM
+from extensions.metrics_collector import statsd
+from extensions.metrics_collector.exporters.datadog import as_datadog, tags_of
+from extensions.metrics_collector.measures import BY_FIGURE, DATADOG, GAUGE, INSIGHTS, PROMOTED, SUM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ __all__ = ["MOST_POINTS", "Emf"]
 #: points of a document: Powertools prints by itself what has 100 values
 MOST_POINTS = 90
 _MOST_PROMOTED = 90
+_STATSD_UNITS = {"ms": "Milliseconds", statsd.COUNTER: "Count", statsd.SET: "Count"}
 _DIGITS = 12  # after the point, less what floats add: the price of a short invocation begins with seven zeros
 
 
@@ -61,8 +65,42 @@ class Emf:
         if self._profile == INSIGHTS:
             groups = [*_by_request(points)]
         else:
-            groups = [points[at : at + MOST_POINTS] for at in range(0, len(points), MOST_POINTS)]
+            alike = _by_tags(as_datadog(points)) if self._profile == DATADOG else [points]
+            groups = [some[at : at + MOST_POINTS] for some in alike for at in range(0, len(some), MOST_POINTS)]
         return [(document, len(group)) for group in groups if (document := self._document(group))]
+
+    def sent(self, series: Sequence[statsd.Series]) -> list[tuple[bytes, int]]:
+        """Documents of what the function has sent, each with the number of series that end in it."""
+        found: list[tuple[bytes, int]] = []
+        for dimensions, alike in self._by_dimensions(series).items():
+            for at in range(0, len(alike), _MOST_PROMOTED):
+                group = alike[at : at + _MOST_PROMOTED]
+                values = [(one, _values(one)) for one in group]
+                longest = max(len(numbers) for _, numbers in values)
+                cuts = range(0, longest, MOST_POINTS)
+                for cut in cuts:
+                    part = [(one, some) for one, numbers in values if (some := numbers[cut : cut + MOST_POINTS])]
+                    found.append((self._of_series(dict(dimensions), part), len(group) if cut == cuts[-1] else 0))
+        return found
+
+    def _by_dimensions(self, series: Sequence[statsd.Series]) -> dict[statsd.Tags, list[statsd.Series]]:
+        found: dict[statsd.Tags, list[statsd.Series]] = {}
+        for one in series:
+            tags = {_ascii(key): _ascii(value) for key, value in one.tags}
+            found.setdefault(tuple({**tags, **self._dimensions}.items()), []).append(one)
+        return found
+
+    def _of_series(self, dimensions: dict[str, str], part: Sequence[tuple[statsd.Series, list[float]]]) -> bytes:
+        metrics = EphemeralMetrics(namespace=self._namespace, service="")
+        for name, value in dimensions.items():
+            metrics.add_dimension(name, value)
+        metrics.set_timestamp(max(one.at_ms for one, _ in part))
+        for one, numbers in part:
+            # Both are members of the same object: CloudWatch would take the tag for the metric.
+            name = f"statsd.{one.name}" if one.name in dimensions else one.name
+            for number in numbers:
+                metrics.add_metric(name, _STATSD_UNITS.get(one.unit or one.kind, "None"), number)
+        return json.dumps(metrics.serialize_metric_set(), separators=(",", ":"), allow_nan=False).encode()
 
     def _document(self, points: Sequence[Point]) -> bytes:
         values: dict[str, list[float]] = {}
@@ -108,6 +146,8 @@ class Emf:
                 found.update(point.about)
             found["event_type"] = "performance"
             return found
+        if self._profile == DATADOG:
+            found.update(tags_of(points[0]))  # they are alike
         if requests := list(
             dict.fromkeys(point.about["request_id"] for point in points if "request_id" in point.about)
         ):
@@ -135,3 +175,23 @@ def _by_request(points: Sequence[Point]) -> list[list[Point]]:
     for at, point in enumerate(points):
         groups.setdefault(point.about.get("request_id") or at, []).append(point)
     return list(groups.values())
+
+
+def _by_tags(points: Sequence[Point]) -> list[list[Point]]:
+    """The points that have the same tags together."""
+    groups: dict[object, list[Point]] = {}
+    for point in points:
+        groups.setdefault(tags_of(point), []).append(point)
+    return list(groups.values())
+
+
+def _values(series: statsd.Series) -> list[float]:
+    """What CloudWatch is told of a series: each value of a distribution, so that its percentiles are true."""
+    if series.kind == statsd.DISTRIBUTION:
+        return [value for value, times in sorted(series.values.items()) for _ in range(times)]
+    return [float(len(series.members)) if series.kind == statsd.SET else round(series.value, _DIGITS)]
+
+
+def _ascii(text: str) -> str:
+    """CloudWatch takes no other characters in a dimension, and no colon in front of its name."""
+    return "".join(letter if letter.isascii() else "_" for letter in text).lstrip(":").strip() or "_"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from extension_kit.delivery import AGAIN, DELIVERED, Delivery, Limits, Parcel, Verdict
+from extension_kit.flush import Turns
+from extensions.metrics_collector.statsd import joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from extension_kit.io.clock import Clock
     from extension_kit.protocol.deadline import Deadline
     from extensions.metrics_collector.invocations import Point
+    from extensions.metrics_collector.statsd import Identity, Series
+
+    T = TypeVar("T")
 
 __all__ = ["Outlet"]
 
@@ -21,9 +26,10 @@ _LEAST_S = 0.03  # seconds: a further item is not begun with less
 
 class Outlet:
     """One destination. ``encode(points)``: the items of a parcel, each with the number of points that it has;
-    ``post(item, seconds)``: one exchange.
+    ``encode_series``: the same of what the function has sent by StatsD; ``post(item, seconds)``: one exchange.
 
-    Points are encoded when their turn comes, so what waits is small; beyond ``most`` the oldest are dropped, and counted.
+    Points are encoded when their turn comes, so what waits is small; beyond ``most`` the oldest are dropped, and counted. Of a
+    series no more than one waits: what comes meanwhile is added to it. ``turns``: kept by whoever calls `send`.
     """
 
     def __init__(
@@ -38,55 +44,71 @@ class Outlet:
         say: Callable[[str], object],
         abort: Callable[[], object] = lambda: None,
         forget: Callable[[], object] = lambda: None,
+        encode_series: Callable[[Sequence[Series]], list[tuple[bytes, int]]] = lambda _series: [],
     ) -> None:
         self.name = name
         self.forget = forget
+        self.turns = Turns()
         self._encode = encode
+        self._encode_series = encode_series
         self._post = post
         self._clock = clock
         self._reservation = ""
         self._most = most
         self._say = say
         self._queue: list[Point] = []
+        self._series: dict[Identity, Series] = {}
         self._failed = self._lost = 0
         self._delivery = Delivery(self._send, clock, limits=Limits(timeout_ms=timeout_ms), say=self._tell, abort=abort)
 
     @property
     def pending(self) -> int:
-        return len(self._queue) + self._delivery.pending
+        return len(self._queue) + len(self._series) + self._delivery.pending
 
-    def add(self, points: Sequence[Point]) -> None:
+    def add(self, points: Sequence[Point], series: Sequence[Series] = ()) -> None:
         self._queue += points
+        for one in series:
+            waiting = self._series.get(one.identity)
+            self._series[one.identity] = one if waiting is None else joined(waiting, one)
         beyond = len(self._queue) - self._most
         if beyond > 0:
             del self._queue[:beyond]
             self._lost += beyond
             self._say(f"{self.name}: {beyond} points are dropped, since no more than {self._most} wait to be sent")
 
+    @property
+    def lost(self) -> int:
+        """Points that `troubles` has not told of."""
+        outcomes = self._delivery.outcomes.items()
+        return self._lost + sum(records for name, records in outcomes if name.startswith("dropped: "))
+
     def troubles(self) -> dict[str, int]:
         """Figures of this exporter's own since the last time."""
-        outcomes = sum(records for name, records in self._delivery.outcomes.items() if name.startswith("dropped: "))
+        found = {"exports_failed_count": self._failed, "points_lost_count": self.lost}
         self._delivery.outcomes.clear()
-        found = {"exports_failed_count": self._failed, "points_lost_count": self._lost + outcomes}
         self._failed = self._lost = 0
         return {figure: number for figure, number in found.items() if number}
 
     def send(self, deadline: Deadline) -> None:
         """As much as the deadline allows."""
-        while self._queue or self._delivery.parcels:
+        while self._queue or self._series or self._delivery.parcels:
             if not self._delivery.parcels:
                 points, self._queue = self._queue[:_AT_A_TIME], self._queue[_AT_A_TIME:]
-                self._delivery.add(self._parcel(points))
+                if points:
+                    self._delivery.add(self._parcel(points, self._encode))
+                elif self._series:
+                    some = [self._series.pop(one) for one in [*self._series][:_AT_A_TIME]]
+                    self._delivery.add(self._parcel(some, self._encode_series))
             if not self._delivery.deliver(deadline):
                 break
 
-    def _parcel(self, points: list[Point]) -> Parcel:
+    def _parcel(self, things: list[T], encode: Callable[[Sequence[T]], list[tuple[bytes, int]]]) -> Parcel:
         refused = 0
 
-        def encoded(some: list[Point]) -> list[tuple[bytes, int]]:
+        def encoded(some: list[T]) -> list[tuple[bytes, int]]:
             nonlocal refused
             try:
-                return self._encode(some)
+                return encode(some)
             except Exception as error:  # noqa: BLE001 - a library's opinion of a value costs that point, and is said
                 if len(some) > 1:  # which one is it?
                     half = len(some) // 2
@@ -95,9 +117,9 @@ class Outlet:
                 self._tell(f"a point cannot be encoded: {type(error).__name__}: {error}"[:300])
                 return []
 
-        items = encoded(points)
+        items = encoded(things)
         outcomes = {"dropped: cannot be encoded": refused} if refused else {}
-        return Parcel(len(points), [item for item, _ in items], outcomes, [number for _, number in items])
+        return Parcel(len(things), [item for item, _ in items], outcomes, [number for _, number in items])
 
     def _send(self, items: list[Any], seconds: float) -> Verdict:
         """One after the other, in the time of one exchange; what one of them meets does not count for those before it."""

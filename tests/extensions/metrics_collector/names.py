@@ -7,15 +7,21 @@ from extensions.metrics_collector.measures import MEASURES, PROMOTED
 
 def markdown():
     """A row for each figure."""
-    lines = ["| figure | what | kind | `otel` | unit | `lambda_insights` | unit |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| figure | what | kind | `otel` | unit | `lambda_insights` | unit | `datadog` | unit |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     promoted = set(PROMOTED["otel"])
     for measure in MEASURES:
-        otel, insights = measure.otel, measure.insights
+        otel = measure.otel
         about = ", ".join(f"`{name}={value}`" for name, value in otel.attributes)
+        others = " | ".join(
+            f"`{name.name}` | {name.emf_unit}" if name else " | " for name in (measure.insights, measure.datadog)
+        )
         star = "\\*" if measure.figure in promoted else ""
         lines.append(
             f"| `{measure.figure}`{star} | {measure.about} | {measure.kind} | `{otel.name}`{' ' + about if about else ''} "
-            f"| {otel.unit} | {f'`{insights.name}`' if insights else ''} | {insights.emf_unit if insights else ''} |"
+            f"| {otel.unit} | {others} |"
         )
     return "\n".join(lines) + "\n"
 

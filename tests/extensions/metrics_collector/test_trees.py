@@ -72,7 +72,8 @@ def test_half_a_second_on_demand(sampler_of, tree, moments):
     assert spent(start, sampler.sample(), 1024) == {
         "cpu_user_ms": 290, "cpu_system_ms": 50, "cpu_total_ms": 340, "cpu_idle_ms": 430, "cpu_iowait_ms": 20,
         "cpu_steal_ms": 200, "cpu_utilization_ratio": 0.34, "cpu_share_ratio": 1.174727, "cpu_core_max_ratio": 0.62,
-        "cpu_core_min_ratio": 0.08, "cpu_cores_count": 2, "context_switches_count": 450, "processes_blocked_count": 0,
+        "cpu_core_min_ratio": 0.08, "cpu_cores_count": 2,
+        "cpu_cores_busy_count": 0.68, "context_switches_count": 450, "processes_blocked_count": 0,
         "memory_total_bytes": 1048576 * KB, "memory_available_bytes": 700000 * KB, "memory_used_bytes": 348576 * KB,
         "memory_available_low_bytes": 700000 * KB, "memory_limit_bytes": 1024**3, "memory_utilization_ratio": 0.332428,
         "network_rx_bytes": 500000, "network_tx_bytes": 7000, "network_rx_packets_count": 400, "network_tx_packets_count": 39,
