@@ -23,6 +23,8 @@ __all__ = ["STRIKES", "Hosted"]
 
 #: failures in a row after which a plug-in is put to rest
 STRIKES = 3
+#: memory with which a function has a whole core (AWS docs, Lambda: configure memory); with less it has its share of one
+_WHOLE_CORE_MB = 1_769
 
 
 class Hosted:
@@ -85,9 +87,15 @@ class Hosted:
         return self._ended(hook)
 
     def budget(self, hook: str) -> float:
-        """Seconds that a hook without a deadline may take."""
-        default = HOOKS[hook][1]
-        return self.plugin.budgets.get(hook, default if default is not None else 2.0)
+        """Seconds that a hook without a deadline may take.
+
+        The defaults are meant for a whole core: with a small share of one the kernel stops everything for most of each tenth of
+        a second, and three such stops would put a plug-in to rest that has done nothing wrong.
+        """
+        own = self.plugin.budgets.get(hook)
+        if own is not None:
+            return own
+        return (HOOKS[hook][1] or 2.0) * max(1.0, _WHOLE_CORE_MB / (self.context.memory_mb or _WHOLE_CORE_MB))
 
     # the worker
 

@@ -31,7 +31,7 @@ MISBEHAVIOUR = [
 def test_a_misbehaving_plugin_harms_nobody(lab, hook, body, report):
     """It is reported once for each failure; the function answers, the other plug-in sees everything, the exit is 0."""
     script = GOOD + SLEEPER.format(hook=hook, body=body) + "run(Good(), Bad())"
-    environment = lab.start(lab.plugin("ext", script))
+    environment = lab.start(lab.plugin("ext", script), memory_mb=1_769)  # a whole core, for which the budgets are meant
 
     results = [lab.invoke(environment) for _ in range(2)]
     environment.idle(5)
@@ -72,7 +72,7 @@ run(Bad())
 def test_a_hook_that_never_returns_keeps_its_thread_and_nothing_else(lab):
     """The plug-in's next hooks are skipped, then it rests; the other plug-in goes on."""
     script = GOOD + SLEEPER.format(hook="on_invoke(self, event)", body="time.sleep(3600)") + "run(Good(), Bad())"
-    environment = lab.start(lab.plugin("ext", script))
+    environment = lab.start(lab.plugin("ext", script), memory_mb=1_769)
 
     for _ in range(4):
         lab.invoke(environment)

@@ -119,6 +119,17 @@ def test_a_hook_that_overruns_is_left_to_itself_and_its_plugin_skipped():
     assert one.overruns == 1
 
 
+@pytest.mark.parametrize(("memory", "seconds"), [("1769", 0.05), ("10240", 0.05), ("", 0.05), ("128", 0.691)])
+def test_a_share_of_a_core_gets_a_share_of_the_hurry(memory, seconds):
+    """128 MB have a fourteenth of a core. What an author has set himself is left alone."""
+    owner = type("Mine", (Plugin,), {"name": "mine", "budgets": {"on_telemetry": 0.2}})
+    context = Context("mine", {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": memory}, Log("mine", print), Clock())
+    one = Hosted(owner(), context, print)
+
+    assert one.budget("on_invoke") == pytest.approx(seconds, abs=0.001)
+    assert one.budget("on_telemetry") == 0.2
+
+
 def test_plugins_run_side_by_side():
     """Each meets the other while both are in their hook: one after the other could not."""
     barrier = threading.Barrier(2)
