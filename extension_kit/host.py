@@ -25,6 +25,7 @@ __all__ = ["STRIKES", "Hosted"]
 STRIKES = 3
 #: memory with which a function has a whole core (AWS docs, Lambda: configure memory); with less it has its share of one
 _WHOLE_CORE_MB = 1_769
+_SHORT_S = 0.05  # what a hook of an invocation may take
 
 
 class Hosted:
@@ -89,13 +90,17 @@ class Hosted:
     def budget(self, hook: str) -> float:
         """Seconds that a hook without a deadline may take.
 
-        The defaults are meant for a whole core: with a small share of one the kernel stops everything for most of each tenth of
-        a second, and three such stops would put a plug-in to rest that has done nothing wrong.
+        The short ones are meant for a whole core: with a small share of one the kernel stops everything for most of each tenth
+        of a second, and three such stops would put a plug-in to rest that has done nothing wrong. Those of the init stay: all
+        wait for it, and Lambda for no longer than 10 s.
         """
         own = self.plugin.budgets.get(hook)
         if own is not None:
             return own
-        return (HOOKS[hook][1] or 2.0) * max(1.0, _WHOLE_CORE_MB / (self.context.memory_mb or _WHOLE_CORE_MB))
+        default = HOOKS[hook][1] or 2.0
+        if default > _SHORT_S:
+            return default
+        return default * max(1.0, _WHOLE_CORE_MB / (self.context.memory_mb or _WHOLE_CORE_MB))
 
     # the worker
 

@@ -43,7 +43,7 @@ _COROUTINE = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 class Plugin:
     """Base class of plug-ins. Override the hooks that are needed; a hook that is not overridden costs nothing.
 
-    Time budgets are those with a whole core (1,769 MB); with a share of one, a hook has as many times longer.
+    Time budgets of 50 ms are those with a whole core (1,769 MB); with a share of one, a hook has as many times longer.
 
     Hooks of one plug-in never run at the same time. One that raises or overruns its budget is reported and counted; after
     three in a row the plug-in is put to rest, the function and the other plug-ins go on.

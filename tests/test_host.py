@@ -127,6 +127,7 @@ def test_a_share_of_a_core_gets_a_share_of_the_hurry(memory, seconds):
     one = Hosted(owner(), context, print)
 
     assert one.budget("on_invoke") == pytest.approx(seconds, abs=0.001)
+    assert one.budget("start") == one.budget("before_register") == 2.0  # the function waits for these
     assert one.budget("on_telemetry") == 0.2
 
 
