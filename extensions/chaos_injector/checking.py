@@ -210,7 +210,8 @@ def _did_you_mean(value: object, known: tuple[str, ...]) -> str:
         return ""
     from extension_kit.nearest import nearest
 
-    guess = nearest(value, list(known))
+    within = [one for one in known if len(value) > 3 and (value in one or one.startswith(value[:8]))]
+    guess = nearest(value, within or list(known))
     return f"; did you mean {guess}?" if guess else ""
 
 

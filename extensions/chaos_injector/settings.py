@@ -83,7 +83,7 @@ class ChaosSettings(Settings):
         help="Whether production may be meant: besides, the document must say `allow_prod` and name it without `*`.",
     )
     prod = pattern(
-        "(?:^|[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
+        "(?:^|[^A-Za-z])(?<![Nn]on[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
         help="What in the name of a function or an alias means production.",
     )
     deny = comma_list(
