@@ -270,17 +270,20 @@ class Rails:
             while len(self._books) > _MOST_BOOKS:
                 del self._books[next(iter(self._books))]
         new = _Armed(candidate, book, accepted, seen)
-        why = self.objection(candidate) or self._over(new)[1] or self._holder.take(candidate.owner)
+        why = self.objection(candidate) or self._over(new)[1]
+        same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
+        if armed is not None and (why or not same):
+            what = f"a document that arms nothing: {why}" if why else candidate.id
+            self._end(armed, "disarm", f"replaced by {what}")
+        if not why:
+            with self._lock:
+                why = self._holder.take(candidate.owner)
+                if not why:
+                    self._armed = new
         if why:
-            self._disarm("disarm", f"replaced by a document that arms nothing: {why}")
             self._refuse(candidate, why)
             return
-        same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
-        if armed is not None and not same:
-            self._end(armed, "disarm", f"replaced by {candidate.id}")
-            self._holder.take(candidate.owner)
         self._said = ""
-        self._armed = new
         self.audit.line(
             "extend" if same else "arm", candidate, faults=[fault.id for fault in candidate.faults],
             armed_until_ms=candidate.armed_until_ms, lease_ms=candidate.lease_ms, found=candidate.source,
@@ -303,7 +306,7 @@ class Rails:
             if self._armed is not armed:
                 return  # another thread was first
             self._armed = None
-        self._holder.release()
+            self._holder.release()
         self._said = reason
         self.audit.line(
             action, armed.experiment, reason=reason, request_id=request_id, injections=armed.book.injections
@@ -418,7 +421,9 @@ class Rails:
         with self._lock:
             if book.injections >= limits.max_injections:
                 return "max_injections"
-            book.recent = [at for at in book.recent if now - at < _MINUTE_NS]
+            del book.recent[
+                : next((at for at, one in enumerate(book.recent) if now - one < _MINUTE_NS), len(book.recent))
+            ]
             if len(book.recent) >= limits.max_per_minute:
                 return "max_per_minute"
             book.injections += 1

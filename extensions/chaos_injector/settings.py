@@ -1,6 +1,6 @@
 """The settings: the first key, where documents come from, and bounds that no document can lift.
 
-FAILURE_* are failure-lambda's variables (its README, "Environment variables").
+FAILURE_* are failure-lambda's variables (its README, "Environment variables"), CHAOS_PARAM is aws-lambda-chaos-injection's.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class ChaosSettings(Settings):
     failure_param = text(
         "",
         env="FAILURE_INJECTION_PARAM",
+        aliases=("CHAOS_PARAM",),
         maximum_length=2_048,
-        help="failure-lambda's: the same as `ssm:` and this name.",
+        help="failure-lambda's (by its other name aws-lambda-chaos-injection's): the same as `ssm:` and this name.",
     )
     failure_application = text("", env="FAILURE_APPCONFIG_APPLICATION", help="failure-lambda's, of AppConfig.")
     failure_environment = text("", env="FAILURE_APPCONFIG_ENVIRONMENT", help="Likewise.")

@@ -529,9 +529,69 @@ def test_aws_cli_tools_mistakes(variables, says):
     assert says in refusal(variables, **UNTIL)
 
 
-# formats that come later -----------------------------------------------------------------------------------------------
+# failure-lambda 0, aws-lambda-chaos-injection --------------------------------------------------------------------------
+
+#: the example of failure-lambda 0's README
+V0 = {
+    "isEnabled": True, "failureMode": "latency", "rate": 1, "minLatency": 100, "maxLatency": 400,
+    "exceptionMsg": "Exception message!", "statusCode": 404, "diskSpace": 100,
+    "denylist": ["s3.*.amazonaws.com", "dynamodb.*.amazonaws.com"],
+}  # fmt: skip
 
 
-def test_version_0_of_failure_lambda_is_recognised():
-    fields = {"isEnabled": False, "failureMode": "latency", "rate": 1, "minLatency": 100, "maxLatency": 400}
-    assert "version 0" in refusal(fields, **UNTIL)
+@pytest.mark.parametrize("mode", ["latency", "exception", "denylist", "diskspace", "statuscode"])
+def test_version_0_of_failure_lambda_means_a_flag_of_version_1(mode):
+    old = experiment_of({**V0, "failureMode": mode, "rate": 0.25}, **UNTIL)[0]
+    new = experiment_of(enabled(mode, percentage=25), **UNTIL)[0]
+    assert old.faults == new.faults
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"failureMode": "lag"}, "one of latency, exception"),
+        ({"rate": 2}, "rate = 2"),
+        ({"isEnabled": "true"}, 'isEnabled = "true"'),
+        ({"minLatency": -1}, "minLatency = -1"),
+        ({"maxLatency": 50}, "maxLatency = 50"),
+        ({"failureMode": "statuscode", "statusCode": 1}, "statusCode = 1"),
+        ({"failureMode": "denylist", "denylist": ["(a+)+"]}, "denylist[0]"),
+    ],
+)
+def test_version_0_mistakes(more, says):
+    assert says in refusal({**V0, **more}, **UNTIL)
+
+
+def test_version_0_that_is_off_or_denies_nothing():
+    assert experiment_of({**V0, "isEnabled": False}) == (None, [])
+    assert experiment_of({**V0, "failureMode": "denylist", "denylist": []}, **UNTIL)[0] is None
+    assert "CHAOS_ARMED_UNTIL is not set" in refusal(V0)
+
+
+CHAOS_INJECTION = {
+    "fault_type": "latency", "delay": 400, "is_enabled": True, "error_code": 404, "exception_msg": "This is chaos", "rate": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "type", "params"),
+    [
+        ("latency", "delay", {"distribution": "fixed", "ms": 400}),
+        ("exception", "error", {"error_type": "Exception", "message": "This is chaos"}),
+        ("status_code", "status_code", {"status_code": 404}),
+    ],
+)
+def test_aws_lambda_chaos_injection(kind, type, params):
+    (one,) = experiment_of({**CHAOS_INJECTION, "fault_type": kind}, **UNTIL)[0].faults
+    assert (one.type, one.percentage) == (type, 50.0)
+    assert {name: one.params[name] for name in params} == params
+    assert experiment_of({**CHAOS_INJECTION, "is_enabled": False}) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [({"fault_type": "lag"}, "one of latency"), ({"rate": -1}, "rate = -1"), ({"dely": 1}, "did you mean delay?"),
+     ({"delay": "5"}, 'delay = "5"')],
+)  # fmt: skip
+def test_aws_lambda_chaos_injection_mistakes(more, says):
+    assert says in refusal({**CHAOS_INJECTION, **more}, **UNTIL)

@@ -447,7 +447,7 @@ def test_the_thread_arms_disarms_and_sees_the_kill_switch_without_an_invocation(
     now_ms = CLOCK.wall_ms()
     bench = of_moto(CLOCK, CHAOS_SOURCE="ssm:/chaos/checkout", CHAOS_POLL="1s")
     bench.poller.start()
-    until(lambda: bench.poller._asked_ns)
+    until(lambda: bench.poller._asked)
     ssm.put_parameter(Name="/chaos/checkout", Value=as_bytes(document(now_ms=now_ms)).decode(), Type="String")
     bench.poller.invoked()
     until(lambda: bench.poller.invoked() or bench.rails.is_armed)
