@@ -12,7 +12,7 @@ from posix import access
 from extension_kit.protocol.values import Value, set_field
 from extensions.chaos_injector.dice import roll
 from extensions.chaos_injector.lease import Holder, Since
-from extensions.chaos_injector.matching import glob, matches
+from extensions.chaos_injector.matching import glob, matches, search, why_not_regex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Rails:
         self._text: bytes | None = None  # of the document that was judged last
         self._candidate: Experiment | None = None  # what it says, if it can be read
         self._accepted: Since | None = None
+        self._all_is_prod: bool | None = None  # since the pattern that would tell is wrong
         self._said = ""  # why it is not armed, as it was told last
         self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
         self._switch: tuple[bool, str, Since] | None = None  # the global one: on, what it says, when it was seen
@@ -313,7 +314,10 @@ class Rails:
         )
         self.audit.close()
         if self.on_end is not None:
-            self.on_end()
+            try:
+                self.on_end()
+            except Exception as error:  # who asks whether anything is armed has no part in that
+                self.audit.line("note", armed.experiment, reason=f"not cleaned up: {type(error).__name__}: {error}")
 
     # inside: what speaks against an experiment
 
@@ -340,9 +344,9 @@ class Rails:
         return self._production(experiment, "function", facts.function, scope.allow.functions)
 
     def _production(self, experiment: Experiment, what: str, name: str, named: tuple[str, ...]) -> str:
-        import re
-
-        if not name or re.search(self.settings.prod, name[:200]) is None:
+        if self._all_is_prod is None:
+            self._all_is_prod = bool(why_not_regex(self.settings.prod))
+        if not name or not (self._all_is_prod or search(self.settings.prod, name)):
             return ""
         if not self.settings.allow_prod:
             return f"prod: the {what} {name} is production: CHAOS_ALLOW_PROD is not set"

@@ -5,7 +5,7 @@ FAILURE_* are failure-lambda's variables (its README, "Environment variables"), 
 
 from __future__ import annotations
 
-from extension_kit.settings import Settings, choice, comma_list, duration, flag, integer, pattern, text
+from extension_kit.settings import Settings, choice, comma_list, duration, flag, integer, text
 
 __all__ = ["ChaosSettings"]
 
@@ -83,9 +83,9 @@ class ChaosSettings(Settings):
         False,
         help="Whether production may be meant: besides, the document must say `allow_prod` and name it without `*`.",
     )
-    prod = pattern(
+    prod = text(
         "(?:^|[^A-Za-z])(?<![Nn]on[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
-        help="What in the name of a function or an alias means production.",
+        help="Regular expression: what in the name of a function or an alias means production. A wrong one: any name does.",
     )
     deny = comma_list(
         (), help="Functions, aliases and tenants, with `*`, into which nothing is injected, whoever says so."

@@ -187,6 +187,15 @@ def test_each_end_against_every_fault(tmp_path, end):
         assert {line["reason"] for line in bench.lines if line["action"] == "skip"} == {"disarmed"}
 
 
+def test_a_clean_up_that_raises_stops_nothing(bench):
+    """It is told, and nothing is armed."""
+    bench.give(document())
+    bench.rails.on_end = lambda: 1 / 0
+    bench.rails.gone("test")
+    assert bench.rails.now() is None
+    assert bench.said() == ("note", "not cleaned up: ZeroDivisionError: division by zero")
+
+
 def test_the_file_works_both_ways(bench):
     """Gone again, the experiment goes on with the next look at the source, if it is still in time."""
     bench.give(document())
@@ -339,6 +348,20 @@ def test_in_the_init_nobody_knows_alias_and_tenant(bench):
 def test_what_is_production(tmp_path, name, is_prod):
     bench = Bench(tmp_path, facts=Facts(name))
     assert (bench.give(document(scope={"functions": ["*"]})) is None) is is_prod
+
+
+@pytest.mark.parametrize("pattern", ["(", "(a+)+", "x" * 600])
+def test_a_pattern_for_production_that_is_wrong_means_any_name(tmp_path, pattern):
+    """Better none than the wrong one."""
+    bench = Bench(tmp_path, CHAOS_PROD=pattern)
+    assert bench.give(document()) is None
+    assert bench.said()[1].startswith("prod: the function checkout")
+
+
+def test_a_pattern_for_production_of_ones_own(tmp_path):
+    bench = Bench(tmp_path, CHAOS_PROD="^checkout$")
+    assert bench.give(document()) is None
+    assert Bench(tmp_path, facts=Facts("checkout-prod"), CHAOS_PROD="^x").give(document(scope={"functions": ["*"]}))
 
 
 def test_production_that_is_named_and_allowed(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from extensions.chaos_injector.plan import Guard, Limits
 from extensions.chaos_injector.settings import ChaosSettings
 from tests.extensions.chaos_injector.rails_bench import NOW_MS, Bench, Invocation, document, experiment_of
 
-README = (Path(__file__).parents[3] / "extensions" / "chaos_injector" / "README.md").read_text()
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "extensions" / "chaos_injector" / "README.md").read_text()
 
 
 def test_its_tables_are_those_of_the_declarations():
@@ -41,6 +44,15 @@ def test_its_defaults_are_the_values():
     assert f"| {limits.max_fraction_of_deadline} |" in README
     assert f"| {limits.min_free_tmp_mb}, {limits.min_free_memory_mb} |" in README
     assert f"| {guard.abort_error_rate}, {guard.window_ms // 1_000}, {guard.min_requests} |" in README
+
+
+def test_settings_import_nothing_that_is_slow():
+    """They are read before the function starts."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import extensions.chaos_injector.settings; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(ROOT)], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert {"re", "json", "enum", "typing", "dataclasses", "tomllib", "hashlib"}.isdisjoint(loaded)
 
 
 def test_its_first_example(tmp_path):

@@ -207,6 +207,10 @@ NO_DOCUMENTS = [
     (b" " * (LARGEST + 1), f"has {LARGEST + 1} bytes"),
     (b"{}", "version is missing"),
     (b"version = 1", "armed_until is missing"),
+    (b"version = 0x" + b"f" * 30_000, "version = a number of thousands of digits"),
+    (b"version = 1\narmed_until = 2026-11-29", "with its zone"),
+    (b"version = 1\narmed_until = 10:50:00", "with its zone"),
+    (b"version = inf", "version = inf"),
 ]
 
 
