@@ -141,7 +141,9 @@ class Rails:
         armed = self._armed
         experiment = self.now()
         if armed is None or experiment is not armed.experiment:
-            self.audit.line("skip", experiment, fault, request_id=request_id, reason="disarmed")
+            self.audit.line(
+                "skip", armed.experiment if armed is not None else None, fault, request_id=request_id, reason="disarmed"
+            )
             return False
         reason = self._against(armed, fault, invocation, event)
         rolled = None
