@@ -1,0 +1,54 @@
+"""Faults of the sinks of our own extensions (log shipper, metrics collector): orders in a file, carried out by the kit.
+
+They send after the response, when the invocation is over: an order is good until it is taken back, until the experiment or its lease
+ends, or for a minute after the injector's last word, whichever is first. The kit's side is `extension_kit.sink_faults`.
+"""
+
+from __future__ import annotations
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extensions.chaos_injector.plan import Fault
+
+__all__ = ["Sinks"]
+
+_GOOD_FOR_MS = 60_000
+
+
+class Sinks:
+    """``path``: of the file with the orders."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.busy = False
+
+    def begin(self, fault: Fault, now_ms: int, until_ms: int) -> str:
+        """Order it until `until_ms` (epoch); "" or why that cannot be."""
+        import json
+
+        params = fault.params
+        order = {name: params[name] for name in ("action", "status", "delay_ms", "retry_after_s")}
+        order["until_ms"] = min(until_ms, now_ms + _GOOD_FOR_MS)
+        part = f"{self._path}.new"
+        try:
+            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+            handle = posix.open(part, flags, 0o600)
+            try:
+                posix.write(handle, json.dumps(order).encode())
+            finally:
+                posix.close(handle)
+            posix.rename(part, self._path)
+        except OSError as error:
+            return str(error.strerror)
+        self.busy = True
+        return ""
+
+    def stop(self) -> None:
+        """Take it back."""
+        self.busy = False
+        try:
+            posix.unlink(self._path)
+        except OSError:
+            pass
