@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import posix
 
+from extensions.chaos_injector.faults.files import write
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +71,7 @@ class Killer:
             return []
 
     def _note(self, times: list[int]) -> None:
-        part = f"{self._file}.new"
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        handle = posix.open(part, flags, 0o600)
-        try:
-            posix.write(handle, "".join(f"{at_ms}\n" for at_ms in times).encode())
-        finally:
-            posix.close(handle)
-        posix.rename(part, self._file)
+        write(self._file, "".join(f"{at_ms}\n" for at_ms in times).encode())
 
 
 def number_of(signal: str | int) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import _thread
 import posix
 
+from extensions.chaos_injector.faults.files import create, remove, remove_tree
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,8 +108,8 @@ class Resources:
 
 def clear(folder: str) -> None:
     """Remove what a process before this one has left in `folder`."""
-    _remove(f"{folder}/{_FILLING}")
-    _remove_files(f"{folder}/{_MANY}")
+    remove(f"{folder}/{_FILLING}")
+    remove_tree(f"{folder}/{_MANY}")
 
 
 def _wanted(params: Any, free: int, floor: int, what: str) -> int:
@@ -214,11 +216,11 @@ class _Filling:
         self._size = min(size, _MOST_TMP)
 
     def begin(self) -> None:
-        handle = _create(self._path)
+        handle = create(self._path)
         try:
             posix.posix_fallocate(handle, 0, self._size)
         except OSError:
-            _remove(self._path)
+            remove(self._path)
             raise
         finally:
             posix.close(handle)
@@ -227,7 +229,7 @@ class _Filling:
         return False
 
     def stop(self) -> None:
-        _remove(self._path)
+        remove(self._path)
 
 
 class _ManyFiles:
@@ -252,7 +254,7 @@ class _ManyFiles:
                 if number % self._IN_A_FOLDER == 0:
                     inside = f"{self._folder}/{number // self._IN_A_FOLDER}"
                     posix.mkdir(inside, 0o700)
-                posix.close(_create(f"{inside}/{number}"))
+                posix.close(create(f"{inside}/{number}"))
         except OSError:
             self.stop()
             raise
@@ -261,7 +263,7 @@ class _ManyFiles:
         return False
 
     def stop(self) -> None:
-        _remove_files(self._folder)
+        remove_tree(self._folder)
 
 
 class _Descriptors:
@@ -332,35 +334,3 @@ def _number(path: str) -> int | None:
             return int(file.read(64))
     except (OSError, ValueError):
         return None
-
-
-def _create(path: str) -> int:
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
-    return posix.open(path, flags, 0o600)
-
-
-def _remove(path: str) -> None:
-    try:
-        posix.unlink(path)
-    except OSError:
-        pass
-
-
-def _remove_files(folder: str) -> None:
-    """A folder of folders of files, as far as it is there."""
-    try:
-        inside = posix.listdir(folder)
-    except OSError:
-        return
-    for name in inside:
-        path = f"{folder}/{name}"
-        try:
-            for file in posix.listdir(path):
-                _remove(f"{path}/{file}")
-            posix.rmdir(path)
-        except OSError:
-            _remove(path)
-    try:
-        posix.rmdir(folder)
-    except OSError:
-        pass

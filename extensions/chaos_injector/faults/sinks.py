@@ -1,12 +1,12 @@
 """Faults of the sinks of our own extensions (log shipper, metrics collector): orders in a file, carried out by the kit.
 
 They send after the response, when the invocation is over: an order is good until it is taken back, until the experiment or its lease
-ends, or for a minute after the injector's last word, whichever is first. The kit's side is `extension_kit.sink_faults`.
+ends, or for a minute after the injector's last word, whichever is first. The kit's side is `extension_kit.chaos`.
 """
 
 from __future__ import annotations
 
-import posix
+from extensions.chaos_injector.faults.files import remove, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,15 +31,8 @@ class Sinks:
         params = fault.params
         order = {name: params[name] for name in ("action", "status", "delay_ms", "retry_after_s")}
         order["until_ms"] = min(until_ms, now_ms + _GOOD_FOR_MS)
-        part = f"{self._path}.new"
         try:
-            flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
-            handle = posix.open(part, flags, 0o600)
-            try:
-                posix.write(handle, json.dumps(order).encode())
-            finally:
-                posix.close(handle)
-            posix.rename(part, self._path)
+            write(self._path, json.dumps(order).encode())
         except OSError as error:
             return str(error.strerror)
         self.busy = True
@@ -48,7 +41,4 @@ class Sinks:
     def stop(self) -> None:
         """Take it back."""
         self.busy = False
-        try:
-            posix.unlink(self._path)
-        except OSError:
-            pass
+        remove(self._path)
