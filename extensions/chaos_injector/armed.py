@@ -44,3 +44,75 @@ class Armed(Plugin):
         # The wrapper goes by what it finds: the last thing that is written is what makes it use the proxy.
         write(f"{folder}/upstream", f"{upstream}\n".encode())
         write(f"{folder}/port", b"%d\n" % port)
+        self._open_egress(context)
+
+    def start(self, context: Context) -> None:
+        self._poller.start(context.registration)
+
+    def on_invoke(self, event: Invoke) -> None:
+        self._injector.stop_what_must()
+        if not self._warned and not self._proxy.asked:
+            self._warned = True
+            self._context.log.warning(
+                "the function is invoked, and its runtime has never asked the injector for an event, so nothing can be injected: "
+                "set AWS_LAMBDA_EXEC_WRAPPER=/opt/chaos-injector/wrapper; OS-only runtimes and images must call it themselves, "
+                "see the README"
+            )
+
+    def on_restore(self, event: Restore) -> None:
+        """Connections and leases of another life."""
+        self._injector.stop()
+        self._proxy.forget()
+        self._rails.restored()
+
+    def on_shutdown(self, event: Shutdown, deadline: Deadline) -> None:
+        self._injector.stop()
+        self._clean_up()
+        figures = ", ".join(f"{name} {n}" for name, n in sorted(self._context.counters.items()))
+        self._context.log.info(figures or "nothing was injected")
+
+    # inside
+
+    def _arm(self) -> None:
+        """Everything between the proxy and the experiment's document."""
+        from extensions.chaos_injector.faults.process import Killer, runtime_pid
+        from extensions.chaos_injector.faults.resources import Resources
+        from extensions.chaos_injector.faults.sinks import Sinks
+        from extensions.chaos_injector.injector import Injector
+
+        context, folder = self._context, self._folder
+
+        def pid() -> int | None:
+            return runtime_pid(folder, self._address)
+
+        self._injector = Injector(
+            self._rails,
+            context.clock,
+            resources=Resources(folder, context.memory_mb, pid),
+            sinks=Sinks(f"{folder}/sinks.json"),
+            killer=Killer(f"{folder}/kills", context.clock.wall_ms, pid),
+            egress=None,
+            told=self._mark,
+        )
+
+    def _clean_up(self) -> None:
+        """What an earlier process of this environment has left: files survive it, and a restart of everything else."""
+        from extensions.chaos_injector.faults.resources import clear
+
+        clear(self._folder)
+        for name in _FILES:
+            remove(f"{self._folder}/{name}")
+
+    def _mark(self, experiment: Experiment) -> None:
+        """For the metrics collector: its figures are not those of an undisturbed function."""
+        self._injected += 1
+        now_ms = self._context.clock.wall_ms()
+        content = {
+            "experiment": experiment.id,
+            "injected": self._injected,
+            "until_ms": min(experiment.armed_until_ms, now_ms + _MARK_MS),
+        }
+        try:
+            write(f"{self._folder}/active", dumps(content))
+        except OSError:
+            pass  # /tmp is full, which may be our own doing

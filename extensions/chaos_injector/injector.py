@@ -47,7 +47,7 @@ _FAILED = "chaos.failed"
 
 
 class Injector(Hooks):
-    """The proxy's hooks. ``say`` is told what could not be made; ``told(experiment)``: after every injection."""
+    """The proxy's hooks. ``told(experiment)``: called after every injection."""
 
     def __init__(
         self,
@@ -58,7 +58,6 @@ class Injector(Hooks):
         sinks: Sinks,
         killer: Killer,
         egress: Egress | None,
-        say: Callable[[str], object],
         told: Callable[[Experiment], object],
     ) -> None:
         self._rails = rails
@@ -67,10 +66,10 @@ class Injector(Hooks):
         self._sinks = sinks
         self._killer = killer
         self._egress = egress
-        self._say = say
         self._told = told
         self._lock = _thread.allocate_lock()
         self._looking = False
+        self._made_for: Experiment | None = None  # what lasts was begun for it
         self._running: dict[str, Invocation] = {}
 
     # hooks
@@ -159,8 +158,9 @@ class Injector(Hooks):
 
     def stop_what_must(self) -> None:
         """The same where the rails say that it must be."""
-        if self.busy and (self._rails.clean() or self._rails.now() is None):
+        if self.busy and self._rails.clean(self._made_for):
             self.stop()
+            self._rails.cleaned("what was going on has been stopped", self._made_for)
 
     # inside
 
@@ -197,6 +197,7 @@ class Injector(Hooks):
         else:
             self._egress.begin(fault, invocation.request_id)
         if not why:
+            self._made_for = experiment
             self._look_after()
         return why
 
@@ -225,7 +226,8 @@ class Injector(Hooks):
         self._told(experiment)
 
     def _cannot(self, fault: Fault, invocation: Invocation, why: str) -> None:
-        self._say(f"fault {fault.id} ({fault.type}) was not made for {invocation.request_id}: {why}")
+        """It was allowed, and this environment, event or response is not made for it."""
+        self._rails.audit.line("unable", self._rails.now(), fault, request_id=invocation.request_id, reason=why)
 
     def _look_after(self) -> None:
         """While something lasts, a thread looks whether it may; there is none at other times."""

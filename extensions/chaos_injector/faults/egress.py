@@ -12,6 +12,7 @@ import time
 
 from extension_kit.io.loop import READ, WRITE, Loop
 from extensions.chaos_injector.faults.toxics import Toxics
+from extensions.chaos_injector.matching import host_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,11 +35,9 @@ _HOP = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive
 
 
 class Egress:
-    """``say``: is told, in a line, of what goes wrong. ``match``: whether a pattern of the experiment fits a host."""
+    """Faults for what goes to hosts that they name; `begin` and those after it may be called from any thread."""
 
-    def __init__(self, say: Callable[[str], object], match: Callable[[str, str], bool]) -> None:
-        self._say = say
-        self._match = match
+    def __init__(self) -> None:
         self._loop = Loop()
         self._server: _socket.socket | None = None
         self._lock = _thread.allocate_lock()
@@ -100,11 +99,7 @@ class Egress:
 
     def faults_for(self, host: str) -> tuple[Fault, ...]:
         """The faults that are on for `host`."""
-        return tuple(
-            fault
-            for fault in self._faults
-            if any(self._match(str(one), host) for one in fault.params["hosts"])  # type: ignore[attr-defined]
-        )
+        return tuple(fault for fault in self._faults if host_matches(fault.params["hosts"], host))
 
     # on the loop's thread
 
