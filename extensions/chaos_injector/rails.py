@@ -1,0 +1,446 @@
+"""Whether a fault may happen: every rail, in one place. Documents come from a poller, questions from the proxy's threads.
+
+An experiment is armed when a document says so and nothing speaks against it, and only for as long as it is asked about again
+and again: `Rails.now` looks at the kill switches, the lease and the end each time. What is in doubt is off.
+"""
+
+from __future__ import annotations
+
+import _thread
+from posix import access
+
+from extension_kit.protocol.values import Value, set_field
+from extensions.chaos_injector.dice import roll
+from extensions.chaos_injector.lease import Holder, Since
+from extensions.chaos_injector.matching import glob, matches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from extension_kit.io.clock import Clock
+    from extensions.chaos_injector.audit import Audit
+    from extensions.chaos_injector.plan import Experiment, Fault, Names
+    from extensions.chaos_injector.settings import ChaosSettings
+
+    class Invoked(Protocol):
+        """What is looked at of an invocation (`extension_kit.proxy.Invocation`)."""
+
+        @property
+        def request_id(self) -> str: ...
+        @property
+        def deadline_ms(self) -> int: ...
+        @property
+        def function_arn(self) -> str: ...
+        @property
+        def tenant_id(self) -> str: ...
+
+
+__all__ = ["DIRECTORY", "Facts", "Rails"]
+
+DIRECTORY = "/tmp/.extension-kit/chaos-injector"  # noqa: S108 - named in the design
+_MINUTE_NS = 60_000_000_000
+_MOST_BOOKS = 8  # experiments whose figures are kept
+_MOST_ENDS = 10_000  # of invocations, that the guard looks at
+_ANY = 0  # access(2): F_OK
+
+
+class Facts(Value):
+    """Where we are; "" where unknown. ``stream``: names this environment, as its log stream does, to roll dice in its init."""
+
+    __slots__ = ("account", "function", "region", "stream", "version")
+
+    function: str
+    region: str
+    account: str
+    version: str
+    stream: str
+
+    def __init__(self, function: str, region: str = "", account: str = "", version: str = "", stream: str = "") -> None:
+        set_field(self, "function", function)
+        set_field(self, "region", region)
+        set_field(self, "account", account)
+        set_field(self, "version", version)
+        set_field(self, "stream", stream)
+
+
+class _Book:
+    """What an experiment has done here, however often it is extended or comes back."""
+
+    __slots__ = ("aborted", "bad", "ends", "injections", "recent")
+
+    def __init__(self) -> None:
+        self.injections = 0
+        self.recent: list[int] = []  # monotonic ns of the injections of the last minute
+        self.ends: list[tuple[int, bool]] = []  # monotonic ns and failure of invocations without an injection
+        self.bad = 0  # of those, failures
+        self.aborted = ""
+
+
+class _Armed:
+    """An experiment that is armed, since when and by which document."""
+
+    __slots__ = ("accepted", "book", "experiment", "seen")
+
+    def __init__(self, experiment: Experiment, book: _Book, accepted: Since, seen: Since) -> None:
+        self.experiment = experiment
+        self.book = book
+        self.accepted = accepted
+        self.seen = seen
+
+
+class Rails:
+    """For any thread. ``on_end``: called, on whichever thread notices, when an experiment is over; may be set at any time."""
+
+    def __init__(
+        self, settings: ChaosSettings, facts: Facts, audit: Audit, clock: Clock, *, directory: str = DIRECTORY
+    ) -> None:
+        self.settings = settings
+        self.facts = facts
+        self.audit = audit
+        self.on_end: Callable[[], object] | None = None
+        self._clock = clock
+        self._off_file = f"{directory}/off"
+        self._holder = Holder(directory)
+        self._lock = _thread.allocate_lock()
+        self._armed: _Armed | None = None
+        self._books: dict[str, _Book] = {}
+        self._text: bytes | None = None  # of the document that was judged last
+        self._candidate: Experiment | None = None  # what it says, if it can be read
+        self._accepted: Since | None = None
+        self._said = ""  # why it is not armed, as it was told last
+        self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
+        self._switch: tuple[bool, str, Since] | None = None  # the global one: on, what it says, when it was seen
+
+    # asked by whoever injects
+
+    def now(self) -> Experiment | None:
+        """The armed experiment; None where there is none any more. Cheap, above all where there is none."""
+        armed = self._armed
+        if armed is None:
+            return None
+        action, reason = self._over(armed)
+        if not action:
+            return armed.experiment
+        self._end(armed, action, reason)
+        return None
+
+    def decide(self, fault: Fault, invocation: Invoked | None, event: Callable[[], object]) -> bool:
+        """Whether `fault` happens to this invocation (None: to the init). One line in the log, whatever the decision.
+
+        ``event``: gives the parsed event; called only where the fault has conditions. What it raises counts as no match.
+        """
+        request_id = invocation.request_id if invocation is not None else ""
+        armed = self._armed
+        experiment = self.now()
+        if armed is None or experiment is not armed.experiment:
+            self.audit.line("skip", experiment, fault, request_id=request_id, reason="disarmed")
+            return False
+        reason = self._against(armed, fault, invocation, event)
+        rolled = None
+        if not reason:
+            rolled = roll(experiment.seed, request_id or f"init {self.facts.stream}", fault.id)
+            reason = "percentage" if rolled >= fault.percentage else self._take(armed)
+        dry = experiment.dry_run or self.settings.dry_run
+        action = "skip" if reason else "dry_run" if dry else "inject"
+        self.audit.line(action, experiment, fault, request_id=request_id, reason=reason, roll=rolled)
+        return action == "inject"
+
+    def ended(self, request_id: str, failed: bool, injected: bool) -> None:
+        """An invocation has ended; failures of those that were left alone end the experiment, if they are too many."""
+        armed = self._armed
+        if armed is None or injected:
+            return
+        guard, book, now = armed.experiment.guard, armed.book, self._clock.monotonic_ns()
+        with self._lock:
+            book.ends.append((now, failed))
+            book.bad += failed
+            oldest = now - guard.window_ms * 1_000_000
+            gone = next((at for at, end in enumerate(book.ends) if end[0] >= oldest), len(book.ends))
+            gone = max(gone, len(book.ends) - _MOST_ENDS)
+            book.bad -= sum(end[1] for end in book.ends[:gone])
+            del book.ends[:gone]
+            asked = len(book.ends)
+            if not guard.abort_error_rate or asked < guard.min_requests or book.bad < guard.abort_error_rate * asked:
+                return
+            book.aborted = f"{book.bad} of {asked} invocations failed into which nothing was injected"
+        self._end(armed, "abort", f"guard: {book.aborted}", request_id)
+
+    def clean(self, experiment: Experiment | None = None) -> bool:
+        """Whether what was started must be stopped: nothing is armed, or no longer the faults of `experiment`."""
+        now = self.now()
+        return now is None or (experiment is not None and (now.id, now.faults) != (experiment.id, experiment.faults))
+
+    def cleaned(self, what: str, experiment: Experiment | None = None) -> None:
+        """What was started has been stopped: a line."""
+        self.audit.line("clean", experiment, reason=what)
+
+    def room_ms(self, experiment: Experiment, deadline_ms: int) -> int:
+        """The longest that an invocation may be delayed now, by ``max_fraction_of_deadline``."""
+        left = deadline_ms - self._clock.wall_ms()
+        return max(0, int(left * experiment.limits.max_fraction_of_deadline))
+
+    # told by the poller
+
+    def documented(self, data: bytes, source: str) -> None:
+        """The source has a document, maybe the one it had before."""
+        seen = Since(self._clock)
+        if data != self._text:
+            self._read(data, source, seen)
+        candidate, accepted, armed = self._candidate, self._accepted, self._armed
+        if candidate is None or accepted is None:
+            return
+        if armed is not None and armed.experiment is candidate:
+            armed.seen = seen
+            self.now()
+        else:
+            self._judge(candidate, accepted, seen)
+
+    def gone(self, source: str, why: str = "") -> None:
+        """The source has no document: the lease was taken away."""
+        self._replaced = None
+        self._forget()
+        self._disarm("disarm", why or f"{source}: there is no document any more")
+
+    def unreadable(self, source: str, why: str) -> None:
+        """The source has something that we may not or cannot read."""
+        self._forget()
+        self._disarm("disarm", f"{source}: {why}")
+        self._refuse(None, f"{source}: {why}")
+
+    def unreachable(self, source: str, why: str) -> None:
+        """The source does not answer: what is armed stays so until its lease ends."""
+        self.now()
+        if self._armed is None:
+            self._refuse(self._candidate, f"{source}: {why}")
+
+    def switched(self, on: bool, what: str) -> None:
+        """The global switch was read. ``what``: what it says, or why it cannot be understood."""
+        self._switch = (on, what, Since(self._clock))
+        self.now()
+
+    def restored(self) -> None:
+        """A snapshot was resumed, or time has jumped: nothing counts until the source has been asked again."""
+        self._switch = None
+        armed = self._armed
+        if armed is not None:
+            self._end(armed, "expire", "restore: the document must be seen again")
+
+    # inside: documents
+
+    def _forget(self) -> None:
+        self._text = self._candidate = self._accepted = None
+
+    def _read(self, data: bytes, source: str, seen: Since) -> None:
+        from extensions.chaos_injector.plan import Refused
+        from extensions.chaos_injector.readers import Reading, read
+
+        self._text, self._candidate, self._accepted = data, None, None
+        reading = Reading(self.settings, seen.wall_ms, source, self.facts.function)
+        try:
+            candidate = read(data, reading)
+        except Refused as refused:
+            self._disarm("disarm", f"{source}: its document cannot be read any more")
+            for line in refused.lines:
+                self.audit.line("refuse", reason=f"{source}: {line}")
+            self._said = "document"
+            return
+        for note in reading.notes:
+            self.audit.line("note", reason=f"{source}: {note}")
+        if candidate is None:
+            self.gone(source, f"{source}: the document says that nothing is armed")
+            self._text = data
+            return
+        self._candidate, self._accepted = candidate, seen
+        self._said = ""
+
+    def _judge(self, candidate: Experiment, accepted: Since, seen: Since) -> None:
+        """Arm `candidate`, or say why not."""
+        armed = self._armed
+        if armed is not None and armed.experiment.owner != candidate.owner and self._replaced is None:
+            self._replaced = armed.experiment
+        with self._lock:
+            book = self._books.setdefault(candidate.id, _Book())
+            while len(self._books) > _MOST_BOOKS:
+                del self._books[next(iter(self._books))]
+        new = _Armed(candidate, book, accepted, seen)
+        why = self._never(candidate) or self._over(new)[1] or self._holder.take(candidate.owner)
+        if why:
+            self._disarm("disarm", f"replaced by a document that arms nothing: {why}")
+            self._refuse(candidate, why)
+            return
+        same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
+        if armed is not None and not same:
+            self._end(armed, "disarm", f"replaced by {candidate.id}")
+            self._holder.take(candidate.owner)
+        self._said = ""
+        self._armed = new
+        self.audit.line(
+            "extend" if same else "arm", candidate, faults=[fault.id for fault in candidate.faults],
+            armed_until_ms=candidate.armed_until_ms, lease_ms=candidate.lease_ms, found=candidate.source,
+            dry_run=candidate.dry_run or self.settings.dry_run,
+        )  # fmt: skip
+
+    def _refuse(self, experiment: Experiment | None, why: str) -> None:
+        """Once, as long as nothing changes."""
+        if why != self._said:
+            self._said = why
+            self.audit.line("refuse", experiment, reason=why)
+
+    def _disarm(self, action: str, reason: str) -> None:
+        armed = self._armed
+        if armed is not None:
+            self._end(armed, action, reason)
+
+    def _end(self, armed: _Armed, action: str, reason: str, request_id: str = "") -> None:
+        with self._lock:
+            if self._armed is not armed:
+                return  # another thread was first
+            self._armed = None
+        self._holder.release()
+        self._said = reason
+        self.audit.line(
+            action, armed.experiment, reason=reason, request_id=request_id, injections=armed.book.injections
+        )
+        self.audit.close()
+        if self.on_end is not None:
+            self.on_end()
+
+    # inside: what speaks against an experiment
+
+    def _never(self, experiment: Experiment) -> str:
+        """What speaks against an experiment here for as long as it is written so; "" for nothing."""
+        settings, facts, scope = self.settings, self.facts, experiment.scope
+        if not settings.enabled:
+            return "CHAOS_ENABLED is not set: without this key nothing is injected"
+        replaced = self._replaced
+        if replaced is not None:
+            if replaced.owner == experiment.owner or replaced.armed_until_ms <= self._clock.wall_ms():
+                self._replaced = None
+            else:
+                return (
+                    f"owner: {experiment.owner} has overwritten {replaced.id} of {replaced.owner}, so neither counts: "
+                    f"disarm, then arm again"
+                )
+        for what, name in (("functions", facts.function), ("regions", facts.region), ("accounts", facts.account)):
+            why = _outside(what, name, scope.allow, scope.deny, known=bool(name))
+            if why:
+                return f"scope: {why}"
+        if _any_glob(settings.deny, facts.function):
+            return "scope: CHAOS_DENY has this function"
+        return self._production(experiment, "function", facts.function, scope.allow.functions)
+
+    def _production(self, experiment: Experiment, what: str, name: str, named: tuple[str, ...]) -> str:
+        import re
+
+        if not name or re.search(self.settings.prod, name[:200]) is None:
+            return ""
+        if not self.settings.allow_prod:
+            return f"prod: the {what} {name} is production: CHAOS_ALLOW_PROD is not set"
+        if not experiment.scope.allow_prod:
+            return f"prod: the {what} {name} is production: scope.allow_prod is not true"
+        return "" if name in named else f"prod: the {what} {name} is production: scope does not name it without *"
+
+    def _over(self, armed: _Armed) -> tuple[str, str]:
+        """Action and reason where an armed experiment is over at this moment; "" twice where it goes on."""
+        experiment = armed.experiment
+        if self.settings.is_off():
+            return "disarm", "kill switch: the variable CHAOS_OFF"
+        if access(self._off_file, _ANY):
+            return "disarm", f"kill switch: the file {self._off_file}"
+        if armed.book.aborted:
+            return "abort", f"guard: {armed.book.aborted}"
+        wall_ms = self._clock.wall_ms()
+        age_ms = armed.accepted.age_ms()
+        if wall_ms >= experiment.armed_until_ms or age_ms >= experiment.armed_until_ms - armed.accepted.wall_ms:
+            return "expire", "armed_until has passed"
+        if armed.seen.age_ms() > experiment.lease_ms:
+            return "expire", "lease: the document has not been seen for too long"
+        if experiment.renewed_ms and wall_ms - experiment.renewed_ms > experiment.lease_ms:
+            return "expire", "lease: its owner has not renewed it"
+        if self.settings.global_switch:
+            switch = self._switch
+            if switch is None or switch[2].age_ms() > min(experiment.lease_ms, self.settings.lease):
+                return "disarm", "kill switch: CHAOS_GLOBAL_SWITCH has not been read for too long"
+            if not switch[0]:
+                return "disarm", f"kill switch: CHAOS_GLOBAL_SWITCH: {switch[1]}"
+        return "", ""
+
+    # inside: what speaks against a fault
+
+    def _against(self, armed: _Armed, fault: Fault, invocation: Invoked | None, event: Callable[[], object]) -> str:
+        """The reason, but for dice and counts; "" for none."""
+        experiment, wall_ms = armed.experiment, self._clock.wall_ms()
+        if fault not in experiment.faults:
+            return "replaced"
+        if wall_ms < fault.starts_ms:
+            return "not yet"
+        if fault.ends_ms and wall_ms >= fault.ends_ms:
+            return "over"
+        why = self._elsewhere(experiment, invocation)
+        if why:
+            return why
+        left_ms = invocation.deadline_ms - wall_ms if invocation is not None and invocation.deadline_ms else None
+        if left_ms is not None and left_ms < experiment.limits.min_remaining_ms:
+            return "deadline"
+        if fault.match:
+            if invocation is None:
+                return "match"
+            try:
+                if not matches(event(), fault.match):
+                    return "match"
+            except Exception:  # an event that is no JSON, or cannot be had
+                return "match: the event cannot be read"
+        return ""
+
+    def _elsewhere(self, experiment: Experiment, invocation: Invoked | None) -> str:
+        """Alias, version and tenant, which only an invocation tells."""
+        scope, deny = experiment.scope, self.settings.deny
+        alias, version = _qualified(invocation.function_arn if invocation else "", self.facts.version)
+        tenant = invocation.tenant_id if invocation else ""
+        for what, name in (("aliases", alias), ("versions", version), ("tenants", tenant)):
+            why = _outside(what, name, scope.allow, scope.deny, known=invocation is not None)
+            if why:
+                return f"scope: {why}"
+        if _any_glob(deny, alias) or _any_glob(deny, tenant):
+            return "scope: CHAOS_DENY"
+        return self._production(experiment, "alias", alias, scope.allow.aliases)
+
+    def _take(self, armed: _Armed) -> str:
+        """One injection off the limits; the reason where they are reached."""
+        limits, book, now = armed.experiment.limits, armed.book, self._clock.monotonic_ns()
+        with self._lock:
+            if book.injections >= limits.max_injections:
+                return "max_injections"
+            book.recent = [at for at in book.recent if now - at < _MINUTE_NS]
+            if len(book.recent) >= limits.max_per_minute:
+                return "max_per_minute"
+            book.injections += 1
+            book.recent.append(now)
+        return ""
+
+
+def _outside(what: str, name: str, allow: Names, deny: Names, *, known: bool) -> str:
+    """Why lists of names rule out `name`; where it is not known, any list that is not empty does."""
+    denied: tuple[str, ...] = getattr(deny, what)
+    allowed: tuple[str, ...] = getattr(allow, what)
+    shown = name or ("(none)" if known else "(not known)")
+    if denied and (not known or _any_glob(denied, name)):
+        return f"deny.{what} has {shown}"
+    if allowed and not _any_glob(allowed, name):
+        return f"{what} has not {shown}"
+    return ""
+
+
+def _any_glob(patterns: tuple[str, ...], name: str) -> bool:
+    return bool(name) and any(glob(pattern, name) for pattern in patterns)
+
+
+def _qualified(arn: str, version: str) -> tuple[str, str]:
+    """Alias and version of ``arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]``; a qualifier of digits is a version."""
+    parts = arn.split(":")
+    qualifier = parts[7] if len(parts) > 7 else ""
+    if qualifier.isdigit() or qualifier == "$LATEST":
+        return "", qualifier
+    return qualifier, version

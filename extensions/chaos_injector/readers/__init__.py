@@ -1,0 +1,150 @@
+"""From the text of a document to an experiment: whose format it is, and the reader for it.
+
+`read` raises `Refused` and nothing else, whatever it is given. A document that says that nothing is armed gives None.
+"""
+
+from __future__ import annotations
+
+from extensions.chaos_injector.checking import Mistakes, clean_line
+from extensions.chaos_injector.plan import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from extensions.chaos_injector.plan import Experiment
+    from extensions.chaos_injector.settings import ChaosSettings
+
+__all__ = ["LARGEST", "Reading", "parse", "read"]
+
+LARGEST = 65_536  # bytes of a document
+_DEEPEST = 20  # objects and lists in one another
+
+
+class Reading:
+    """What a reader is given besides the document, and where it leaves what should be told.
+
+    ``source``: where the document was found; ``notes``: lines about what was skipped or is read another way.
+    """
+
+    def __init__(self, settings: ChaosSettings, now_ms: int, source: str = "", function: str = "") -> None:
+        self.settings = settings
+        self.now_ms = now_ms
+        self.source = source
+        self.function = function
+        self.mistakes = Mistakes()
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        if len(self.notes) < 50:
+            self.notes.append(clean_line(line))
+
+
+def read(data: bytes, reading: Reading) -> Experiment | None:
+    """The experiment in a document, None where it says that there is none; Refused for anything that is wrong with it."""
+    fields = parse(data)
+    try:
+        found: Experiment | None = _reader(fields)(fields, reading)
+        return found
+    except Refused:
+        raise
+    except RecursionError:
+        raise Refused(("the document is nested too deeply: use the fields of the README",)) from None
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The object that a document in JSON or TOML is; Refused where it is none."""
+    if len(data) > LARGEST:
+        raise Refused((f"the document has {len(data)} bytes: use at most {LARGEST}",))
+    try:
+        text = data.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise Refused((f"the document is no UTF-8 (byte {error.start}): save it as UTF-8",)) from None
+    text = text.removeprefix("\ufeff").strip()
+    if not text:
+        raise Refused(("the document is empty: write an experiment, or delete it to disarm",))
+    fields = _from_json(text) if text[0] in "{" else _from_toml(text)
+    _require_shallow(fields)
+    return fields
+
+
+def _from_json(text: str) -> dict[str, Any]:
+    import json
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise ValueError(f'the field "{name[:80]}" is there twice: remove one of them')
+            found[name] = value
+        return found
+
+    def no_number(name: str) -> Any:
+        raise ValueError(f"{name} is no number of JSON: write one, or leave the field out")
+
+    try:
+        fields = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
+    except (ValueError, RecursionError) as error:
+        raise Refused((clean_line(f"the document is no JSON: {error}; correct it there"),)) from None
+    assert isinstance(fields, dict)  # it begins with a brace
+    return fields
+
+
+def _from_toml(text: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        fields = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(
+            (clean_line(f"the document is neither an object of JSON nor TOML: {error}; correct it there"),)
+        ) from None
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    """TOML's times as text, as JSON has them."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _require_shallow(fields: dict[str, Any]) -> None:
+    level: list[Any] = [fields]
+    for _depth in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return
+    raise Refused(("the document is nested too deeply: use the fields of the README",))
+
+
+def _reader(fields: dict[str, Any]) -> Callable[[dict[str, Any], Reading], Experiment | None]:
+    """Told by fields that no other format has; what is none of them is read as our own, whose reader says what is wrong."""
+    if "isEnabled" in fields or "failureMode" in fields:
+        from extensions.chaos_injector.readers import failure_lambda
+
+        return failure_lambda.read_v0
+    if {"actions", "actionId", "experiment", "experimentTemplate"} & fields.keys():
+        from extensions.chaos_injector.readers import fis
+
+        return fis.read
+    if any(name.startswith("CHAOS_EXTENSION__") for name in fields):
+        from extensions.chaos_injector.readers import aws_cli_tools
+
+        return aws_cli_tools.read
+    if not {"faults", "armed_until", "version", "off"} & fields.keys():
+        from extensions.chaos_injector.readers import failure_lambda
+
+        if failure_lambda.is_one(fields):
+            return failure_lambda.read
+    from extensions.chaos_injector.readers import native
+
+    return native.read
