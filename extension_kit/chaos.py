@@ -1,8 +1,8 @@
 """What the kit knows of the chaos injector: its orders for what our extensions send, and its mark on what they measure.
 
-Both are small files that the injector writes. They are looked at where ``CHAOS_ENABLED`` is set, and nowhere else; each is good for
-a few minutes at most, whatever it says, so that one whose writer has died is soon forgotten. Anything odd about a file means that
-it is not there.
+Both are small files that the injector writes. They are looked at where ``CHAOS_ENABLED`` is set, and nowhere else; each is good
+for a few minutes at most, whatever it says, so that one whose writer has died is soon forgotten. Anything odd about a file means
+that it is not there.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def sending(send: Send, clock: Clock) -> Send:
         kind = delivery.AGAIN if status >= 500 or status in _TRY_AGAIN else delivery.REFUSED
         kind = delivery.TOO_LARGE if status == _TOO_LARGE else kind
         return delivery.Verdict(
-            kind, f"{status} by the chaos injector", found["retry_after_s"] * 1000 or None, reason=f"refused with {status}"
+            kind,
+            f"{status} by the chaos injector",
+            found["retry_after_s"] * 1000 or None,
+            reason=f"refused with {status}",
         )
 
     return sent

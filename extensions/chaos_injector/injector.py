@@ -1,8 +1,8 @@
 """From what passes the Runtime API proxy to faults, by way of the rails: nothing is made that `Rails.decide` has not allowed.
 
-Several faults at once are made in the order of `BEFORE` and `AFTER`, whatever the order in the document; of two that answer in the
-function's place the first counts, and those behind it are not asked for. What lasts longer than a call (resources, egress, sinks)
-belongs to its invocation and ends with it.
+Several faults at once are made in the order of `BEFORE` and `AFTER`, whatever the order in the document; of two that answer in
+the function's place the first counts, and those behind it are not asked for. What lasts longer than a call (resources, egress,
+sinks) belongs to its invocation and ends with it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["AFTER", "BEFORE", "Injector"]
 
 _EGRESS = (
-    "egress_latency", "egress_bandwidth", "egress_slow_close", "egress_timeout", "egress_reset", "egress_slicer", "egress_limit",
-    "egress_refuse", "egress_dns",
+    "egress_latency", "egress_bandwidth", "egress_slow_close", "egress_timeout", "egress_reset", "egress_slicer",
+    "egress_limit", "egress_refuse", "egress_dns",
 )  # fmt: skip
 _RESOURCES = ("tmp", "inodes", "memory", "cpu", "descriptors")
 #: failure-lambda's order as far as it goes: latency, timeout, disk, denylist, status code, exception
 BEFORE = (
-    "delay", "timeout", *_RESOURCES, *_EGRESS, "sink", "mutate_event", "deadline_lie", "duplicate", "http_response", "error", "kill",
+    "delay", "timeout", *_RESOURCES, *_EGRESS, "sink", "mutate_event", "deadline_lie", "duplicate", "http_response", "error",
+    "kill",
 )  # fmt: skip
 AFTER = ("error_after", "status_code", "body", "slow_stream", "cut_stream")
 
@@ -74,7 +75,7 @@ class Injector(Hooks):
 
     # hooks
 
-    def on_next(self, first: bool) -> None | Fail:
+    def on_next(self, first: bool) -> Fail | None:
         experiment = self._rails.now() if first else None
         if experiment is not None:
             for fault in _ordered(experiment, init.ORDER):
@@ -85,14 +86,15 @@ class Injector(Hooks):
                         return ended
         return None
 
-    def on_event(self, invocation: Invocation) -> None | Answer | Fail | Deliver:
+    def on_event(self, invocation: Invocation) -> Answer | Fail | Deliver | None:
         experiment = self._rails.now()
         if experiment is None:
             self.stop_what_must()
             return None
         self._running[invocation.request_id] = invocation
         read = _Reader(invocation)
-        event = before.Event(invocation, experiment.seed, experiment.limits.max_fraction_of_deadline, self._clock.wall_ms)
+        most = experiment.limits.max_fraction_of_deadline
+        event = before.Event(invocation, experiment.seed, most, self._clock.wall_ms, self.is_on)
         answer = None
         for fault in _ordered(experiment, BEFORE):
             if self._rails.decide(fault, invocation, read):
@@ -104,7 +106,7 @@ class Injector(Hooks):
         self._sinks_are_as_decided(invocation)
         return event.delivery()
 
-    def on_response(self, invocation: Invocation, response: Posted) -> None | Replace | Fail | Stream:
+    def on_response(self, invocation: Invocation, response: Posted) -> Replace | Fail | Stream | None:
         experiment = self._rails.now()
         faults = _ordered(experiment, AFTER) if experiment is not None else ()
         if not faults:
@@ -112,11 +114,11 @@ class Injector(Hooks):
         assert experiment is not None
         from extensions.chaos_injector.faults.after import Response
 
-        changed = Response(invocation.request_id, experiment.seed, response)
+        changed = Response(invocation.request_id, experiment.seed, response, self.is_on)
         for fault in faults:
             if self._rails.decide(fault, invocation, lambda: invocation.notes.get(_EVENT)):
                 try:
-                    ended = changed.make(fault, self.is_on)
+                    ended = changed.make(fault)
                 except before.Unfit as error:
                     self._cannot(fault, invocation, str(error))
                     continue
@@ -125,7 +127,7 @@ class Injector(Hooks):
                     return ended
         return changed.outcome()
 
-    def on_error(self, invocation: Invocation, error: Posted) -> None:
+    def on_error(self, invocation: Invocation, _error: Posted) -> None:
         invocation.notes[_FAILED] = True
 
     def on_done(self, invocation: Invocation) -> None:
@@ -150,17 +152,19 @@ class Injector(Hooks):
 
     def stop(self) -> None:
         """Everything that lasts ends, now."""
+        was_busy, experiment = self.busy, self._made_for
         self._resources.stop()
         if self._egress is not None:
             self._egress.stop()
         if self._sinks.busy:
             self._sinks.stop()
+        if was_busy:
+            self._rails.cleaned("what was going on has been stopped", experiment)
 
     def stop_what_must(self) -> None:
         """The same where the rails say that it must be."""
         if self.busy and self._rails.clean(self._made_for):
             self.stop()
-            self._rails.cleaned("what was going on has been stopped", self._made_for)
 
     # inside
 
@@ -171,7 +175,7 @@ class Injector(Hooks):
         answer, why = None, ""
         if fault.phase == "before":
             try:
-                answer = event.make(fault, self.is_on)
+                answer = event.make(fault)
             except before.Unfit as error:
                 why = str(error)
         elif fault.phase == "process":

@@ -43,6 +43,19 @@ class ChaosSettings(Settings):
         help="How often the document is asked for, while invocations come; half as long while an experiment is armed.",
     )  # fmt: skip
 
+    # beside the document
+    egress = flag(
+        False,
+        help="Whether the wrapper tells the runtime of a proxy for outgoing requests, which egress faults need. It passes what "
+        "no fault is for.",
+    )
+    upstream = text(
+        "",
+        maximum_length=300,
+        help="HOST:PORT of another proxy that stands between runtime and Runtime API, to be placed before it. Empty: the "
+        "Runtime API itself.",
+    )
+
     # kill switches: what is written into them means off, unless it says the opposite
     off = text(
         "", aliases=("FAILURE_LAMBDA_DISABLED",), maximum_length=200,

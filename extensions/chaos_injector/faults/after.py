@@ -34,18 +34,19 @@ _MANGLED = "\N{REPLACEMENT CHARACTER}" * 3
 
 
 class Response:
-    """One response on its way to the platform; faults are made one upon the other."""
+    """One response on its way to the platform; faults are made one upon the other. ``is_on``: as of `before.Event`."""
 
-    def __init__(self, request_id: str, seed: str, posted: Posted) -> None:
+    def __init__(self, request_id: str, seed: str, posted: Posted, is_on: Callable[[], bool]) -> None:
         self._request_id = request_id
         self._seed = seed
         self._posted = posted
+        self._is_on = is_on
         self._body: bytes | None = None
         self._transforms: list[Transform] = []
 
-    def make(self, fault: Fault, still_on: Callable[[], bool]) -> Fail | None:
+    def make(self, fault: Fault) -> Fail | None:
         """Make one fault; Fail where nothing is left to be changed. `Unfit` where it cannot be made of this response."""
-        made: Fail | None = getattr(self, f"_make_{fault.type}")(fault, still_on)
+        made: Fail | None = getattr(self, f"_make_{fault.type}")(fault)
         return made
 
     def outcome(self) -> Replace | Stream | None:
@@ -69,12 +70,12 @@ class Response:
     def _unit(self, fault: Fault, what: str) -> float:
         return fraction(self._seed, self._request_id, fault.id, what)
 
-    def _make_error_after(self, fault: Fault, still_on: Callable[[], bool]) -> Fail:
+    def _make_error_after(self, fault: Fault) -> Fail:
         from extension_kit.proxy import Fail
 
         return Fail(str(fault.params["error_type"]), str(fault.params["message"]))
 
-    def _make_status_code(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _make_status_code(self, fault: Fault) -> None:
         code = fault.params["status_code"]
         if not self._posted.streaming:
             response = _object(self._whole())
@@ -90,7 +91,7 @@ class Response:
         """How a body is changed, whole or a chunk of it."""
         mode, body = fault.params["mode"], str(fault.params["body"])
         if mode == "truncate":
-            keep = float(fault.params["keep_percent"]) / 100  # type: ignore[arg-type]
+            keep = float(fault.params["keep_percent"]) / 100
             return lambda data: data[: int(len(data) * keep)]
         if mode == "corrupt":
             return lambda data: _corrupted(data, self._unit(fault, "bytes"))
@@ -101,7 +102,7 @@ class Response:
             return lambda data: _with_field(data, lambda old: old[: int(len(old) * keep)] + _MANGLED)
         return lambda _data: body.encode()
 
-    def _make_body(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _make_body(self, fault: Fault) -> None:
         change = self._body_of(fault)
         mode = fault.params["mode"]
         if mode == "oversize":
@@ -118,27 +119,27 @@ class Response:
         else:
             self._transforms.append(lambda chunks: (change(chunk) for chunk in chunks))
 
-    def _make_slow_stream(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _make_slow_stream(self, fault: Fault) -> None:
         params: Any = fault.params
         first_ms, chunk_ms, rate = float(params["first_byte_ms"]), float(params["chunk_ms"]), params["rate_kb"] * 1024
 
         def transform(chunks: Iterator[bytes]) -> Iterator[bytes]:
-            pause(first_ms, still_on)
+            pause(first_ms, self._is_on)
             free_at = time.monotonic()
             for chunk in chunks:
-                pause(chunk_ms, still_on)
+                pause(chunk_ms, self._is_on)
                 for piece in _pieces(chunk, max(1, rate // 20)) if rate else (chunk,):
                     if rate:
-                        pause((free_at - time.monotonic()) * 1000, still_on)
+                        pause((free_at - time.monotonic()) * 1000, self._is_on)
                         free_at = max(free_at, time.monotonic()) + len(piece) / rate
                     yield piece
 
         self._transforms.append(transform)
 
-    def _make_cut_stream(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _make_cut_stream(self, fault: Fault) -> None:
         if not self._posted.streaming:
             raise Unfit("the response is not streamed: Lambda takes it whole or not at all")
-        left = int(fault.params["after_bytes"])  # type: ignore[call-overload]
+        left = int(fault.params["after_bytes"])
         self._transforms.append(lambda chunks: _cut(chunks, left))
 
 

@@ -1,7 +1,7 @@
 """Faults before the handler: what becomes of an event between the platform and the runtime.
 
-`make` turns a fault, whose decision has been made, into what the proxy does (`extension_kit.proxy`). Several of them at once are
-joined by `Event`: delays add up, changes of the event are made one upon the other, the first answer in its place ends it.
+`Event.make` turns a fault, whose decision has been made, into what the proxy does (`extension_kit.proxy`). Several of them at
+once are joined: delays add up, changes of the event are made one upon the other, the first answer in its place ends it.
 """
 
 from __future__ import annotations
@@ -32,20 +32,28 @@ class Unfit(Exception):
 
 
 class Event:
-    """One invocation on its way to the runtime."""
+    """One invocation on its way to the runtime. ``is_on``: whether what sleeps may go on; ``now_ms``: epoch."""
 
-    def __init__(self, invocation: Invocation, seed: str, max_fraction: float, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        invocation: Invocation,
+        seed: str,
+        max_fraction: float,
+        now_ms: Callable[[], int],
+        is_on: Callable[[], bool],
+    ) -> None:
         self._invocation = invocation
         self._seed = seed
         self._max_fraction = max_fraction
         self._now_ms = now_ms
+        self._is_on = is_on
         self._body: bytes | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._twice = False
 
-    def make(self, fault: Fault, still_on: Callable[[], bool]) -> Answer | Fail | None:
+    def make(self, fault: Fault) -> Answer | Fail | None:
         """Make one fault; what is returned is the answer in the function's place. `Unfit` where it cannot be made."""
-        made: Answer | Fail | None = getattr(self, f"_{fault.type}")(fault, still_on)
+        made: Answer | Fail | None = getattr(self, f"_{fault.type}")(fault)
         return made
 
     def delivery(self) -> Deliver | None:
@@ -59,22 +67,22 @@ class Event:
     def _remaining_ms(self) -> float:
         return self._invocation.deadline_ms - self._now_ms()
 
-    def _delay(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _delay(self, fault: Fault) -> None:
         unit = fraction(self._seed, self._invocation.request_id, fault.id, "ms")
         most = self._remaining_ms() * self._max_fraction
-        pause(max(0.0, min(draw_ms(fault.params, unit), most)), still_on)
+        pause(max(0.0, min(draw_ms(fault.params, unit), most)), self._is_on)
 
-    def _timeout(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _timeout(self, fault: Fault) -> None:
         # With no buffer this sleeps over the deadline: what comes of it is the platform's timeout, which is what is asked for.
-        buffer_ms = float(fault.params["buffer_ms"])  # type: ignore[arg-type]
-        pause(self._remaining_ms() - buffer_ms + (0 if buffer_ms else _CLOSE_MS), still_on)
+        buffer_ms = float(fault.params["buffer_ms"])
+        pause(self._remaining_ms() - buffer_ms + (0 if buffer_ms else _CLOSE_MS), self._is_on)
 
-    def _error(self, fault: Fault, still_on: Callable[[], bool]) -> Fail:
+    def _error(self, fault: Fault) -> Fail:
         from extension_kit.proxy import Fail
 
         return Fail(str(fault.params["error_type"]), str(fault.params["message"]))
 
-    def _http_response(self, fault: Fault, still_on: Callable[[], bool]) -> Answer:
+    def _http_response(self, fault: Fault) -> Answer:
         import json
 
         from extension_kit.proxy import Answer
@@ -87,25 +95,25 @@ class Event:
         }
         return Answer(json.dumps(answer).encode())
 
-    def _mutate_event(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _mutate_event(self, fault: Fault) -> None:
         import json
 
         try:
             event = json.loads(self._invocation.body() if self._body is None else self._body)
         except (ValueError, RecursionError):
             raise Unfit("the event is no JSON") from None
-        for path in fault.params["remove"] or ():  # type: ignore[union-attr,attr-defined]
+        for path in fault.params["remove"] or ():
             _remove(event, str(path).split("."))
-        changes: Mapping[str, Any] = fault.params["set"] or {}  # type: ignore[assignment]
+        changes: Mapping[str, Any] = fault.params["set"] or {}
         for path, value in changes.items():
             event = _set(event, path.split(".") if path else [], value)
         self._body = json.dumps(event).encode()
 
-    def _deadline_lie(self, fault: Fault, still_on: Callable[[], bool]) -> None:
-        told = max(0, self._invocation.deadline_ms + int(fault.params["offset_ms"]))  # type: ignore[call-overload]
+    def _deadline_lie(self, fault: Fault) -> None:
+        told = max(0, self._invocation.deadline_ms + int(fault.params["offset_ms"]))
         self._headers.append((b"Lambda-Runtime-Deadline-Ms", b"%d" % told))
 
-    def _duplicate(self, fault: Fault, still_on: Callable[[], bool]) -> None:
+    def _duplicate(self, _fault: Fault) -> None:
         self._twice = True
 
 

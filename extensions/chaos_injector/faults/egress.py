@@ -1,7 +1,7 @@
 """A proxy on loopback for what the function's code connects to: CONNECT, and plain HTTP; faults in Toxiproxy's vocabulary.
 
-One thread for all connections (`extension_kit.io.loop`); what blocks, resolving a name and connecting, has a thread of its own for
-as long as it takes. A host that no fault is for passes untouched. What is inside TLS is not seen.
+One thread for all connections (`extension_kit.io.loop`); what blocks, resolving a name and connecting, has a thread of its own
+for as long as it takes. A host that no fault is for passes untouched. What is inside TLS is not seen.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _DIAL_S = 60.0
 _CHUNK = 65_536
 _AHEAD = 262_144  # bytes of one direction that may wait here; then no more are read
 _PAUSE_S = 0.1  # without new connections when there are too many
+_AT_ONCE = b"\1\0\0\0\0\0\0\0"  # struct linger of a little-endian machine, as Lambda's are: on, 0 s
 _HOP = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive")
 
 
@@ -265,7 +266,8 @@ class _Connection:
             return
         text = f"chaos-injector: {why}\n".encode("utf-8", "replace")
         reason = {502: "Bad Gateway", 400: "Bad Request"}.get(status, "Error")
-        head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        fields = f"Content-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close"
+        head = f"HTTP/1.1 {status} {reason}\r\n{fields}\r\n\r\n"
         try:
             self._client.send(head.encode() + text)
         except OSError:
@@ -284,7 +286,7 @@ class _Connection:
             self._reset_at.cancel()
             self._reset_at = None
         if resets:
-            wait_ms = min(float(fault.params["timeout"]) for fault in resets)  # type: ignore[arg-type]
+            wait_ms = min(float(fault.params["timeout"]) for fault in resets)
             self._reset_at = self._loop.call_later(wait_ms / 1000, self.reset)
         for pipe in self._pipes:
             pipe.apply(faults)
@@ -293,9 +295,7 @@ class _Connection:
         """Both ends get RST: what is on its way is lost."""
         for sock in (self._client, self._server):
             if sock is not None and not self._closed:
-                # struct linger { int l_onoff = 1, l_linger = 0 }, without the module struct
-                one, none = (1).to_bytes(4, _order()), bytes(4)
-                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, one + none)
+                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _AT_ONCE)
         self.close()
 
     def close(self) -> None:
@@ -362,6 +362,7 @@ class _Pipe:
         self._timer: Timer | None = None
         self._limit: Timer | None = None
         self._begun = False
+        self._is_cut = False  # its end is the end of both directions
 
     @property
     def wants_read(self) -> bool:
@@ -414,10 +415,8 @@ class _Pipe:
             self._size += len(piece)
         if ends:  # so much may pass, and no more
             self._at_end = max([time.monotonic(), *(due for due, _piece in self._waiting)])
-            self._connection_ends = True
+            self._is_cut = True
         self._next()
-
-    _connection_ends = False
 
     def write_now(self, data: bytes) -> None:
         """Before everything else, and no fault is made of it."""
@@ -469,7 +468,7 @@ class _Pipe:
 
     def _end(self) -> None:
         self.is_over = True
-        if self._connection_ends:
+        if self._is_cut:
             self._connection.close()
             return
         try:
@@ -477,12 +476,6 @@ class _Pipe:
         except OSError:
             pass
         self._connection.ended()
-
-
-def _order() -> str:
-    import sys
-
-    return sys.byteorder
 
 
 def _target(head: bytes) -> tuple[str, int, bytes] | None:
@@ -501,9 +494,7 @@ def _target(head: bytes) -> tuple[str, int, bytes] | None:
     found = _host_port(authority.rpartition(b"@")[2], 80)
     if found is None:
         return None
-    kept = [
-        field for field in fields.split(b"\r\n") if field and field.partition(b":")[0].strip().lower() not in _HOP
-    ]
+    kept = [field for field in fields.split(b"\r\n") if field and field.partition(b":")[0].strip().lower() not in _HOP]
     # One request a connection: the next one may be for another host.
     lines = [b" ".join((method, slash + path or b"/", version)), *kept, b"Connection: close"]
     return (*found, b"\r\n".join(lines) + b"\r\n\r\n")

@@ -4,6 +4,8 @@ Run by path, not imported: `python -I -S`. Orders come on standard input, one by
 however that came about, and ends this process as well: nothing of a fault outlives who started it.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import sys
@@ -13,7 +15,7 @@ _SLICE_S = 0.005  # between two looks at the orders
 _PERIOD_S = 0.1  # of the duty cycle
 
 
-def main(words):
+def main(words: list[str]) -> None:
     if words[:1] == ["burn"]:
         _expendable(1000)
         _burn(int(words[1]) / 100)
@@ -23,7 +25,7 @@ def main(words):
         _hog(step, count)
 
 
-def _expendable(score):
+def _expendable(score: int) -> None:
     """The kernel takes this process first when memory runs out, and neither the function nor an extension."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
@@ -32,13 +34,13 @@ def _expendable(score):
         pass
 
 
-def _ordered(seconds):
+def _ordered(seconds: float | None) -> bytes | None:
     """The next order (b"" at the end), or None where there is none within `seconds` (None: however long it takes)."""
     ready, _, _ = select.select([0], [], [], seconds)
     return os.read(0, 1) if ready else None
 
 
-def _burn(duty):
+def _burn(duty: float) -> None:
     """``r``: run, DUTY of the time; ``p``: pause, which costs nothing."""
     running = False
     began = time.monotonic()
@@ -57,7 +59,7 @@ def _burn(duty):
                 pass
 
 
-def _hog(step, count):
+def _hog(step: int, count: int) -> None:
     """COUNT times STEP bytes, each page touched; ``+`` on standard output when they are there, ``-`` where they are refused."""
     import mmap
 

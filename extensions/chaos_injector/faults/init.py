@@ -20,11 +20,11 @@ __all__ = ["ORDER", "make"]
 ORDER = ("slow_init", "fail_init")
 
 
-def make(fault: Fault, still_on: Callable[[], bool]) -> Fail | None:
+def make(fault: Fault, is_on: Callable[[], bool]) -> Fail | None:
     """None: the runtime gets its first event; Fail: it is cut off, and the platform told that init has failed."""
     params = fault.params
     if fault.type == "slow_init":
-        pause(float(params["ms"]), still_on)  # type: ignore[arg-type]
+        pause(float(params["ms"]), is_on)
         return None
     from extension_kit.proxy import Fail
 

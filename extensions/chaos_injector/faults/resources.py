@@ -118,7 +118,9 @@ def _wanted(params: Any, free: int, floor: int, what: str) -> int:
     size = int(mb * MB) if mb else free - int(leave * MB)
     size = min(size, free - floor)
     if size <= 0:
-        raise Unable(f"{free // MB} MB of {what} are free, and {max(floor, 0 if mb else int(leave * MB)) // MB} MB must stay so")
+        raise Unable(
+            f"{free // MB} MB of {what} are free, and {max(floor, 0 if mb else int(leave * MB)) // MB} MB must stay so"
+        )
     return size
 
 
@@ -164,7 +166,9 @@ class _Hog:
     def begin(self) -> None:
         said = self._child.answer(_READY_MS)
         if said != b"+":
-            raise Unable("the memory is not to be had" if said == b"-" else "the process that holds the memory has ended")
+            raise Unable(
+                "the memory is not to be had" if said == b"-" else "the process that holds the memory has ended"
+            )
 
     def rest(self) -> bool:
         return False
@@ -282,7 +286,9 @@ class _Descriptors:
         import resource
 
         soft, hard = self._before
-        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (min(self._limit, soft if soft >= 0 else self._limit), hard))
+        resource.prlimit(
+            self._pid, resource.RLIMIT_NOFILE, (min(self._limit, soft if soft >= 0 else self._limit), hard)
+        )
 
     def rest(self) -> bool:
         return False
@@ -302,7 +308,7 @@ def _free_tmp(folder: str) -> int:
 
 
 def _free_memory(memory_mb: int | None) -> int:
-    """Bytes that can be taken: what the kernel calls available, no more than the function may have, less than its cgroup's rest."""
+    """Bytes that can be taken: what the kernel calls available, and neither more than the function has nor than its cgroup."""
     free = _meminfo(b"MemAvailable:")
     if memory_mb is not None:
         free = min(free, memory_mb * MB)

@@ -49,7 +49,7 @@ class Toxics:
         self.slices = any(fault.type == "egress_slicer" for fault in self._faults)
 
     def shape(self, data: bytes, now: float) -> tuple[list[tuple[float, bytes]], bool]:
-        """Pieces of `data` with the time (s) at which each is due, never before the one before it; whether nothing may follow."""
+        """Pieces of `data`, each with the time (s) at which it is due, in order; and whether nothing may follow them."""
         if not self._faults:
             return [(self._no_earlier(now), data)], False
         if self.holds:

@@ -126,7 +126,22 @@ def test_it_takes_the_words_that_the_settings_take(start, ready, value):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "\n", "port", "-1", "0", "00080", "65536", "999999999999999999999", "80 80", "8O", "12;touch x", "$(touch x)", "\0", "*"],
+    [
+        "",
+        "\n",
+        "port",
+        "-1",
+        "0",
+        "00080",
+        "65536",
+        "999999999999999999999",
+        "80 80",
+        "8O",
+        "12;touch x",
+        "$(touch x)",
+        "\0",
+        "*",
+    ],
 )
 def test_a_port_that_is_none(start, ready, folder, content):
     (folder / "port").write_text(content)
@@ -224,11 +239,12 @@ def test_nothing_to_start(start):
     assert b"AWS_LAMBDA_EXEC_WRAPPER" in done.stderr
 
 
+@pytest.mark.usefixtures("ready")
 class TestEgress:
-    def test_no_proxy_without_the_port(self, start, ready):
+    def test_no_proxy_without_the_port(self, start):
         assert not {name for name in start().environment if name.lower().endswith("_proxy")}
 
-    def test_proxies(self, start, ready, folder, listening):
+    def test_proxies(self, start, folder, listening):
         (folder / "egress-port").write_text(f"{listening[1]}\n")
 
         found = start().environment
@@ -238,14 +254,14 @@ class TestEgress:
         spared = found["NO_PROXY"].split(",")
         assert {"127.0.0.1", "localhost", "::1", "169.254.169.254", "169.254.0.0/16"} <= set(spared)
 
-    def test_the_host_of_the_runtime_api_is_spared(self, start, ready, folder, listening):
+    def test_the_host_of_the_runtime_api_is_spared(self, start, folder, listening):
         (folder / "egress-port").write_text(f"{listening[1]}\n")
         (folder / "upstream").write_text("runtime.example:9001\n")
 
         assert start(AWS_LAMBDA_RUNTIME_API="runtime.example:9001").environment["NO_PROXY"].endswith(",runtime.example")
 
     @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-    def test_what_the_function_spares_stays_spared(self, start, ready, folder, listening, name):
+    def test_what_the_function_spares_stays_spared(self, start, folder, listening, name):
         (folder / "egress-port").write_text(f"{listening[1]}\n")
 
         found = start(**{name: "db.internal,10.0.0.1"}).environment
@@ -254,7 +270,7 @@ class TestEgress:
         assert found["no_proxy"] == found["NO_PROXY"]
 
     @pytest.mark.parametrize("name", [*PROXIES, "ALL_PROXY", "all_proxy"])
-    def test_the_functions_own_proxy_stays(self, start, ready, folder, listening, name):
+    def test_the_functions_own_proxy_stays(self, start, folder, listening, name):
         (folder / "egress-port").write_text(f"{listening[1]}\n")
 
         told = start(**{name: "http://proxy.example:3128"})
@@ -262,7 +278,7 @@ class TestEgress:
         assert set(told.changed) == {"AWS_LAMBDA_RUNTIME_API"}
         assert "the function has a proxy of its own, which stays" in told.stderr
 
-    def test_a_dead_port(self, start, ready, folder):
+    def test_a_dead_port(self, start, folder):
         with create_server(("127.0.0.1", 0)) as gone:
             (folder / "egress-port").write_text(f"{gone.getsockname()[1]}\n")
 
