@@ -1,8 +1,8 @@
 """What the kit knows of the chaos injector: its orders for what our extensions send, and its mark on what they measure.
 
 Both are small files that the injector writes. They are looked at where ``CHAOS_ENABLED`` is set, and nowhere else; each is good
-for a few minutes at most, whatever it says, so that one whose writer has died is soon forgotten. Anything odd about a file means
-that it is not there.
+for a few minutes at most, whatever it says, so that one whose writer has died is soon forgotten. Anything odd about a file
+means that it is not there.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from extensions.chaos_injector.rails import Facts, Rails
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extension_kit.events import Invoke, Restore, Shutdown
     from extension_kit.plugin import Context
     from extension_kit.protocol.deadline import Deadline
@@ -166,7 +168,7 @@ class Armed(Plugin):
 class _Rails(Rails):
     """Tells, besides, when the source has given a document."""
 
-    on_document = None
+    on_document: Callable[[], object] | None = None
 
     def documented(self, data: bytes, source: str) -> None:
         super().documented(data, source)

@@ -312,20 +312,33 @@ def _free_memory(memory_mb: int | None) -> int:
     free = _meminfo(b"MemAvailable:")
     if memory_mb is not None:
         free = min(free, memory_mb * MB)
-    for most, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        limit, current = _number(most), _number(used)
-        if limit is not None and current is not None:
-            free = min(free, limit - current)
-    return max(0, free)
+    return max(0, min([free, *(limit - used for limit, used in _cgroups())]))
 
 
 def _machine_memory() -> int:
     """Bytes: what the machine has, or the cgroup that we are in allows."""
-    limits = [_number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
-    return min([_meminfo(b"MemTotal:"), *(limit for limit in limits if limit is not None)])
+    return min([_meminfo(b"MemTotal:"), *(limit for limit, _used in _cgroups())])
+
+
+def _cgroups() -> list[tuple[int, int]]:
+    """Limit and use, in bytes, of the cgroup that we are in, in either version; of a container's, where it shows no other."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            lines = file.read(65_536).splitlines()
+    except OSError:
+        lines = []
+    places = ["", *(line.rpartition(":")[2].rstrip("/") for line in lines if ":memory:" in line or line.startswith("0::"))]
+    names = [
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ]
+    found = []
+    for root, most, used in names:
+        for place in places:
+            limit, current = _number(f"{root}{place}/{most}"), _number(f"{root}{place}/{used}")
+            if limit is not None and current is not None:
+                found.append((limit, current))
+    return found
 
 
 def _meminfo(name: bytes) -> int:

@@ -1,7 +1,7 @@
 """Faults of the sinks of our own extensions (log shipper, metrics collector): orders in a file, carried out by the kit.
 
-They send after the response, when the invocation is over: an order is good until it is taken back, until the experiment ends, or
-for a minute after the injector's last word, whichever is first. The kit's side is `extension_kit.chaos`.
+They send after the response, when the invocation is over: an order is good until it is taken back, until the experiment ends,
+or for a minute after the injector's last word, whichever is first. The kit's side is `extension_kit.chaos`.
 """
 
 from __future__ import annotations
