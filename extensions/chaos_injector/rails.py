@@ -115,6 +115,11 @@ class Rails:
 
     # asked by whoever injects
 
+    @property
+    def is_armed(self) -> bool:
+        """Whether an experiment was armed when somebody looked last; only `now` looks."""
+        return self._armed is not None
+
     def now(self) -> Experiment | None:
         """The armed experiment; None where there is none any more. Cheap, above all where there is none."""
         armed = self._armed
@@ -265,7 +270,7 @@ class Rails:
             while len(self._books) > _MOST_BOOKS:
                 del self._books[next(iter(self._books))]
         new = _Armed(candidate, book, accepted, seen)
-        why = self._never(candidate) or self._over(new)[1] or self._holder.take(candidate.owner)
+        why = self.objection(candidate) or self._over(new)[1] or self._holder.take(candidate.owner)
         if why:
             self._disarm("disarm", f"replaced by a document that arms nothing: {why}")
             self._refuse(candidate, why)
@@ -309,7 +314,7 @@ class Rails:
 
     # inside: what speaks against an experiment
 
-    def _never(self, experiment: Experiment) -> str:
+    def objection(self, experiment: Experiment) -> str:
         """What speaks against an experiment here for as long as it is written so; "" for nothing."""
         settings, facts, scope = self.settings, self.facts, experiment.scope
         if not settings.enabled:
