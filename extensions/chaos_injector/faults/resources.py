@@ -327,7 +327,10 @@ def _cgroups() -> list[tuple[int, int]]:
             lines = file.read(65_536).splitlines()
     except OSError:
         lines = []
-    places = ["", *(line.rpartition(":")[2].rstrip("/") for line in lines if ":memory:" in line or line.startswith("0::"))]
+    places = [
+        "",
+        *(line.rpartition(":")[2].rstrip("/") for line in lines if ":memory:" in line or line.startswith("0::")),
+    ]
     names = [
         ("/sys/fs/cgroup", "memory.max", "memory.current"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),

@@ -133,7 +133,9 @@ def cpu(chaos):
     for _ in range(2):
         spent = chaos.answer({"look": "burners", "watch_ms": 600})["burners"]
         assert len(spent) == 2
-        assert all(0.02 <= seconds <= 0.5 for seconds in spent.values()), "30 % of 0.6 s each, on a machine that may be busy"
+        assert all(0.02 <= seconds <= 0.5 for seconds in spent.values()), (
+            "30 % of 0.6 s each, on a machine that may be busy"
+        )
     assert len(chaos.helpers()) == 2
     before = {pid: ticks(pid) for pid in chaos.helpers()}
     time.sleep(0.3)

@@ -78,7 +78,11 @@ def resources(folder):
 def test_no_child_outlives_us(folder, state, signals):
     """However we end, and whatever a child does at that moment."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, folder, state], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+        [sys.executable, "-c", HOLDER, folder, state],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
     )
     try:
         assert [holder.stdout.readline(), holder.stdout.readline()] == ["burning\n", "holding\n"]
@@ -193,6 +197,7 @@ class TestFloors:
 
 def test_a_full_disk_leaves_nothing(resources, monkeypatch):
     """What is taken while somebody else takes the rest: no half of it stays."""
+
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
