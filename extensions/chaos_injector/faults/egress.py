@@ -55,8 +55,12 @@ class Egress:
         self._server = bind("127.0.0.1", 0)
         self._server.setblocking(False)
         self._loop.watch(self._server.fileno(), READ, self._accept)
-        _thread.start_new_thread(self._loop.run, ())
+        _thread.start_new_thread(self._serve, ())
         return int(self._server.getsockname()[1])
+
+    def _serve(self) -> None:
+        self._loop.run()
+        self._loop.close()
 
     def close(self) -> None:
         """End every connection; no new ones."""

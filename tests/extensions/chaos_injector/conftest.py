@@ -70,15 +70,6 @@ class Chaos:
     def actions(self):
         return [line["action"] for line in self.audit()]
 
-    @property
-    def root(self):
-        """The environment's own file system, as a process of it sees it."""
-        if hasattr(self.environment, "_place"):
-            place = self.environment._place
-            if place is not None:
-                return Path(place.call(lambda: f"/proc/self/task/{_thread_id()}/root"))
-        return Path("/")
-
     def call(self, function):
         """Run `function()` where the environment's processes are: its /tmp, its network."""
         place = self.environment._place
@@ -109,9 +100,9 @@ class Chaos:
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and b"helper.py" in (entry / "cmdline").read_bytes():
-                    if (entry / "ns/net").readlink() == here:
-                        found.append(int(entry.name))
+                ours = entry.name.isdigit() and b"helper.py" in (entry / "cmdline").read_bytes()
+                if ours and (entry / "ns/net").readlink() == here:
+                    found.append(int(entry.name))
             except OSError:
                 pass
         return found
@@ -122,12 +113,6 @@ def _names(folder):
         return [path.name for path in Path(folder).iterdir()]
     except OSError:
         return []
-
-
-def _thread_id():
-    import threading
-
-    return threading.get_native_id()
 
 
 @pytest.fixture(scope="session")
@@ -149,8 +134,8 @@ class Starter:
         self.started = []
 
     def __call__(
-        self, document=None, *, backend="emulator", runtime="python", plugins=(PLUGIN,), wrapper=True, enabled=True, function=None,
-        variables=None, layers=(), **profile,
+        self, document=None, *, backend="emulator", runtime="python", plugins=(PLUGIN,), wrapper=True, enabled=True,
+        function=None, variables=None, layers=(), **profile,
     ):  # fmt: skip
         given = {"CHAOS_ENABLED": "1"} if enabled else {}
         given |= {"AWS_LAMBDA_EXEC_WRAPPER": WRAPPER} if wrapper else {}

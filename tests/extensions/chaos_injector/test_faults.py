@@ -1,5 +1,5 @@
-"""Every fault, with a function in Python and one in Node, in our emulator and under AWS's: what the caller sees, the line in the
-log, and that nothing is left.
+"""Every fault, with a function in Python and one in Node, in our emulator and under AWS's: what the caller sees, the line in
+the log, and that nothing is left.
 """
 
 from __future__ import annotations
@@ -98,8 +98,11 @@ def truncate(chaos):
 
 
 def corrupt(chaos):
-    with pytest.raises(ValueError, match="."):
+    try:
         json.loads(chaos.invoke(HTTP).payload)
+    except ValueError:
+        return
+    raise AssertionError("it can still be read")
 
 
 def oversize(chaos):
@@ -147,8 +150,7 @@ def memory(chaos):
 
     def watch():
         while not done.wait(0.01):
-            for pid in chaos.helpers():
-                sizes.append(resident(pid))
+            sizes.extend(map(resident, chaos.helpers()))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -218,7 +220,8 @@ CASES = {
         "http_response", {"status_code": 418, "body": "short and stout", "content_type": "text/plain"}, http_response, {},
     ),
     "mutate_event": (
-        "mutate_event", {"set": {"a.b": "new", "a.c.1": {"d": None}, "deep.er": 5}, "remove": ["gone", "no.such"]}, mutate_event, {},
+        "mutate_event", {"set": {"a.b": "new", "a.c.1": {"d": None}, "deep.er": 5}, "remove": ["gone", "no.such"]},
+        mutate_event, {},
     ),
     "duplicate": ("duplicate", {}, duplicate, {}),
     "deadline_lie": ("deadline_lie", {"offset_ms": 1_000_000}, deadline_lie, {}),

@@ -251,7 +251,8 @@ class TestRuntimeProcess:
         assert taken.begin(fault("descriptors", limit=12), "r", Limits()) == "No such process"
 
     @pytest.mark.parametrize("content", ["", "x", "0", "1", "-1", "99999999", "own", "parent"])
-    def test_a_number_that_is_not_the_runtimes(self, folder, runtime, content):
+    @pytest.mark.usefixtures("runtime")
+    def test_a_number_that_is_not_the_runtimes(self, folder, content):
         number = {"own": os.getpid(), "parent": os.getppid()}.get(content, content)
         Path(folder, "runtime.pid").write_text(f"{number}\n")
         assert runtime_pid(folder, "127.0.0.1:7777") is None

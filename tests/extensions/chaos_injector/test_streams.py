@@ -1,4 +1,4 @@
-"""Responses that are streamed: untouched when idle; when a fault is armed each chunk still goes on before the next one comes."""
+"""Responses that are streamed: untouched when idle; faulted, each chunk still goes on before the next one comes."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_idle_it_passes_as_it_comes(armed):
 
     assert arrivals.trailers == TRAILERS + b"\r\n"
     assert one.audit("inject") == []
-    assert [line["reason"] for line in one.audit("skip")] == ["scope: tenants: blue is not named"] or one.audit("skip")
+    (line,) = one.audit("skip")
+    assert line["reason"].startswith("scope: ")
+    assert "blue" in line["reason"]
 
 
 @pytest.mark.parametrize("params", [{"chunk_ms": 150}, {"first_byte_ms": 450}, {"rate_kb": 1, "chunk_ms": 140}])
@@ -130,7 +132,7 @@ def test_slow_by_its_rate(armed):
 
     in_step(one, [bytes(65_536)] * 2, [bytes(65_536)] * 2)
 
-    assert 0.4 <= time.monotonic() - began
+    assert time.monotonic() - began >= 0.4
 
 
 def test_a_response_that_is_not_streamed_can_be_slowed_too(armed):
@@ -284,10 +286,14 @@ class TestNode:
     EVENT = {"stream": ["one,", "two,", "three"], "gap_ms": 50}  # noqa: RUF012 - read only
 
     def test_idle(self, start, backend):
-        chaos = start(experiment(("delay", {"ms": 1}), scope={"functions": ["another"]}), runtime="node", backend=backend)
+        chaos = start(
+            experiment(("delay", {"ms": 1}), scope={"functions": ["another"]}), runtime="node", backend=backend
+        )
         assert chaos.invoke(self.EVENT).payload == b"one,two,three"
         result = chaos.invoke({**self.EVENT, "stream_error": "Midway"})
-        assert result.payload.startswith(b"one,two,three") or result.function_error
+        assert result.payload == b"one,two,three"
+        # AWS's emulator does not look at trailers; that they come through it is seen in our own.
+        assert result.error_type == ("Midway" if backend == "emulator" else "")
         assert chaos.answer({"x": 1})["event"] == {"x": 1}
         assert not chaos.audit("inject")
 
@@ -300,7 +306,7 @@ class TestNode:
         """What the caller gets is the platform's affair; the function goes on, and nobody hangs."""
         chaos = start(experiment(("cut_stream", {"after_bytes": 5})), runtime="node", backend=backend, timeout=3.0)
         result = chaos.invoke(self.EVENT, patience=30)
-        assert b"three" not in result.payload
+        assert result.error_type == "Runtime.ExitError", "the platform refuses the runtime's next request, and it ends"
         assert chaos.audit("inject")
         chaos.write("off", "")
         chaos.invoke()

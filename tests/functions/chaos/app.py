@@ -71,12 +71,13 @@ def _burners():
 
 def look_at_fetch(event):
     """Asks the address in the event, as most programs would: by what the environment says about proxies."""
+    import http.client
     import urllib.request
 
     began = time.monotonic()
     try:
         with urllib.request.urlopen(event["url"], timeout=event.get("patience", 5)) as answer:
             found = {"status": answer.status, "body": answer.read().decode()}
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         found = {"error": f"{type(error).__name__}: {error}"}
     return {**found, "ms": (time.monotonic() - began) * 1000}

@@ -1,6 +1,12 @@
 // The same as tests/functions/chaos/app.py, in the language of another runtime.
 'use strict';
 const fs = require('fs');
+const http = require('http');
+
+const fetched = (url) => new Promise((resolve, reject) => {
+  http.get(url, (answer) => { answer.resume(); answer.on('end', () => resolve({ status: answer.statusCode })); })
+    .on('error', reject);
+});
 
 let invocations = 0;
 
@@ -17,5 +23,6 @@ exports.handler = async (event, context) => {
     const found = fs.statfsSync ? fs.statfsSync('/tmp') : null;
     answer.tmp_free = found && found.bavail * found.bsize;
   }
+  if (event.fetch) answer.fetch = await fetched(event.fetch);
   return event.http ? { statusCode: 200, headers: { 'x-from': 'app' }, body: event.http } : answer;
 };

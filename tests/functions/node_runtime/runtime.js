@@ -56,6 +56,7 @@ function stream(id, event) {
 async function main() {
   for (;;) {
     const next = await ask('GET', 'invocation/next', {});
+    if (next.status !== 200) throw new Error(`next: ${next.status} ${next.body}`); // ends this process, as in Lambda's own
     const id = next.headers['lambda-runtime-aws-request-id'];
     try {
       const event = JSON.parse(next.body);
