@@ -203,6 +203,8 @@ class Injector(Hooks):
         if not why:
             self._made_for = experiment
             self._look_after()
+            if not self.is_on():  # it has been switched off meanwhile
+                self.stop()
         return why
 
     def _sinks_are_as_decided(self, invocation: Invocation) -> None:

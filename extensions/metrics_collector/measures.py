@@ -238,6 +238,7 @@ MEASURES: tuple[Measure, ...] = (
             _n("lambda.extension.points_lost", "{point}")),
     Measure("series_overflow_count", SUM, "with an error.type beyond the limit",
             _n("lambda.extension.series_overflow", "{error}")),
+    Measure("chaos_injected_count", SUM, "that the chaos injector has made", _n("chaos.injected", "{fault}")),
 )  # fmt: skip
 BY_FIGURE = {measure.figure: measure for measure in MEASURES}
 #: what becomes CloudWatch metrics unless others are asked for: each costs some 0.30 USD a month and dimension set

@@ -61,7 +61,9 @@ class Emf:
         if self._profile == INSIGHTS:
             groups = [*_by_request(points)]
         else:
-            groups = [points[at : at + MOST_POINTS] for at in range(0, len(points), MOST_POINTS)]
+            groups = []
+            for alike in _by_chaos(points):
+                groups += [alike[at : at + MOST_POINTS] for at in range(0, len(alike), MOST_POINTS)]
         return [(document, len(group)) for group in groups if (document := self._document(group))]
 
     def _document(self, points: Sequence[Point]) -> bytes:
@@ -108,6 +110,8 @@ class Emf:
                 found.update(point.about)
             found["event_type"] = "performance"
             return found
+        if points[0].about.get("chaos.active"):
+            found["chaos.active"] = True
         if requests := list(
             dict.fromkeys(point.about["request_id"] for point in points if "request_id" in point.about)
         ):
@@ -127,6 +131,14 @@ class Emf:
         if kind == SUM or self._profile == INSIGHTS:
             return round(sum(values), _DIGITS)
         return {"sum": round(sum(values), _DIGITS), "min": min(values), "max": max(values), "count": len(values)}
+
+
+def _by_chaos(points: Sequence[Point]) -> list[list[Point]]:
+    """What the chaos injector may have disturbed goes into documents of its own."""
+    groups: dict[bool, list[Point]] = {}
+    for point in points:
+        groups.setdefault(bool(point.about.get("chaos.active")), []).append(point)
+    return list(groups.values())
 
 
 def _by_request(points: Sequence[Point]) -> list[list[Point]]:

@@ -67,10 +67,12 @@ class Otlp:
             name = measure.named(self._profile)
             if name is None:
                 continue
-            for error_type, told in _series(measure.figure, points).items():
-                attributes = dict(name.attributes)
+            for (error_type, chaos), told in _series(measure.figure, points).items():
+                attributes: dict[str, str | bool] = dict(name.attributes)
                 if error_type:
                     attributes["error.type"] = error_type
+                if chaos:
+                    attributes["chaos.active"] = True
                 found.setdefault(name.name, (measure, []))[1].append(_data_point(measure, name, attributes, told))
         return [self._metric(measure, data_points) for measure, data_points in found.values()]
 
@@ -100,17 +102,20 @@ def rejected(body: bytes) -> tuple[int, str]:
     return int(partial.rejected_data_points), str(partial.error_message)
 
 
-def _series(figure: str, points: Sequence[Point]) -> dict[str, list[Point]]:
-    """The points that have a figure, by their error type; which tells apart errors only."""
-    found: dict[str, list[Point]] = {}
+def _series(figure: str, points: Sequence[Point]) -> dict[tuple[str, bool], list[Point]]:
+    """The points that have a figure: by their error type, which tells apart errors only, and by whether a chaos experiment was
+    armed.
+    """
+    found: dict[tuple[str, bool], list[Point]] = {}
     for point in points:
         if figure in point.figures:
-            found.setdefault(point.error_type if figure == "errors_count" else "", []).append(point)
+            error_type = point.error_type if figure == "errors_count" else ""
+            found.setdefault((error_type, bool(point.about.get("chaos.active"))), []).append(point)
     return found
 
 
 def _data_point(
-    measure: Measure, name: Name, attributes: dict[str, str], points: list[Point]
+    measure: Measure, name: Name, attributes: dict[str, str | bool], points: list[Point]
 ) -> NumberDataPoint | HistogramDataPoint:
     values = [round(point.figures[measure.figure] * name.scale, _DIGITS) for point in points]
     since, at = min(point.since_ms for point in points) * _NS, max(point.at_ms for point in points) * _NS

@@ -14,6 +14,7 @@ from extension_kit.backends.rie import RieEnvironment
 from extension_kit.emulator.environment import Environment, Layout
 from extension_kit.emulator.model import Profile
 from extension_kit.protocol.timestamps import format_ms
+from extension_kit.testing import _CLOCK, _STEPPED_CLOCK, _write_clock
 from tests.conftest import ISOLATED, ROOT
 
 PLUGIN = "extensions.chaos_injector.plugin:ChaosInjector"
@@ -44,6 +45,7 @@ class Chaos:
     def __init__(self, environment, runtime) -> None:
         self.environment = environment
         self.runtime = runtime
+        self.offset_ms = 0
 
     def invoke(self, event=None, patience=60):
         began = time.monotonic()
@@ -90,6 +92,12 @@ class Chaos:
 
         self.call(write)
 
+    def step_clock(self, seconds):
+        """The injector's wall clock jumps; the platform's as well."""
+        self.offset_ms += round(seconds * 1000)
+        _write_clock(self.environment.opt, self.offset_ms)
+        self.environment.call(lambda: self.environment.step_clock(round(seconds * 1000)))
+
     def is_clean(self):
         """No file, and no process, of a fault is left."""
         return not self.files() - CALM and not self.helpers()
@@ -122,6 +130,8 @@ def layer(tmp_path_factory):
     folder.mkdir()
     shutil.copy(ROOT / "extensions" / "chaos_injector" / "wrapper", folder / "wrapper")
     (folder / "wrapper").chmod(0o755)
+    (folder.parent / _CLOCK).parent.mkdir()
+    _write_clock(folder.parent, 0)
     return folder.parent
 
 
@@ -135,17 +145,17 @@ class Starter:
 
     def __call__(
         self, document=None, *, backend="emulator", runtime="python", plugins=(PLUGIN,), wrapper=True, enabled=True,
-        function=None, variables=None, layers=(), **profile,
+        function=None, variables=None, layers=(), source="env", **profile,
     ):  # fmt: skip
         given = {"CHAOS_ENABLED": "1"} if enabled else {}
         given |= {"AWS_LAMBDA_EXEC_WRAPPER": WRAPPER} if wrapper else {}
-        given |= {"CHAOS_EXPERIMENT": document} if document else {}
+        given |= {"CHAOS_EXPERIMENT": document} if document and source == "env" else {}
         given |= variables or {}
         paths = tuple(map(Path, prepare.search_path(str(ROOT))))
         extensions = []
         for plugin in plugins:
             path = self.folder / prepare.plugin_class(plugin, "tests").name
-            prepare.write_launcher(path, (plugin,), [str(path) for path in paths])
+            prepare.write_launcher(path, (plugin,), [str(path) for path in paths], _STEPPED_CLOCK)
             extensions.append(path)
         layout = Layout(
             function=(function or FUNCTIONS / "chaos") if runtime == "python" else None,
@@ -162,7 +172,10 @@ class Starter:
         else:
             environment = Environment(settings, layout)
         self.started.append(environment)
-        return Chaos(environment, runtime)
+        chaos = Chaos(environment, runtime)
+        if document and source == "file":
+            chaos.write("experiment.json", document)
+        return chaos
 
 
 @pytest.fixture

@@ -142,8 +142,8 @@ class TestUntouched:
         """Another request may be for another host: each has its own connection to its server."""
         client = connect(egress)
         client.sendall(
-            b"POST http://user@localhost:%d/a/b?c=d HTTP/1.1\r\nHost: h\r\nProxy-Connection: keep-alive\r\nConnection: keep-alive\r\n"
-            b"Content-Length: 4\r\nX-Other: yes\r\n\r\nbody" % server.port
+            b"POST http://user@localhost:%d/a/b?c=d HTTP/1.1\r\nHost: h\r\nProxy-Connection: keep-alive\r\n"
+            b"Connection: keep-alive\r\nContent-Length: 4\r\nX-Other: yes\r\n\r\nbody" % server.port
         )
         end, _ = server.accept()
         expected = (
