@@ -1,4 +1,4 @@
-"""The injector is killed, at any moment: the function works, or fails as Lambda defines; it never hangs, and nothing is left."""
+"""The injector is killed, at any moment: the function works, or fails as Lambda defines; it never hangs, nothing is left."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from extensions.chaos_injector.faults.process import MOST_AN_HOUR, Killer, runti
 from extensions.chaos_injector.faults.resources import MB, Resources, clear
 from extensions.chaos_injector.plan import Fault, Limits
 from extensions.chaos_injector.vocabulary import TYPES
+from tests.extensions.chaos_injector.conftest import is_alive
 
 ROOT = Path(__file__).parents[3]
 CGROUPS = Path("/sys/fs/cgroup/memory")
@@ -94,13 +95,6 @@ def test_no_child_outlives_us(folder, state, signals):
         holder.wait(10)
         holder.stdout.close()
     until(lambda: not any(is_alive(pid) for pid in pids))
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def test_children_are_the_first_that_the_kernel_ends(resources):
