@@ -62,7 +62,7 @@ class Audit:
         roll: float | None = None,
         **more: object,
     ) -> None:
-        """One decision. ``action``: arm, extend, disarm, expire, abort, inject, dry_run, skip, refuse or clean."""
+        """One decision. ``action``: arm, extend, disarm, expire, abort, inject, dry_run, skip, refuse, note or clean."""
         fields: dict[str, object] = {
             "source": "chaos-injector", "action": action, "time": format_ms(self._clock.wall_ms()),
         }  # fmt: skip

@@ -190,7 +190,10 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return f'"{clean(value[:400])}"'
     if value is None or isinstance(value, (bool, int, float)):
-        written = repr(value)[:80]
+        try:
+            written = repr(value)[:80]
+        except ValueError:  # Python writes no numbers of more than 4,300 digits
+            return "a number of thousands of digits"
         return {"None": "null", "True": "true", "False": "false"}.get(written, written)
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)}"
@@ -210,7 +213,8 @@ def _did_you_mean(value: object, known: tuple[str, ...]) -> str:
         return ""
     from extension_kit.nearest import nearest
 
-    guess = nearest(value, list(known))
+    within = [one for one in known if len(value) > 3 and (value in one or one.startswith(value[:8]))]
+    guess = nearest(value, within or list(known))
     return f"; did you mean {guess}?" if guess else ""
 
 

@@ -95,8 +95,8 @@ class File:
         import os
 
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-        path = f"{self._path}.{os.getpid()}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        path = f"{self._path}.{os.urandom(8).hex()}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             file.write(data)
         return path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from extensions.chaos_injector.plan import Match
 
-__all__ = ["LONGEST_PATTERN", "find", "glob", "host_matches", "matches", "why_not_regex"]
+__all__ = ["LONGEST_PATTERN", "find", "glob", "host_matches", "matches", "search", "why_not_regex"]
 
 LONGEST_PATTERN = 512
 _LENGTHS = (2_048, 1_024, 512, 256, 128, 64)  # of texts, the first that is bearable counts
@@ -57,7 +57,7 @@ def _holds(found: object, operator: str, value: str) -> bool:
         return text == value
     if operator == "startsWith":
         return text.startswith(value)
-    return _search(value, text)
+    return search(value, text)
 
 
 def _as_text(found: object) -> str:
@@ -71,7 +71,8 @@ def _as_text(found: object) -> str:
     return dumps(found).decode()
 
 
-def _search(pattern: str, text: str) -> bool:
+def search(pattern: str, text: str) -> bool:
+    """Whether a pattern that `why_not_regex` has let through is somewhere in `text`."""
     found = _compiled.get(pattern)
     if found is None:
         import re
@@ -104,7 +105,7 @@ def host_matches(patterns: tuple[str, ...], host: str) -> bool:
     """Whether a host name (no port; any case) is what one of a fault's ``hosts`` says."""
     host = host.lower().rstrip(".")
     return any(
-        _search(pattern[3:], host) if pattern.startswith("re:") else glob(pattern.lower(), host) for pattern in patterns
+        search(pattern[3:], host) if pattern.startswith("re:") else glob(pattern.lower(), host) for pattern in patterns
     )
 
 

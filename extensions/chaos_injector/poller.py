@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 
 from extension_kit.errors import ConfigError
+from extensions.chaos_injector.lease import Since
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Poller:
         self._source: Source | None = None
         self._place: Place | None = None
         self._polling = _thread.allocate_lock()
-        self._asked_ns = 0  # monotonic
+        self._asked: Since | None = None
         self._failures = 0
         self._is_due = False  # whatever the time
         self._invoked = True  # since the last time
@@ -83,7 +84,7 @@ class Poller:
     def invoked(self) -> None:
         """An invocation has begun. Costs next to nothing."""
         self._invoked = True
-        if self._clock.monotonic_ns() - self._asked_ns >= self._interval_ms() * 1_000_000:
+        if self._asked is not None and self._asked.age_ms() >= self._interval_ms():
             self._wake()
 
     def restored(self, *, snapshot: bool) -> None:
@@ -102,14 +103,13 @@ class Poller:
         """Ask once, now, on this thread."""
         with self._polling:
             self._is_due = self._invoked = False
-            self._asked_ns = self._clock.monotonic_ns()
             try:
                 self._ask()
             except Exception as error:  # whatever it is, the thread goes on, and nothing is armed
                 self._failures += 1
                 self._rails.unreadable(str(self._place), f"{type(error).__name__}: {error}")
             finally:
-                self._asked_ns = self._clock.monotonic_ns()
+                self._asked = Since(self._clock)
 
     # inside
 
@@ -168,7 +168,7 @@ class Poller:
         return max(usual, min(_LONGEST_MS, usual << min(self._failures, 6)))
 
     def _serve(self) -> None:
-        if self._asked_ns == 0:
+        if self._asked is None:
             self.poll()
         while not self._stopped:
             self._sleep()
@@ -181,9 +181,10 @@ class Poller:
 
     def _left_s(self) -> float:
         """Until the source should be asked; up to a tenth more, so that environments that began together do not stay so."""
-        percent = 100 + self._asked_ns // 1_000 % 11
-        passed_ms = (self._clock.monotonic_ns() - self._asked_ns) // 1_000_000
-        return (self._interval_ms() * percent // 100 - passed_ms) / 1_000
+        if self._asked is None:
+            return 0.0
+        percent = 100 + self._asked.wall_ms % 11
+        return (self._interval_ms() * percent // 100 - self._asked.age_ms()) / 1_000
 
     def _sleep(self) -> None:
         """Until there may be something to do."""

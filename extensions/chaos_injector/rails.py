@@ -12,7 +12,7 @@ from posix import access
 from extension_kit.protocol.values import Value, set_field
 from extensions.chaos_injector.dice import roll
 from extensions.chaos_injector.lease import Holder, Since
-from extensions.chaos_injector.matching import glob, matches
+from extensions.chaos_injector.matching import glob, matches, search, why_not_regex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Rails:
         self._text: bytes | None = None  # of the document that was judged last
         self._candidate: Experiment | None = None  # what it says, if it can be read
         self._accepted: Since | None = None
+        self._all_is_prod: bool | None = None  # since the pattern that would tell is wrong
         self._said = ""  # why it is not armed, as it was told last
         self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
         self._switch: tuple[bool, str, Since] | None = None  # the global one: on, what it says, when it was seen
@@ -270,17 +271,20 @@ class Rails:
             while len(self._books) > _MOST_BOOKS:
                 del self._books[next(iter(self._books))]
         new = _Armed(candidate, book, accepted, seen)
-        why = self.objection(candidate) or self._over(new)[1] or self._holder.take(candidate.owner)
+        why = self.objection(candidate) or self._over(new)[1]
+        same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
+        if armed is not None and (why or not same):
+            what = f"a document that arms nothing: {why}" if why else candidate.id
+            self._end(armed, "disarm", f"replaced by {what}")
+        if not why:
+            with self._lock:
+                why = self._holder.take(candidate.owner)
+                if not why:
+                    self._armed = new
         if why:
-            self._disarm("disarm", f"replaced by a document that arms nothing: {why}")
             self._refuse(candidate, why)
             return
-        same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
-        if armed is not None and not same:
-            self._end(armed, "disarm", f"replaced by {candidate.id}")
-            self._holder.take(candidate.owner)
         self._said = ""
-        self._armed = new
         self.audit.line(
             "extend" if same else "arm", candidate, faults=[fault.id for fault in candidate.faults],
             armed_until_ms=candidate.armed_until_ms, lease_ms=candidate.lease_ms, found=candidate.source,
@@ -303,14 +307,17 @@ class Rails:
             if self._armed is not armed:
                 return  # another thread was first
             self._armed = None
-        self._holder.release()
+            self._holder.release()
         self._said = reason
         self.audit.line(
             action, armed.experiment, reason=reason, request_id=request_id, injections=armed.book.injections
         )
         self.audit.close()
         if self.on_end is not None:
-            self.on_end()
+            try:
+                self.on_end()
+            except Exception as error:  # who asks whether anything is armed has no part in that
+                self.audit.line("note", armed.experiment, reason=f"not cleaned up: {type(error).__name__}: {error}")
 
     # inside: what speaks against an experiment
 
@@ -337,9 +344,9 @@ class Rails:
         return self._production(experiment, "function", facts.function, scope.allow.functions)
 
     def _production(self, experiment: Experiment, what: str, name: str, named: tuple[str, ...]) -> str:
-        import re
-
-        if not name or re.search(self.settings.prod, name[:200]) is None:
+        if self._all_is_prod is None:
+            self._all_is_prod = bool(why_not_regex(self.settings.prod))
+        if not name or not (self._all_is_prod or search(self.settings.prod, name)):
             return ""
         if not self.settings.allow_prod:
             return f"prod: the {what} {name} is production: CHAOS_ALLOW_PROD is not set"
@@ -418,7 +425,9 @@ class Rails:
         with self._lock:
             if book.injections >= limits.max_injections:
                 return "max_injections"
-            book.recent = [at for at in book.recent if now - at < _MINUTE_NS]
+            del book.recent[
+                : next((at for at, one in enumerate(book.recent) if now - one < _MINUTE_NS), len(book.recent))
+            ]
             if len(book.recent) >= limits.max_per_minute:
                 return "max_per_minute"
             book.injections += 1

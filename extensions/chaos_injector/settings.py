@@ -1,11 +1,11 @@
 """The settings: the first key, where documents come from, and bounds that no document can lift.
 
-FAILURE_* are failure-lambda's variables (its README, "Environment variables").
+FAILURE_* are failure-lambda's variables (its README, "Environment variables"), CHAOS_PARAM is aws-lambda-chaos-injection's.
 """
 
 from __future__ import annotations
 
-from extension_kit.settings import Settings, choice, comma_list, duration, flag, integer, pattern, text
+from extension_kit.settings import Settings, choice, comma_list, duration, flag, integer, text
 
 __all__ = ["ChaosSettings"]
 
@@ -32,8 +32,9 @@ class ChaosSettings(Settings):
     failure_param = text(
         "",
         env="FAILURE_INJECTION_PARAM",
+        aliases=("CHAOS_PARAM",),
         maximum_length=2_048,
-        help="failure-lambda's: the same as `ssm:` and this name.",
+        help="failure-lambda's (by its other name aws-lambda-chaos-injection's): the same as `ssm:` and this name.",
     )
     failure_application = text("", env="FAILURE_APPCONFIG_APPLICATION", help="failure-lambda's, of AppConfig.")
     failure_environment = text("", env="FAILURE_APPCONFIG_ENVIRONMENT", help="Likewise.")
@@ -95,9 +96,9 @@ class ChaosSettings(Settings):
         False,
         help="Whether production may be meant: besides, the document must say `allow_prod` and name it without `*`.",
     )
-    prod = pattern(
-        "(?:^|[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
-        help="What in the name of a function or an alias means production.",
+    prod = text(
+        "(?:^|[^A-Za-z])(?<![Nn]on[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
+        help="Regular expression: what in the name of a function or an alias means production. A wrong one: any name does.",
     )
     deny = comma_list(
         (), help="Functions, aliases and tenants, with `*`, into which nothing is injected, whoever says so."

@@ -136,6 +136,10 @@ def _reader(fields: dict[str, Any]) -> Callable[[dict[str, Any], Reading], Exper
         from extensions.chaos_injector.readers import fis
 
         return fis.read
+    if "fault_type" in fields:
+        from extensions.chaos_injector.readers import chaos_injection
+
+        return chaos_injection.read
     if any(name.startswith("CHAOS_EXTENSION__") for name in fields):
         from extensions.chaos_injector.readers import aws_cli_tools
 

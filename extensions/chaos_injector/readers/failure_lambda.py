@@ -1,4 +1,5 @@
-"""failure-lambda's format, version 1: an object of flags, one for each mode, as its README and its layer's source have it.
+"""failure-lambda's format: version 1, an object of flags, one for each mode, as its README and its layer's source have it; and
+version 0, which Steadybit still writes.
 
 Flags that are not enabled do nothing, unknown ones are not looked at, one that is wrong is skipped and the others are kept. The
 faults come in its order. What it does not have, an end above all, `foreign` adds.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from extensions.chaos_injector.checking import MUST, Mistakes, Table
 from extensions.chaos_injector.matching import why_not_regex
-from extensions.chaos_injector.plan import Fault, Refused
+from extensions.chaos_injector.plan import Fault
 from extensions.chaos_injector.readers.foreign import complete, experiment
 from extensions.chaos_injector.readers.native import read_matches
 from extensions.chaos_injector.vocabulary import TYPES
@@ -38,12 +39,30 @@ def read(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     return experiment(NAME, faults, reading) if faults else None
 
 
-def read_v0(_fields: dict[str, Any], _reading: Reading) -> Experiment | None:
-    """Version 0 is recognised; it is not read."""
-    raise Refused(
-        ("this is failure-lambda's format of version 0 (isEnabled, failureMode): use the one of version 1, such as "
-         '{"latency": {"enabled": true, "percentage": 10, "min_latency": 100, "max_latency": 400}}',)
-    )  # fmt: skip
+def read_v0(fields: dict[str, Any], reading: Reading) -> Experiment | None:
+    """Version 0 has one mode at a time and names of its own; it is read as the flag of version 1 that it means."""
+    table = Table(fields, "", reading.mistakes)
+    enabled = table.flag("isEnabled", False)
+    mode = table.choice("failureMode", MUST, tuple(_V0))
+    rate = table.number("rate", 1.0, 0.0, 1.0)
+    reading.mistakes.raise_if_any()
+    if not enabled:
+        return None
+    flag = {new: fields[old] for old, new in _V0[mode].items() if old in fields}
+    type, params = MODES[mode](Table(flag, mode, reading.mistakes))
+    reading.mistakes.lines = [_by_old_names(line, mode) for line in reading.mistakes.lines]
+    reading.mistakes.raise_if_any()
+    if mode == "denylist" and not params["hosts"]:
+        reading.note("denylist is empty: no host is denied")
+        return None
+    fault = Fault(mode, type, TYPES[type].phase, rate * 100, (), complete(type, **params))
+    return experiment(NAME, (fault,), reading)
+
+
+def _by_old_names(line: str, mode: str) -> str:
+    for old, new in _V0[mode].items():
+        line = line.replace(f"{mode}.{new}", old)
+    return line
 
 
 def _fault(mode: str, flag: Any, reading: Reading) -> tuple[Fault, ...]:
@@ -113,6 +132,14 @@ def _corruption(table: Table) -> tuple[str, dict[str, Any]]:
     return "body", {"mode": "failure_lambda", "body": table.text("body", "", most=65_536)}
 
 
+#: modes of version 0, their attributes and what version 1 calls them
+_V0: dict[str, dict[str, str]] = {
+    "latency": {"minLatency": "min_latency", "maxLatency": "max_latency"},
+    "exception": {"exceptionMsg": "exception_msg"},
+    "denylist": {"denylist": "deny_list"},
+    "diskspace": {"diskSpace": "disk_space"},
+    "statuscode": {"statusCode": "status_code"},
+}
 #: its modes in the order in which it injects them
 MODES: dict[str, Callable[[Table], tuple[str, dict[str, Any]]]] = {
     "latency": _latency,

@@ -1,0 +1,100 @@
+"""The Chaos Toolkit module: its actions and probes, and the example, whose every step can be called as it stands."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+import requests
+from moto.server import ThreadedMotoServer
+
+from extension_kit.errors import ConfigError
+from extension_kit.io.clock import Clock
+from extensions.chaos_injector import chaostoolkit
+from tests.extensions.chaos_injector.rails_bench import document
+
+FOLDER = Path(__file__).parents[3] / "extensions" / "chaos_injector"
+EXAMPLE = json.loads((FOLDER / "chaostoolkit.json").read_text())
+CLOCK = Clock()
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def ask(moto, monkeypatch):
+    requests.post(f"{moto}/moto-api/reset", timeout=10)
+    for name, value in {
+        "EXTENSION_KIT_AWS_ENDPOINT_URL": moto, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A",
+        "AWS_SECRET_ACCESS_KEY": "S",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return lambda service: boto3.client(
+        service, endpoint_url=moto, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="S"
+    )
+
+
+def steps():
+    return [one for one in EXAMPLE["method"] + EXAMPLE["rollbacks"] if one["provider"]["type"] == "python"]
+
+
+@pytest.mark.parametrize("step", steps(), ids=lambda step: step["name"])
+def test_every_step_of_the_example_can_be_called(step):
+    function = getattr(importlib.import_module(step["provider"]["module"]), step["provider"]["func"])
+    inspect.signature(function).bind(**step["provider"]["arguments"], configuration={})
+
+
+def test_the_example(ask):
+    """Armed, seen, counted, rolled back; and nothing else is asked of AWS than that parameter and the logs."""
+    logs = ask("logs")
+    logs.create_log_group(logGroupName="/aws/lambda/checkout")
+    logs.create_log_stream(logGroupName="/aws/lambda/checkout", logStreamName="s")
+    line = '{"source":"chaos-injector","action":"%s","experiment":"%s"}'
+    messages = [
+        line % ("inject", "slow-checkout"), line % ("skip", "slow-checkout"), line % ("inject", "other"),
+        "chaos-injector inject",
+        json.dumps({"time": "x", "type": "extension", "record": line % ("inject", "slow-checkout")}),
+    ]  # fmt: skip
+    logs.put_log_events(
+        logGroupName="/aws/lambda/checkout", logStreamName="s",
+        logEvents=[{"timestamp": CLOCK.wall_ms(), "message": one} for one in messages],
+    )  # fmt: skip
+    outcomes = []
+    for step in steps():
+        provider = step["provider"]
+        outcomes.append(
+            getattr(chaostoolkit, provider["func"])(**provider["arguments"], configuration={"aws_region": "eu-west-1"})
+        )
+    armed, seen, count, rolled_back = outcomes
+    assert (armed["state"], seen, count, rolled_back["state"]) == ("armed", True, 2, "disarmed")
+    assert armed["experiment"]["owner"] == "chaostoolkit"
+    assert not chaostoolkit.is_armed("ssm:/chaos/checkout")
+
+
+def test_actions_that_fail_raise(tmp_path):
+    """What Chaos Toolkit goes by. The rollback does not fail where nothing is armed."""
+    source = f"file:{tmp_path}/e.json"
+    assert chaostoolkit.disarm(source)["state"] == "none"
+    with pytest.raises(RuntimeError, match="nothing is armed"):
+        chaostoolkit.extend(source)
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps(document(now_ms=0)))
+    assert chaostoolkit.arm(str(path), source)["state"] == "armed"
+    with pytest.raises(RuntimeError, match="has a document already"):
+        chaostoolkit.arm(str(path), source)
+    with pytest.raises(RuntimeError, match="use --owner jane"):
+        chaostoolkit.extend(source)
+    assert chaostoolkit.extend(source, 900, owner="jane")["state"] == "extended"
+    assert chaostoolkit.is_armed(source, "slow")
+    assert not chaostoolkit.is_armed(source, "other")
+    with pytest.raises(ConfigError, match="nothing is armed"):
+        chaostoolkit.arm({"version": 1, "off": True}, f"file:{tmp_path}/other.json")
