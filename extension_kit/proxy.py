@@ -68,7 +68,7 @@ class RuntimeProxy:
         self.wants: frozenset[str] = frozenset()  # hooks that are overridden
         self.open: dict[str, Invocation] = {}
         self.replays: list[Invocation] = []
-        self.first = True
+        self._first = True
         self._say = say
         self._clock = clock
         self._lock = _thread.allocate_lock()
@@ -99,14 +99,19 @@ class RuntimeProxy:
             from extension_kit import proxy_steering
 
             wants = frozenset(name for name in _HOOKS if getattr(type(hooks), name, None) is not getattr(Hooks, name))
-            self.wants = wants
-            self._hooks = hooks
-            self.steering = proxy_steering if wants else self.steering
+            with self._lock:
+                self.wants, self._hooks = wants, hooks
+                self.steering = proxy_steering if wants else self.steering
         else:
-            self._hooks = None
-            self.wants = frozenset()
-        if not self.wants and not self.open and not self.replays:
-            self.steering = None
+            with self._lock:
+                self.wants, self._hooks = frozenset(), None
+        self.settle()
+
+    def settle(self) -> None:
+        """Look into exchanges no longer, where nobody wants to and nothing is left over from when somebody did."""
+        with self._lock:
+            if not self.wants and not self.open and not self.replays:
+                self.steering = None
 
     # its life
 
@@ -114,6 +119,8 @@ class RuntimeProxy:
         """Take the launcher's listening `sockets`, or one of our own on 127.0.0.1; the port. OSError where there is none."""
         if sockets:
             self._listeners = list(sockets)
+            for listener in sockets:
+                listener.setblocking(True)
         else:
             from extension_kit.io.ports import BACKLOG, bind
 
@@ -204,7 +211,7 @@ class RuntimeProxy:
     def is_first(self) -> bool:
         """Whether this is where the runtime's init ends; once."""
         with self._lock:
-            first, self.first = self.first, False
+            first, self._first = self._first, False
             return first
 
     def opened(self, invocation: Invocation) -> Invocation | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import _socket
 import select
 
-from extension_kit.io.relay import Ended, linger_reset, tunnel
+from extension_kit.io.relay import Ended, linger_reset, offer, tunnel
 from extension_kit.protocol import passing
 
 TYPE_CHECKING = False
@@ -28,11 +28,12 @@ _IN, _BAD = select.POLLIN, select.POLLERR | select.POLLHUP
 
 
 class Unreadable(Exception):
-    """These bytes are no head: ``data``, all of them."""
+    """What has come is no head: ``up``, all of it, from the runtime, or ``down``, from upstream."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, up: bytes = b"", down: bytes = b"") -> None:
         super().__init__()
-        self.data = data
+        self.up = up
+        self.down = down
 
 
 class Request:
@@ -146,7 +147,7 @@ class Connection:
                 return again
             return self.forward(request)
         except Unreadable as unreadable:
-            return self._tunnel(unreadable.data)
+            return self._tunnel(unreadable.up, unreadable.down)
 
     def forward(self, request: Request) -> bool:
         """It goes upstream, its answer comes down."""
@@ -161,7 +162,7 @@ class Connection:
             try:
                 incoming.pass_on(self.upstream, self._early)
             except OSError:
-                if not self._answered and not self._last_words():
+                if not self._answered and not self.last_words():
                     raise
                 return False
         if incoming.broken:
@@ -175,13 +176,8 @@ class Connection:
             self._answered = False
             return True
         while True:
-            try:
-                reply = self.read_reply(method)
-            except Unreadable as unreadable:
-                return self._tunnel_down(unreadable.data)
-            if reply is None:
-                return False
-            if not self.pass_down(reply):
+            reply = self.read_reply(method)
+            if reply is None or not self.pass_down(reply):
                 return False
             if reply.status >= 200:
                 return reply.keep_alive
@@ -192,22 +188,27 @@ class Connection:
         if incoming.left:
             incoming.pass_on(self.runtime, self._runtime_spoke)
         if reply.status == 101 or incoming.broken:
-            return self._tunnel(b"", incoming.extra)
+            return self._tunnel(b"", incoming.extra + self._behind)
         if incoming.extra:
             self.drop_upstream()  # it says more than it was asked for
         return True
 
     def _early(self) -> bool:
-        """Upstream says something while the request is on its way."""
-        reply = self.read_reply(b"POST")
-        if reply is None:
-            return False
-        if reply.status >= 200:
+        """Upstream says something while the request is on its way; whether it may say more."""
+        try:
+            reply = self.read_reply(b"POST")
+        except Unreadable as unreadable:
+            self.runtime.sendall(unreadable.down)
             self._answered = True
+            return False
+        if reply is None:
+            self.runtime.shutdown(_socket.SHUT_WR)
+            return False
+        self._answered = reply.status >= 200
         self.pass_down(reply)
         return not self._answered
 
-    def _last_words(self) -> bool:
+    def last_words(self) -> bool:
         """Upstream has hung up in the middle of a request: why, if it has said so."""
         try:
             data = self.upstream.recv(_FIRST, _socket.MSG_DONTWAIT) if self.upstream is not None else b""
@@ -272,7 +273,7 @@ class Connection:
         while end < 4:
             more = self._wait_for_reply() if len(data) < MAX_HEAD else b""
             if not more:
-                raise Unreadable(data)
+                raise Unreadable(down=data)
             begin = max(0, len(data) - 3)
             data += more
             end = data.find(b"\r\n\r\n", begin) + 4
@@ -286,13 +287,10 @@ class Connection:
         return self._unusual_reply(method, data, end)
 
     def read_final_reply(self, method: bytes = b"GET") -> Reply | None:
-        """As `read_reply`; interim ones pass on their own. Unreadable ones end the connections: OSError."""
-        try:
-            while (reply := self.read_reply(method)) is not None and reply.status < 200:
-                pass
-            return reply
-        except Unreadable:
-            raise ConnectionResetError("upstream does not speak HTTP/1.1") from None
+        """As `read_reply`, without the interim ones. `Unreadable`."""
+        while (reply := self.read_reply(method)) is not None and reply.status < 200:
+            pass
+        return reply
 
     def _unusual_reply(self, method: bytes, data: bytes, end: int) -> Reply:
         from extension_kit.errors import RemoteProtocolError
@@ -306,7 +304,7 @@ class Connection:
         try:
             head = reader.next_event()
         except RemoteProtocolError:
-            raise Unreadable(data) from None
+            raise Unreadable(down=data) from None
         assert isinstance(head, http1.ResponseHead)
         if head.status < 200:
             # what follows it is the next answer's
@@ -329,7 +327,7 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """To upstream, on a connection that is open. What fails before a byte has left is tried again on a new one."""
-        if self.upstream is None or self._generation != self.proxy.generation:
+        if self.upstream is None or self._generation != self.proxy.generation or self._is_stale():
             self._connect()
         assert self.upstream is not None
         try:
@@ -341,11 +339,30 @@ class Connection:
         if sent < len(data):
             self.upstream.sendall(memoryview(data)[sent:])
 
+    def _is_stale(self) -> bool:
+        """Whether upstream has hung up while a hook took its time."""
+        if self.proxy.steering is None or self.upstream is None:
+            return False
+        try:
+            self.upstream.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def send_more(self, data: bytes) -> None:
         """To upstream, after `send`. OSError."""
         if self.upstream is None:
             raise ConnectionResetError("the connection upstream has ended")
         self.upstream.sendall(data)
+
+    def offer(self, data: memoryview) -> bool:
+        """To upstream, after `send`; False where it answers, or hangs up, before it has all."""
+        try:
+            return self.upstream is not None and offer(self.upstream, data)
+        except OSError:
+            return False
 
     def took(self, incoming: Incoming) -> None:
         """A request's body has been read to its end: what follows is the next request."""
@@ -354,6 +371,8 @@ class Connection:
     def _connect(self) -> None:
         self.drop_upstream()
         for attempt in range(_TRIES):
+            if self._over:
+                raise ConnectionResetError("the proxy is closed")
             if attempt:
                 self.proxy.sleep(_PAUSE * 2**attempt)
             self._generation = self.proxy.generation
@@ -368,7 +387,7 @@ class Connection:
                 continue
             self.upstream = sock
             self._poll.register(sock.fileno(), _IN)
-            if self._over:
+            if self._over:  # it was closed before it could hang this up
                 raise ConnectionResetError("the proxy is closed")
             return
         self.proxy.trouble("upstream", f"{self.proxy.host.decode()} cannot be reached: {failure.strerror or failure}")
@@ -428,6 +447,3 @@ class Connection:
         assert self.upstream is not None
         tunnel(self.runtime, self.upstream, b"")
         return False
-
-    def _tunnel_down(self, data: bytes) -> bool:
-        return self._tunnel(b"", data)
