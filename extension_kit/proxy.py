@@ -131,7 +131,7 @@ class RuntimeProxy:
 
     def serve(self) -> None:
         """Start to serve, on threads; returns at once. RuntimeError where no thread can be had."""
-        from extension_kit import proxy_bodies, proxy_connection  # noqa: F401 - not when the first runtime waits
+        from extension_kit import proxy_connection  # noqa: F401 - not when the first runtime waits
 
         for listener in self._listeners:
             _thread.start_new_thread(self._accept, (listener,))

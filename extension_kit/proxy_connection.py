@@ -12,56 +12,19 @@ import select
 
 from extension_kit.io.relay import Ended, linger_reset, offer, tunnel
 from extension_kit.protocol import passing
+from extension_kit.proxy_messages import Reply, Request, Unreadable, may_be_head, reply_from, request_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extension_kit.proxy import RuntimeProxy
     from extension_kit.proxy_bodies import Incoming
 
-__all__ = ["Connection", "Reply", "Request", "Unreadable"]
+__all__ = ["Connection"]
 
 _FIRST = 65_536  # bytes that are read at once
-MAX_HEAD = 65_536
 _TRIES = 4  # to connect upstream, before anything has been sent
 _PAUSE = 0.05  # seconds, doubled each time
 _IN, _BAD = select.POLLIN, select.POLLERR | select.POLLHUP
-
-
-class Unreadable(Exception):
-    """What has come is no head: ``up``, all of it, from the runtime, or ``down``, from upstream."""
-
-    def __init__(self, up: bytes = b"", down: bytes = b"") -> None:
-        super().__init__()
-        self.up = up
-        self.down = down
-
-
-class Request:
-    """What is known of a request whose head is here. ``head``: as it goes upstream."""
-
-    __slots__ = ("call", "expects", "head", "incoming", "keep_alive", "method")
-
-    def __init__(
-        self, call: int, method: bytes, head: bytes, keep_alive: bool, expects: bool, incoming: Incoming
-    ) -> None:
-        self.call = call
-        self.method = method
-        self.head = head
-        self.keep_alive = keep_alive
-        self.expects = expects
-        self.incoming = incoming
-
-
-class Reply:
-    """The same of an answer."""
-
-    __slots__ = ("head", "incoming", "keep_alive", "status")
-
-    def __init__(self, status: int, head: bytes, keep_alive: bool, incoming: Incoming) -> None:
-        self.status = status
-        self.head = head
-        self.keep_alive = keep_alive
-        self.incoming = incoming
 
 
 class Connection:
@@ -179,7 +142,7 @@ class Connection:
             reply = self.read_reply(method)
             if reply is None or not self.pass_down(reply):
                 return False
-            if reply.status >= 200:
+            if not reply.interim:
                 return reply.keep_alive
 
     def pass_down(self, reply: Reply, head: bytes = b"") -> bool:
@@ -204,7 +167,7 @@ class Connection:
         if reply is None:
             self.runtime.shutdown(_socket.SHUT_WR)
             return False
-        self._answered = reply.status >= 200
+        self._answered = not reply.interim
         self.pass_down(reply)
         return not self._answered
 
@@ -224,104 +187,41 @@ class Connection:
         """The request that begins with `data`. `Unreadable`."""
         end = data.find(b"\r\n\r\n") + 4
         while end < 4:
-            more = self.runtime.recv(_FIRST) if len(data) < MAX_HEAD else b""
+            more = self.runtime.recv(_FIRST) if may_be_head(data) else b""
             if not more:
                 raise Unreadable(data)
             begin = max(0, len(data) - 3)
             data += more
             end = data.find(b"\r\n\r\n", begin) + 4
-        head = data[:end]
-        sent = passing.host_replaced(head, self.proxy.own_port, self.proxy.host)
-        found = passing.quick_request(head)
-        from extension_kit.proxy_bodies import Incoming
-
-        if found is not None:
-            call, length = found
-            if call == passing.NEXT and end == len(data):
-                self._usual, self._usual_sent = head, sent
-            return Request(call, head[:4].rstrip(), sent, True, False, Incoming(self.runtime, length, data[end:]))
-        return self._unusual_request(data, end, sent)
-
-    def _unusual_request(self, data: bytes, end: int, sent: bytes) -> Request:
-        from extension_kit.errors import RemoteProtocolError
-        from extension_kit.protocol import http1
-        from extension_kit.proxy_bodies import Incoming
-
-        reader = http1.Reader(http1.SERVER, http1.Limits(MAX_HEAD, 1000, None))
-        reader.receive(data)
-        try:
-            head = reader.next_event()
-        except RemoteProtocolError:
-            raise Unreadable(sent + data[end:]) from None
-        assert isinstance(head, http1.RequestHead)
-        incoming = (
-            Incoming(self.runtime, None, data[end:], reader, True)
-            if head.chunked
-            else Incoming(self.runtime, head.content_length, data[end:])
-        )
-        if head.expect_continue:
-            incoming.before_reading(lambda: self.runtime.sendall(http1.CONTINUE))
-        call = passing.call_of(head.method, head.target)
-        return Request(call, head.method, sent, head.keep_alive, head.expect_continue, incoming)
+        request = request_from(self.runtime, data, end, self.proxy.own_port, self.proxy.host)
+        if request.call == passing.NEXT and end == len(data) and request.keep_alive:
+            self._usual, self._usual_sent = data, request.head
+        return request
 
     def read_reply(self, method: bytes = b"GET") -> Reply | None:
-        """The head of the answer; None where upstream closes instead. `Unreadable`."""
+        """The head of the answer, an interim one too; None where upstream closes instead. `Unreadable`."""
         data = self._wait_for_reply()
         if not data:
             return None
         end = data.find(b"\r\n\r\n") + 4
         while end < 4:
-            more = self._wait_for_reply() if len(data) < MAX_HEAD else b""
+            more = self._wait_for_reply() if may_be_head(data) else b""
             if not more:
                 raise Unreadable(down=data)
             begin = max(0, len(data) - 3)
             data += more
             end = data.find(b"\r\n\r\n", begin) + 4
-        from extension_kit.proxy_bodies import Incoming
-
-        head = data[:end]
-        found = passing.quick_response(head) if method != b"HEAD" else None
         assert self.upstream is not None
-        if found is not None:
-            return Reply(found[0], head, True, Incoming(self.upstream, found[1], data[end:]))
-        return self._unusual_reply(method, data, end)
+        reply = reply_from(self.upstream, data, end, method)
+        if reply.interim:
+            self._behind, reply.incoming.extra = reply.incoming.extra, b""
+        return reply
 
     def read_final_reply(self, method: bytes = b"GET") -> Reply | None:
         """As `read_reply`, without the interim ones. `Unreadable`."""
-        while (reply := self.read_reply(method)) is not None and reply.status < 200:
+        while (reply := self.read_reply(method)) is not None and reply.interim:
             pass
         return reply
-
-    def _unusual_reply(self, method: bytes, data: bytes, end: int) -> Reply:
-        from extension_kit.errors import RemoteProtocolError
-        from extension_kit.protocol import http1
-        from extension_kit.proxy_bodies import Incoming
-
-        assert self.upstream is not None
-        reader = http1.Reader(http1.CLIENT, http1.Limits(MAX_HEAD, 1000, None))
-        reader.expect_response_to(method)
-        reader.receive(data)
-        try:
-            head = reader.next_event()
-        except RemoteProtocolError:
-            raise Unreadable(down=data) from None
-        assert isinstance(head, http1.ResponseHead)
-        if head.status < 200:
-            # what follows it is the next answer's
-            return Reply(head.status, data[:end], True, self._interim(data[end:]))
-        no_body = method == b"HEAD" or head.status in (204, 304)
-        if no_body or head.content_length is not None:
-            incoming = Incoming(self.upstream, 0 if no_body else head.content_length, data[end:])
-        else:
-            incoming = Incoming(self.upstream, None, data[end:], reader, head.chunked)
-        return Reply(head.status, data[:end], head.keep_alive, incoming)
-
-    def _interim(self, rest: bytes) -> Incoming:
-        from extension_kit.proxy_bodies import Incoming
-
-        assert self.upstream is not None
-        self._behind = rest
-        return Incoming(self.upstream, 0, b"")
 
     # upstream
 

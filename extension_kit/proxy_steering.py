@@ -9,8 +9,8 @@ from __future__ import annotations
 from extension_kit.errors import LocalProtocolError, RemoteProtocolError
 from extension_kit.io.relay import Ended, linger_reset
 from extension_kit.protocol import http1, passing
-from extension_kit.proxy_connection import Unreadable
 from extension_kit.proxy_hooks import Answer, Cut, Deliver, Fail, Invocation, Posted, Replace, Stream
+from extension_kit.proxy_messages import Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from extension_kit.proxy import RuntimeProxy
     from extension_kit.proxy_bodies import Incoming
-    from extension_kit.proxy_connection import Connection, Reply, Request
+    from extension_kit.proxy_connection import Connection
+    from extension_kit.proxy_messages import Reply, Request
 
 __all__ = ["done", "exchange"]
 
@@ -44,6 +45,8 @@ def exchange(c: Connection, request: Request) -> bool:
     """One request and its answer; whether another may follow."""
     if c.proxy.hooks is None:
         c.proxy.settle()
+        if c.proxy.steering is None:
+            return c.forward(request)
     if request.call == passing.NEXT:
         return _next(c, request)
     if request.call == passing.RESTORE_NEXT:
