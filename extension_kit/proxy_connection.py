@@ -194,7 +194,7 @@ class Connection:
             data += more
             end = data.find(b"\r\n\r\n", begin) + 4
         request = request_from(self.runtime, data, end, self.proxy.own_port, self.proxy.host)
-        if request.call == passing.NEXT and end == len(data) and request.keep_alive:
+        if request.call == passing.NEXT and end == len(data) and request.keep_alive and not request.incoming.left:
             self._usual, self._usual_sent = data, request.head
         return request
 

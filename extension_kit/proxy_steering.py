@@ -95,12 +95,15 @@ def _hook(proxy: RuntimeProxy, name: str, *arguments: object, incoming: Incoming
 
 def _is_sayable(verdict: object) -> bool:
     """Whether its parts are of the right types, and what becomes a header field can be one."""
-    if isinstance(verdict, (Answer, Replace)):
-        content_type = "" if verdict.content_type is None else verdict.content_type
-        return isinstance(verdict.body, bytes) and passing.sayable([(b"Content-Type", _latin(content_type))])
-    if isinstance(verdict, Deliver):
-        return isinstance(verdict.body, (bytes, type(None))) and passing.sayable(verdict.headers)
-    return not isinstance(verdict, Fail) or isinstance(verdict.body, (bytes, type(None)))
+    try:
+        if isinstance(verdict, (Answer, Replace)):
+            content_type = "" if verdict.content_type is None else verdict.content_type
+            return isinstance(verdict.body, bytes) and passing.sayable([(b"Content-Type", _latin(content_type))])
+        if isinstance(verdict, Deliver):
+            return isinstance(verdict.body, (bytes, type(None))) and passing.sayable(verdict.headers)
+        return not isinstance(verdict, Fail) or isinstance(verdict.body, (bytes, type(None)))
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def _latin(text: str) -> bytes:
