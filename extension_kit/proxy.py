@@ -281,7 +281,6 @@ class RuntimeProxy:
     def left(self, connection: Connection) -> None:
         """A connection has ended."""
         with self._lock:
-            connection.gone = True
             if connection in self._connections:
                 self._connections.discard(connection)
                 self._asked += connection.asked

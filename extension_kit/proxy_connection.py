@@ -36,7 +36,6 @@ class Connection:
         self.upstream: _socket.socket | None = None
         self.asked = 0  # how many times for the next event
         self.exchanges = 0
-        self.gone = False
         self._ahead = b""  # of the next request, come early
         self._behind = b""  # of the answer that follows an interim one
         self._generation = 0

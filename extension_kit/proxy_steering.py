@@ -114,7 +114,7 @@ def _latin(text: str) -> bytes:
 
 
 def _next(c: Connection, request: Request) -> bool:
-    for invocation in c.proxy.over(lambda each: each.carrier is c or getattr(each.carrier, "gone", False)):
+    for invocation in c.proxy.over(lambda each: each.carrier is c):
         done(c.proxy, invocation)
     if not _asks(c):
         return False
