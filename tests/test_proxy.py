@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,8 +15,10 @@ from extension_kit.io import relay
 from extension_kit.io.ports import bind
 from extension_kit.protocol import http1
 from extension_kit.proxy import Hooks, RuntimeProxy
+from tests.conftest import ROOT
 from tests.proxying import NEXT, OK, PATIENCE, Runtime, Upstream, event, posted
 
+OTHER = ROOT / "tests" / "benchmarks" / "peers" / "python_proxy.py"
 HEAD_OF_A_STREAM = (
     b"POST " + posted(b"r1") + b" HTTP/1.1\r\nHost: a\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
@@ -506,3 +510,59 @@ def test_hooks_may_be_set_and_unset_at_any_time(proxy, runtime, upstream):
 def test_hooks_that_override_nothing_cost_nothing(proxy):
     proxy.hooks = Hooks()
     assert proxy.steering is None
+
+
+# chains
+
+
+@pytest.fixture
+def other():
+    """Somebody else's proxy (http.server), for an upstream: its port."""
+    started = []
+
+    def start(address):
+        process = subprocess.Popen(
+            [sys.executable, "-ISu", str(OTHER)], stdout=subprocess.PIPE, env={"PROXY_UPSTREAM": address}
+        )
+        started.append(process)
+        return int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(PATIENCE)
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("order", ["ours first", "ours last"])
+@pytest.mark.parametrize("hooked", [False, True])
+def test_in_a_row_with_somebody_else_s_proxy(other, upstream, said, order, hooked):
+    """Their wrapper after ours, or ours after theirs; they read whole messages, and add what they like."""
+    hooks = Counting() if hooked else None
+    address = f"127.0.0.1:{other(upstream.address)}" if order == "ours first" else upstream.address
+    proxy = RuntimeProxy(address, hooks, say=said.append)
+    port = proxy.listen()
+    proxy.serve()
+    runtime = Runtime(port if order == "ours first" else other(f"127.0.0.1:{port}"))
+    up = None
+    for number in range(5):
+        body = bytes([number]) * (number * 200_000)
+        runtime.ask()
+        up = up or upstream.accept()
+        assert up.message().head.target == NEXT
+        thread = threading.Thread(target=up.send, args=(event(b"r1", body),))
+        thread.start()
+        got = runtime.message()
+        thread.join(PATIENCE)
+        assert (got.body, got.head.headers.get(b"lambda-runtime-aws-tenant-id")) == (body, b"blue")
+        thread = threading.Thread(target=runtime.post, args=(b"r1", body), kwargs={"fields": ((b"X-A", b"b"),)})
+        thread.start()
+        got = up.message()
+        thread.join(PATIENCE)
+        assert (got.body, got.head.headers.get(b"x-a")) == (body, b"b")
+        up.send(OK)
+        assert runtime.message().head.status == 202
+    assert hooks is None or hooks.events == 5
+    runtime.close()
+    proxy.close()
+    assert said == []
