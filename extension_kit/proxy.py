@@ -174,7 +174,12 @@ class RuntimeProxy:
             return self._asked + sum(connection.asked for connection in self._connections)
 
     def figures(self) -> dict[str, int]:
-        """Counters since the start: asked, exchanges, connections (now), and what has gone wrong or been changed."""
+        """Counters since the start; those that have counted nothing are absent, but for the first three.
+
+        asked, exchanges, connections (now); reconnected, tunnelled; what hooks have done: short_circuited, delivered_changed,
+        delivered_again, answers_changed, streams_cut, init_failed; what went wrong: HOOK_failed, HOOK_misused, stream_failed,
+        twice, unsayable, unposted, refused_STATUS, upstream, crowded, accept, thread, exchange.
+        """
         with self._lock:
             figures = dict(self._figures)
             figures["connections"] = len(self._connections)

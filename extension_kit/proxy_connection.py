@@ -331,7 +331,10 @@ class Connection:
     def _runtime_spoke(self) -> bool:
         """Out of turn: the next request waits in the socket; an end is passed on, and upstream decides what that means."""
         if not self.runtime.recv(1, _socket.MSG_PEEK) and self.upstream is not None:
-            self.upstream.shutdown(_socket.SHUT_WR)
+            try:
+                self.upstream.shutdown(_socket.SHUT_WR)
+            except OSError:
+                pass  # it has gone as well: that shows when it is read
         return False
 
     # byte for byte

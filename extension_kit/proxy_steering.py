@@ -128,9 +128,9 @@ def _next(c: Connection, request: Request) -> bool:
         reply = c.read_final_reply()
         if reply is None:
             return False
-        if reply.status != 200:
-            return c.pass_down(reply) and reply.keep_alive and request.keep_alive
         invocation = Invocation(http1.Headers(passing.fields(reply.head)), reply.incoming)
+        if reply.status != 200 or not invocation.request_id:
+            return c.pass_down(reply) and reply.keep_alive and request.keep_alive
         verdict = _hook(c.proxy, "on_event", invocation, incoming=reply.incoming)
         message = _message(c, invocation, verdict) if isinstance(verdict, (Answer, Fail)) else b""
         if not message:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 
 import pytest
 
-from tests.conftest import SNAP_START
+from tests.conftest import ROOT, SNAP_START
 from tests.emulator.test_managed import WORKERS
 
 PORT = f"/tmp/extension-kit-test-proxy-{os.getpid()}"  # of the environment's own /tmp, where it has one
@@ -263,3 +264,21 @@ class Steer(Hooks):
 
     assert [result.payload.decode().strip('"') for result in results] == [result.request_id for result in results]
     assert [each["answers_changed"] for each in figures(lab, environment)] == [9]
+
+
+def test_the_example_of_the_readme(lab):
+    """As it stands there, with a wrapper as one would write it."""
+    readme = (ROOT / "extension_kit" / "README.md").read_text()
+    found = re.search(r'```python title="a plug-in with a proxy"\n(.*?)```', readme, re.DOTALL)
+    folder = lab.folder / "task"
+    folder.mkdir()
+    (folder / "app.py").write_text(HANDLER)
+    bootstrap = folder / "bootstrap"
+    program = f"{sys.executable} -m awslambdaric app.handler"
+    bootstrap.write_text(WRAPPER.replace(PORT, "/tmp/.extension-kit/proxying/port") % program)
+    bootstrap.chmod(0o755)
+    environment = lab.start(lab.plugin("proxying", found.group(1)), bootstrap=bootstrap)
+
+    assert lab.invoke(environment, {"n": "maintenance"}).payload == b'{"statusCode": 503}'
+    assert json.loads(lab.invoke(environment, {"n": 2}).payload)["n"] == 2
+    assert ran(lab, environment) == ["2"]
