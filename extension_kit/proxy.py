@@ -68,7 +68,7 @@ class RuntimeProxy:
         self.wants: frozenset[str] = frozenset()  # hooks that are overridden
         self.open: dict[str, Invocation] = {}
         self.replays: list[Invocation] = []
-        self.first = True
+        self._first = True
         self._say = say
         self._clock = clock
         self._lock = _thread.allocate_lock()
@@ -99,14 +99,19 @@ class RuntimeProxy:
             from extension_kit import proxy_steering
 
             wants = frozenset(name for name in _HOOKS if getattr(type(hooks), name, None) is not getattr(Hooks, name))
-            self.wants = wants
-            self._hooks = hooks
-            self.steering = proxy_steering if wants else self.steering
+            with self._lock:
+                self.wants, self._hooks = wants, hooks
+                self.steering = proxy_steering if wants else self.steering
         else:
-            self._hooks = None
-            self.wants = frozenset()
-        if not self.wants and not self.open and not self.replays:
-            self.steering = None
+            with self._lock:
+                self.wants, self._hooks = frozenset(), None
+        self.settle()
+
+    def settle(self) -> None:
+        """Look into exchanges no longer, where nobody wants to and nothing is left over from when somebody did."""
+        with self._lock:
+            if not self.wants and not self.open and not self.replays:
+                self.steering = None
 
     # its life
 
@@ -114,6 +119,8 @@ class RuntimeProxy:
         """Take the launcher's listening `sockets`, or one of our own on 127.0.0.1; the port. OSError where there is none."""
         if sockets:
             self._listeners = list(sockets)
+            for listener in sockets:
+                listener.setblocking(True)
         else:
             from extension_kit.io.ports import BACKLOG, bind
 
@@ -124,7 +131,7 @@ class RuntimeProxy:
 
     def serve(self) -> None:
         """Start to serve, on threads; returns at once. RuntimeError where no thread can be had."""
-        from extension_kit import proxy_bodies, proxy_connection  # noqa: F401 - not when the first runtime waits
+        from extension_kit import proxy_connection  # noqa: F401 - not when the first runtime waits
 
         for listener in self._listeners:
             _thread.start_new_thread(self._accept, (listener,))
@@ -167,7 +174,12 @@ class RuntimeProxy:
             return self._asked + sum(connection.asked for connection in self._connections)
 
     def figures(self) -> dict[str, int]:
-        """Counters since the start: asked, exchanges, connections (now), and what has gone wrong or been changed."""
+        """Counters since the start; those that have counted nothing are absent, but for the first three.
+
+        asked, exchanges, connections (now); reconnected, tunnelled; what hooks have done: short_circuited, delivered_changed,
+        delivered_again, answers_changed, streams_cut, init_failed; what went wrong: HOOK_failed, HOOK_misused, stream_failed,
+        twice, unsayable, unposted, refused_STATUS, upstream, crowded, accept, thread, exchange.
+        """
         with self._lock:
             figures = dict(self._figures)
             figures["connections"] = len(self._connections)
@@ -204,7 +216,7 @@ class RuntimeProxy:
     def is_first(self) -> bool:
         """Whether this is where the runtime's init ends; once."""
         with self._lock:
-            first, self.first = self.first, False
+            first, self._first = self._first, False
             return first
 
     def opened(self, invocation: Invocation) -> Invocation | None:
@@ -274,7 +286,6 @@ class RuntimeProxy:
     def left(self, connection: Connection) -> None:
         """A connection has ended."""
         with self._lock:
-            connection.gone = True
             if connection in self._connections:
                 self._connections.discard(connection)
                 self._asked += connection.asked

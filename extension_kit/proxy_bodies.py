@@ -24,8 +24,8 @@ class Incoming:
     """
 
     __slots__ = (
-        "_before", "_chunked", "_last", "_pieces", "_raw", "_reader", "_source", "broken", "extra", "left", "length", "touched",
-        "trailers",
+        "_before", "_chunked", "_last", "_pieces", "_raw", "_reader", "_source", "broken", "extra", "failure", "left",
+        "length", "touched", "trailers",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,7 @@ class Incoming:
         self.length = length
         self.extra = b""
         self.broken = False
+        self.failure: Exception | None = None  # of the connection, while a hook read from it
         self.touched = False  # it is no longer as it came
         self.trailers = http1.Headers()
         if length is None:
@@ -99,21 +100,32 @@ class Incoming:
             yield from self._decoded(self._reader)
             return
         while self.left:
-            data = self._source.recv(min(self.left, _PIECE))
-            if not data:
-                raise Ended
+            try:
+                data = self._source.recv(min(self.left, _PIECE))
+                if not data:
+                    raise Ended
+            except (Ended, OSError) as error:
+                self.failure = error
+                raise
             self.left -= len(data)
             yield data
 
     def _decoded(self, reader: http1.Reader) -> Iterator[bytes]:
         while self.left:
-            event = reader.next_event()
+            try:
+                event = reader.next_event()
+                if isinstance(event, http1.Sentinel):
+                    self._receive(reader)
+            except RemoteProtocolError:
+                self.failure = Ended()  # it can neither be read nor passed on
+                raise self.failure from None
+            except OSError as error:
+                self.failure = error
+                raise
             if isinstance(event, http1.Data):
                 yield event.data
             elif isinstance(event, http1.EndOfMessage):
                 self._over(reader, event)
-            else:
-                self._receive(reader)
 
     def _receive(self, reader: http1.Reader) -> bytes:
         self._last = self._source.recv(_PIECE)

@@ -10,57 +10,21 @@ from __future__ import annotations
 import _socket
 import select
 
-from extension_kit.io.relay import Ended, linger_reset, tunnel
+from extension_kit.io.relay import Ended, linger_reset, offer, tunnel
 from extension_kit.protocol import passing
+from extension_kit.proxy_messages import Reply, Request, Unreadable, may_be_head, reply_from, request_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extension_kit.proxy import RuntimeProxy
     from extension_kit.proxy_bodies import Incoming
 
-__all__ = ["Connection", "Reply", "Request", "Unreadable"]
+__all__ = ["Connection"]
 
 _FIRST = 65_536  # bytes that are read at once
-MAX_HEAD = 65_536
 _TRIES = 4  # to connect upstream, before anything has been sent
 _PAUSE = 0.05  # seconds, doubled each time
 _IN, _BAD = select.POLLIN, select.POLLERR | select.POLLHUP
-
-
-class Unreadable(Exception):
-    """These bytes are no head: ``data``, all of them."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self.data = data
-
-
-class Request:
-    """What is known of a request whose head is here. ``head``: as it goes upstream."""
-
-    __slots__ = ("call", "expects", "head", "incoming", "keep_alive", "method")
-
-    def __init__(
-        self, call: int, method: bytes, head: bytes, keep_alive: bool, expects: bool, incoming: Incoming
-    ) -> None:
-        self.call = call
-        self.method = method
-        self.head = head
-        self.keep_alive = keep_alive
-        self.expects = expects
-        self.incoming = incoming
-
-
-class Reply:
-    """The same of an answer."""
-
-    __slots__ = ("head", "incoming", "keep_alive", "status")
-
-    def __init__(self, status: int, head: bytes, keep_alive: bool, incoming: Incoming) -> None:
-        self.status = status
-        self.head = head
-        self.keep_alive = keep_alive
-        self.incoming = incoming
 
 
 class Connection:
@@ -72,7 +36,6 @@ class Connection:
         self.upstream: _socket.socket | None = None
         self.asked = 0  # how many times for the next event
         self.exchanges = 0
-        self.gone = False
         self._ahead = b""  # of the next request, come early
         self._behind = b""  # of the answer that follows an interim one
         self._generation = 0
@@ -146,7 +109,7 @@ class Connection:
                 return again
             return self.forward(request)
         except Unreadable as unreadable:
-            return self._tunnel(unreadable.data)
+            return self._tunnel(unreadable.up, unreadable.down)
 
     def forward(self, request: Request) -> bool:
         """It goes upstream, its answer comes down."""
@@ -161,7 +124,7 @@ class Connection:
             try:
                 incoming.pass_on(self.upstream, self._early)
             except OSError:
-                if not self._answered and not self._last_words():
+                if not self._answered and not self.last_words():
                     raise
                 return False
         if incoming.broken:
@@ -175,15 +138,10 @@ class Connection:
             self._answered = False
             return True
         while True:
-            try:
-                reply = self.read_reply(method)
-            except Unreadable as unreadable:
-                return self._tunnel_down(unreadable.data)
-            if reply is None:
+            reply = self.read_reply(method)
+            if reply is None or not self.pass_down(reply):
                 return False
-            if not self.pass_down(reply):
-                return False
-            if reply.status >= 200:
+            if not reply.interim:
                 return reply.keep_alive
 
     def pass_down(self, reply: Reply, head: bytes = b"") -> bool:
@@ -192,22 +150,27 @@ class Connection:
         if incoming.left:
             incoming.pass_on(self.runtime, self._runtime_spoke)
         if reply.status == 101 or incoming.broken:
-            return self._tunnel(b"", incoming.extra)
+            return self._tunnel(b"", incoming.extra + self._behind)
         if incoming.extra:
             self.drop_upstream()  # it says more than it was asked for
         return True
 
     def _early(self) -> bool:
-        """Upstream says something while the request is on its way."""
-        reply = self.read_reply(b"POST")
-        if reply is None:
-            return False
-        if reply.status >= 200:
+        """Upstream says something while the request is on its way; whether it may say more."""
+        try:
+            reply = self.read_reply(b"POST")
+        except Unreadable as unreadable:
+            self.runtime.sendall(unreadable.down)
             self._answered = True
+            return False
+        if reply is None:
+            self.runtime.shutdown(_socket.SHUT_WR)
+            return False
+        self._answered = not reply.interim
         self.pass_down(reply)
         return not self._answered
 
-    def _last_words(self) -> bool:
+    def last_words(self) -> bool:
         """Upstream has hung up in the middle of a request: why, if it has said so."""
         try:
             data = self.upstream.recv(_FIRST, _socket.MSG_DONTWAIT) if self.upstream is not None else b""
@@ -223,113 +186,47 @@ class Connection:
         """The request that begins with `data`. `Unreadable`."""
         end = data.find(b"\r\n\r\n") + 4
         while end < 4:
-            more = self.runtime.recv(_FIRST) if len(data) < MAX_HEAD else b""
+            more = self.runtime.recv(_FIRST) if may_be_head(data) else b""
             if not more:
                 raise Unreadable(data)
             begin = max(0, len(data) - 3)
             data += more
             end = data.find(b"\r\n\r\n", begin) + 4
-        head = data[:end]
-        sent = passing.host_replaced(head, self.proxy.own_port, self.proxy.host)
-        found = passing.quick_request(head)
-        from extension_kit.proxy_bodies import Incoming
-
-        if found is not None:
-            call, length = found
-            if call == passing.NEXT and end == len(data):
-                self._usual, self._usual_sent = head, sent
-            return Request(call, head[:4].rstrip(), sent, True, False, Incoming(self.runtime, length, data[end:]))
-        return self._unusual_request(data, end, sent)
-
-    def _unusual_request(self, data: bytes, end: int, sent: bytes) -> Request:
-        from extension_kit.errors import RemoteProtocolError
-        from extension_kit.protocol import http1
-        from extension_kit.proxy_bodies import Incoming
-
-        reader = http1.Reader(http1.SERVER, http1.Limits(MAX_HEAD, 1000, None))
-        reader.receive(data)
-        try:
-            head = reader.next_event()
-        except RemoteProtocolError:
-            raise Unreadable(sent + data[end:]) from None
-        assert isinstance(head, http1.RequestHead)
-        incoming = (
-            Incoming(self.runtime, None, data[end:], reader, True)
-            if head.chunked
-            else Incoming(self.runtime, head.content_length, data[end:])
-        )
-        if head.expect_continue:
-            incoming.before_reading(lambda: self.runtime.sendall(http1.CONTINUE))
-        call = passing.call_of(head.method, head.target)
-        return Request(call, head.method, sent, head.keep_alive, head.expect_continue, incoming)
+        request = request_from(self.runtime, data, end, self.proxy.own_port, self.proxy.host)
+        if request.call == passing.NEXT and end == len(data) and request.keep_alive and not request.incoming.left:
+            self._usual, self._usual_sent = data, request.head
+        return request
 
     def read_reply(self, method: bytes = b"GET") -> Reply | None:
-        """The head of the answer; None where upstream closes instead. `Unreadable`."""
+        """The head of the answer, an interim one too; None where upstream closes instead. `Unreadable`."""
         data = self._wait_for_reply()
         if not data:
             return None
         end = data.find(b"\r\n\r\n") + 4
         while end < 4:
-            more = self._wait_for_reply() if len(data) < MAX_HEAD else b""
+            more = self._wait_for_reply() if may_be_head(data) else b""
             if not more:
-                raise Unreadable(data)
+                raise Unreadable(down=data)
             begin = max(0, len(data) - 3)
             data += more
             end = data.find(b"\r\n\r\n", begin) + 4
-        from extension_kit.proxy_bodies import Incoming
-
-        head = data[:end]
-        found = passing.quick_response(head) if method != b"HEAD" else None
         assert self.upstream is not None
-        if found is not None:
-            return Reply(found[0], head, True, Incoming(self.upstream, found[1], data[end:]))
-        return self._unusual_reply(method, data, end)
+        reply = reply_from(self.upstream, data, end, method)
+        if reply.interim:
+            self._behind, reply.incoming.extra = reply.incoming.extra, b""
+        return reply
 
     def read_final_reply(self, method: bytes = b"GET") -> Reply | None:
-        """As `read_reply`; interim ones pass on their own. Unreadable ones end the connections: OSError."""
-        try:
-            while (reply := self.read_reply(method)) is not None and reply.status < 200:
-                pass
-            return reply
-        except Unreadable:
-            raise ConnectionResetError("upstream does not speak HTTP/1.1") from None
-
-    def _unusual_reply(self, method: bytes, data: bytes, end: int) -> Reply:
-        from extension_kit.errors import RemoteProtocolError
-        from extension_kit.protocol import http1
-        from extension_kit.proxy_bodies import Incoming
-
-        assert self.upstream is not None
-        reader = http1.Reader(http1.CLIENT, http1.Limits(MAX_HEAD, 1000, None))
-        reader.expect_response_to(method)
-        reader.receive(data)
-        try:
-            head = reader.next_event()
-        except RemoteProtocolError:
-            raise Unreadable(data) from None
-        assert isinstance(head, http1.ResponseHead)
-        if head.status < 200:
-            # what follows it is the next answer's
-            return Reply(head.status, data[:end], True, self._interim(data[end:]))
-        no_body = method == b"HEAD" or head.status in (204, 304)
-        if no_body or head.content_length is not None:
-            incoming = Incoming(self.upstream, 0 if no_body else head.content_length, data[end:])
-        else:
-            incoming = Incoming(self.upstream, None, data[end:], reader, head.chunked)
-        return Reply(head.status, data[:end], head.keep_alive, incoming)
-
-    def _interim(self, rest: bytes) -> Incoming:
-        from extension_kit.proxy_bodies import Incoming
-
-        assert self.upstream is not None
-        self._behind = rest
-        return Incoming(self.upstream, 0, b"")
+        """As `read_reply`, without the interim ones. `Unreadable`."""
+        while (reply := self.read_reply(method)) is not None and reply.interim:
+            pass
+        return reply
 
     # upstream
 
     def send(self, data: bytes) -> None:
         """To upstream, on a connection that is open. What fails before a byte has left is tried again on a new one."""
-        if self.upstream is None or self._generation != self.proxy.generation:
+        if self.upstream is None or self._generation != self.proxy.generation or self._is_stale():
             self._connect()
         assert self.upstream is not None
         try:
@@ -341,11 +238,30 @@ class Connection:
         if sent < len(data):
             self.upstream.sendall(memoryview(data)[sent:])
 
+    def _is_stale(self) -> bool:
+        """Whether upstream has hung up while a hook took its time."""
+        if self.proxy.steering is None or self.upstream is None:
+            return False
+        try:
+            self.upstream.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def send_more(self, data: bytes) -> None:
         """To upstream, after `send`. OSError."""
         if self.upstream is None:
             raise ConnectionResetError("the connection upstream has ended")
         self.upstream.sendall(data)
+
+    def offer(self, data: memoryview) -> bool:
+        """To upstream, after `send`; False where it answers, or hangs up, before it has all."""
+        try:
+            return self.upstream is not None and offer(self.upstream, data)
+        except OSError:
+            return False
 
     def took(self, incoming: Incoming) -> None:
         """A request's body has been read to its end: what follows is the next request."""
@@ -354,6 +270,8 @@ class Connection:
     def _connect(self) -> None:
         self.drop_upstream()
         for attempt in range(_TRIES):
+            if self._over:
+                raise ConnectionResetError("the proxy is closed")
             if attempt:
                 self.proxy.sleep(_PAUSE * 2**attempt)
             self._generation = self.proxy.generation
@@ -368,7 +286,7 @@ class Connection:
                 continue
             self.upstream = sock
             self._poll.register(sock.fileno(), _IN)
-            if self._over:
+            if self._over:  # it was closed before it could hang this up
                 raise ConnectionResetError("the proxy is closed")
             return
         self.proxy.trouble("upstream", f"{self.proxy.host.decode()} cannot be reached: {failure.strerror or failure}")
@@ -413,7 +331,10 @@ class Connection:
     def _runtime_spoke(self) -> bool:
         """Out of turn: the next request waits in the socket; an end is passed on, and upstream decides what that means."""
         if not self.runtime.recv(1, _socket.MSG_PEEK) and self.upstream is not None:
-            self.upstream.shutdown(_socket.SHUT_WR)
+            try:
+                self.upstream.shutdown(_socket.SHUT_WR)
+            except OSError:
+                pass  # it has gone as well: that shows when it is read
         return False
 
     # byte for byte
@@ -428,6 +349,3 @@ class Connection:
         assert self.upstream is not None
         tunnel(self.runtime, self.upstream, b"")
         return False
-
-    def _tunnel_down(self, data: bytes) -> bool:
-        return self._tunnel(b"", data)

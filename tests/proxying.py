@@ -93,8 +93,12 @@ class Upstream:
         self._peers.append(peer)
         return peer
 
-    def close(self):
+    def refuse(self):
+        """Nobody can connect any more."""
         self._listener.close()
+
+    def close(self):
+        self.refuse()
         for peer in self._peers:
             peer.close()
 

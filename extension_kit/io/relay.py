@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Ended", "linger_reset", "relay", "relay_pieces", "tunnel"]
+__all__ = ["Ended", "linger_reset", "offer", "relay", "relay_pieces", "tunnel"]
 
 _PIECE = 65_536  # bytes that are read at once where they pass through this process
 _SPLICED = 131_072  # bytes that must still come for a pipe to be worth it
@@ -45,6 +45,14 @@ class Pipe:
             fcntl.fcntl(self.into, _F_SETPIPE_SZ, _PIPE)
         except (ImportError, OSError):
             pass  # the usual size will do
+
+    @staticmethod
+    def any() -> Pipe:
+        """One that was kept, or a new one. OSError where none can be had."""
+        try:
+            return Pipe.kept.pop()
+        except IndexError:
+            return Pipe()
 
     def done(self) -> None:
         if not self.held and len(Pipe.kept) < 4:
@@ -94,6 +102,25 @@ def relay_pieces(
         _blocking_again(source, sink)
 
 
+def offer(sink: _socket.socket, data: bytes | memoryview) -> bool:
+    """`data` to `sink`; False where it answers before it has taken all. OSError."""
+    view = memoryview(data)
+    poll = select.poll()
+    poll.register(sink, _OUT | _IN)
+    sink.setblocking(False)
+    try:
+        while view:
+            if poll.poll()[0][1] & _IN:
+                return False
+            try:
+                view = view[sink.send(view) :]
+            except BlockingIOError:
+                pass
+        return True
+    finally:
+        _blocking_again(sink)
+
+
 def _blocking_again(*socks: _socket.socket) -> None:
     for sock in socks:
         if sock.fileno() >= 0:
@@ -124,13 +151,20 @@ class _Mover:
                 go_on = self._readable()
                 self._sink.setblocking(False)
                 self._source.setblocking(False)
-                if not go_on:
+                if not go_on:  # all has been said: nobody waits for what cannot be written, once the source has gone
                     self._watched = 0
                     self._for_input.modify(sink, 0)
                     self._for_output.modify(sink, _OUT)
-            elif fd == sink and poll is self._for_input and events & _BAD:
-                self._sink.send(b"")  # raises what is wrong with it
-                raise ConnectionResetError("the connection was reset")
+                    self._for_output.register(self._source, _RDHUP)
+            elif fd == sink:
+                if events & _BAD and poll is self._for_input:
+                    raise ConnectionResetError("the connection was reset")
+            elif events & _BAD and poll is self._for_output:
+                if events & select.POLLERR:
+                    raise ConnectionResetError("the connection was reset")
+                poll.unregister(fd)  # closed in order; what it has sent is still to be read
+            elif events & _RDHUP and poll is self._for_output:
+                raise Ended
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
@@ -156,7 +190,7 @@ class _Mover:
     def splice(self, left: int) -> int:
         """All of it; or some, where the kernel cannot: how much is left."""
         try:
-            pipe = Pipe.kept.pop() if Pipe.kept else Pipe()
+            pipe = Pipe.any()
         except OSError:
             return left
         try:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "CALLS", "ERROR", "NEXT", "OTHER", "RESPONSE", "RESTORE_NEXT",
-    "call_of", "edited", "fields", "host_replaced", "quick_request", "quick_response", "request_id_of",
+    "CALLS", "ERROR", "FRAMING", "NEXT", "OTHER", "RESPONSE", "RESTORE_NEXT",
+    "call_of", "edited", "fields", "host_replaced", "quick_request", "quick_response", "request_id_of", "sayable",
 ]  # fmt: skip
 
 #: which call a request is, as far as a proxy has to know
@@ -22,6 +22,8 @@ CALLS = {
     (b"GET", b"/2018-06-01/runtime/restore/next"): RESTORE_NEXT,
 }
 
+#: the fields that say where a message ends
+FRAMING = frozenset({b"content-length", b"transfer-encoding", b"trailer"})
 _NEXT_LINE = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n"
 _INVOCATION = b"/2018-06-01/runtime/invocation/"
 _POSTED = b"POST " + _INVOCATION
@@ -100,15 +102,15 @@ def _length(head: bytes) -> int | None:
 
 def host_replaced(head: bytes, ours: bytes, upstream: bytes) -> bytes:
     """The head with `upstream` for Host where it has `ours` (``:PORT``): as the runtime would have written it without us."""
-    at = head.find(b"\r\nHost: ")
+    at = head.find(b"\r\nHost:")
     if at < 0:
-        at = head.lower().find(b"\r\nhost: ")
+        at = head.lower().find(b"\r\nhost:")
         if at < 0:
             return head
-    end = head.find(b"\r\n", at + 8)
-    if not head.endswith(ours, at + 8, end):
-        return head
-    return head[: at + 8] + upstream + head[end:]
+    begin, end = at + 7, head.find(b"\r\n", at + 7)
+    value = head[begin:end]
+    host = value.strip(b" \t")
+    return head[:begin] + value.replace(host, upstream) + head[end:] if host.endswith(ours) else head
 
 
 def edited(head: bytes, fields: Iterable[tuple[bytes, bytes]], without: frozenset[bytes] = frozenset()) -> bytes:
@@ -124,3 +126,12 @@ def fields(head: bytes) -> list[tuple[bytes, bytes]]:
     """The header fields of a head that has been read before."""
     pairs = (line.partition(b":") for line in head[:-4].split(b"\r\n")[1:])
     return [(name, value.strip(b" \t")) for name, _colon, value in pairs]
+
+
+def sayable(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether these can be header fields, and none of them says where the message ends."""
+    for name, value in pairs:
+        text = name + value
+        if not name or b"\r" in text or b"\n" in text or b"\0" in text or b":" in name or name.lower() in FRAMING:
+            return False
+    return True
