@@ -119,6 +119,8 @@ class Armed(Plugin):
             remove(f"{self._folder}/active")
 
     def _make_injector(self) -> Injector:
+        # All of what a fault needs, also what is imported late: it has no byte-code in the layer, and no request waits now.
+        from extensions.chaos_injector.faults import after, children  # noqa: F401
         from extensions.chaos_injector.faults.process import Killer, runtime_pid
         from extensions.chaos_injector.faults.resources import Resources
         from extensions.chaos_injector.faults.sinks import Sinks
