@@ -88,7 +88,8 @@ class Audit:
             self._tell_all()
 
     def _tally(self, action: str, fault: Fault | None, reason: str) -> None:
-        self._count(f"{action}_{reason.partition(':')[0]}" if action == "skip" else action, 1)
+        short = reason.partition(":")[0].replace(" ", "_")
+        self._count(f"skip_{short}" if action == "skip" else action, 1)
         if fault is not None and action in ("inject", "dry_run"):
             self._count(f"{action}_{fault.type}", 1)
 

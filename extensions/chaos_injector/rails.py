@@ -10,9 +10,11 @@ import _thread
 from posix import access
 
 from extension_kit.protocol.values import Value, set_field
+from extensions.chaos_injector.book import Book
 from extensions.chaos_injector.dice import roll
 from extensions.chaos_injector.lease import Holder, Since
-from extensions.chaos_injector.matching import glob, matches, search, why_not_regex
+from extensions.chaos_injector.matching import matches
+from extensions.chaos_injector.scope import Bounds, qualified
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from extension_kit.io.clock import Clock
     from extensions.chaos_injector.audit import Audit
-    from extensions.chaos_injector.plan import Experiment, Fault, Names
+    from extensions.chaos_injector.plan import Experiment, Fault, Scope
     from extensions.chaos_injector.settings import ChaosSettings
 
     class Invoked(Protocol):
@@ -40,9 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["DIRECTORY", "Facts", "Rails"]
 
 DIRECTORY = "/tmp/.extension-kit/chaos-injector"  # noqa: S108 - named in the design
-_MINUTE_NS = 60_000_000_000
 _MOST_BOOKS = 8  # experiments whose figures are kept
-_MOST_ENDS = 10_000  # of invocations, that the guard looks at
 _ANY = 0  # access(2): F_OK
 
 
@@ -65,25 +65,12 @@ class Facts(Value):
         set_field(self, "stream", stream)
 
 
-class _Book:
-    """What an experiment has done here, however often it is extended or comes back."""
-
-    __slots__ = ("aborted", "bad", "ends", "injections", "recent")
-
-    def __init__(self) -> None:
-        self.injections = 0
-        self.recent: list[int] = []  # monotonic ns of the injections of the last minute
-        self.ends: list[tuple[int, bool]] = []  # monotonic ns and failure of invocations without an injection
-        self.bad = 0  # of those, failures
-        self.aborted = ""
-
-
 class _Armed:
     """An experiment that is armed, since when and by which document."""
 
     __slots__ = ("accepted", "book", "experiment", "seen")
 
-    def __init__(self, experiment: Experiment, book: _Book, accepted: Since, seen: Since) -> None:
+    def __init__(self, experiment: Experiment, book: Book, accepted: Since, seen: Since) -> None:
         self.experiment = experiment
         self.book = book
         self.accepted = accepted
@@ -105,11 +92,11 @@ class Rails:
         self._holder = Holder(directory)
         self._lock = _thread.allocate_lock()
         self._armed: _Armed | None = None
-        self._books: dict[str, _Book] = {}
+        self._books: dict[str, Book] = {}
         self._text: bytes | None = None  # of the document that was judged last
         self._candidate: Experiment | None = None  # what it says, if it can be read
         self._accepted: Since | None = None
-        self._all_is_prod: bool | None = None  # since the pattern that would tell is wrong
+        self._bounds = Bounds(settings)
         self._said = ""  # why it is not armed, as it was told last
         self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
         self._switch: tuple[bool, str, Since] | None = None  # the global one: on, what it says, when it was seen
@@ -141,13 +128,19 @@ class Rails:
         armed = self._armed
         experiment = self.now()
         if armed is None or experiment is not armed.experiment:
-            self.audit.line("skip", experiment, fault, request_id=request_id, reason="disarmed")
+            self.audit.line(
+                "skip", armed.experiment if armed is not None else None, fault, request_id=request_id, reason="disarmed"
+            )
             return False
         reason = self._against(armed, fault, invocation, event)
         rolled = None
         if not reason:
             rolled = roll(experiment.seed, request_id or f"init {self.facts.stream}", fault.id)
-            reason = "percentage" if rolled >= fault.percentage else self._take(armed)
+            reason = (
+                "percentage"
+                if rolled >= fault.percentage
+                else armed.book.take(experiment.limits, self._clock.monotonic_ns())
+            )
         dry = experiment.dry_run or self.settings.dry_run
         action = "skip" if reason else "dry_run" if dry else "inject"
         self.audit.line(action, experiment, fault, request_id=request_id, reason=reason, roll=rolled)
@@ -158,20 +151,9 @@ class Rails:
         armed = self._armed
         if armed is None or injected:
             return
-        guard, book, now = armed.experiment.guard, armed.book, self._clock.monotonic_ns()
-        with self._lock:
-            book.ends.append((now, failed))
-            book.bad += failed
-            oldest = now - guard.window_ms * 1_000_000
-            gone = next((at for at, end in enumerate(book.ends) if end[0] >= oldest), len(book.ends))
-            gone = max(gone, len(book.ends) - _MOST_ENDS)
-            book.bad -= sum(end[1] for end in book.ends[:gone])
-            del book.ends[:gone]
-            asked = len(book.ends)
-            if not guard.abort_error_rate or asked < guard.min_requests or book.bad < guard.abort_error_rate * asked:
-                return
-            book.aborted = f"{book.bad} of {asked} invocations failed into which nothing was injected"
-        self._end(armed, "abort", f"guard: {book.aborted}", request_id)
+        why = armed.book.ended(armed.experiment.guard, self._clock.monotonic_ns(), failed)
+        if why:
+            self._end(armed, "abort", f"guard: {why}", request_id)
 
     def clean(self, experiment: Experiment | None = None) -> bool:
         """Whether what was started must be stopped: nothing is armed, or no longer the faults of `experiment`."""
@@ -267,7 +249,7 @@ class Rails:
         if armed is not None and armed.experiment.owner != candidate.owner and self._replaced is None:
             self._replaced = armed.experiment
         with self._lock:
-            book = self._books.setdefault(candidate.id, _Book())
+            book = self._books.setdefault(candidate.id, Book())
             while len(self._books) > _MOST_BOOKS:
                 del self._books[next(iter(self._books))]
         new = _Armed(candidate, book, accepted, seen)
@@ -336,23 +318,10 @@ class Rails:
                     f"disarm, then arm again"
                 )
         for what, name in (("functions", facts.function), ("regions", facts.region), ("accounts", facts.account)):
-            why = _outside(what, name, scope.allow, scope.deny, known=bool(name))
+            why = self._bounds.outside(scope, what, name, known=bool(name))
             if why:
-                return f"scope: {why}"
-        if _any_glob(settings.deny, facts.function):
-            return "scope: CHAOS_DENY has this function"
-        return self._production(experiment, "function", facts.function, scope.allow.functions)
-
-    def _production(self, experiment: Experiment, what: str, name: str, named: tuple[str, ...]) -> str:
-        if self._all_is_prod is None:
-            self._all_is_prod = bool(why_not_regex(self.settings.prod))
-        if not name or not (self._all_is_prod or search(self.settings.prod, name)):
-            return ""
-        if not self.settings.allow_prod:
-            return f"prod: the {what} {name} is production: CHAOS_ALLOW_PROD is not set"
-        if not experiment.scope.allow_prod:
-            return f"prod: the {what} {name} is production: scope.allow_prod is not true"
-        return "" if name in named else f"prod: the {what} {name} is production: scope does not name it without *"
+                return why
+        return self._bounds.production(scope, "functions", facts.function)
 
     def _over(self, armed: _Armed) -> tuple[str, str]:
         """Action and reason where an armed experiment is over at this moment; "" twice where it goes on."""
@@ -390,7 +359,7 @@ class Rails:
             return "not yet"
         if fault.ends_ms and wall_ms >= fault.ends_ms:
             return "over"
-        why = self._elsewhere(experiment, invocation)
+        why = self._elsewhere(experiment.scope, invocation)
         if why:
             return why
         left_ms = invocation.deadline_ms - wall_ms if invocation is not None and invocation.deadline_ms else None
@@ -406,55 +375,12 @@ class Rails:
                 return "match: the event cannot be read"
         return ""
 
-    def _elsewhere(self, experiment: Experiment, invocation: Invoked | None) -> str:
+    def _elsewhere(self, scope: Scope, invocation: Invoked | None) -> str:
         """Alias, version and tenant, which only an invocation tells."""
-        scope, deny = experiment.scope, self.settings.deny
-        alias, version = _qualified(invocation.function_arn if invocation else "", self.facts.version)
+        alias, version = qualified(invocation.function_arn if invocation else "", self.facts.version)
         tenant = invocation.tenant_id if invocation else ""
         for what, name in (("aliases", alias), ("versions", version), ("tenants", tenant)):
-            why = _outside(what, name, scope.allow, scope.deny, known=invocation is not None)
+            why = self._bounds.outside(scope, what, name, known=invocation is not None)
             if why:
-                return f"scope: {why}"
-        if _any_glob(deny, alias) or _any_glob(deny, tenant):
-            return "scope: CHAOS_DENY"
-        return self._production(experiment, "alias", alias, scope.allow.aliases)
-
-    def _take(self, armed: _Armed) -> str:
-        """One injection off the limits; the reason where they are reached."""
-        limits, book, now = armed.experiment.limits, armed.book, self._clock.monotonic_ns()
-        with self._lock:
-            if book.injections >= limits.max_injections:
-                return "max_injections"
-            del book.recent[
-                : next((at for at, one in enumerate(book.recent) if now - one < _MINUTE_NS), len(book.recent))
-            ]
-            if len(book.recent) >= limits.max_per_minute:
-                return "max_per_minute"
-            book.injections += 1
-            book.recent.append(now)
-        return ""
-
-
-def _outside(what: str, name: str, allow: Names, deny: Names, *, known: bool) -> str:
-    """Why lists of names rule out `name`; where it is not known, any list that is not empty does."""
-    denied: tuple[str, ...] = getattr(deny, what)
-    allowed: tuple[str, ...] = getattr(allow, what)
-    shown = name or ("(none)" if known else "(not known)")
-    if denied and (not known or _any_glob(denied, name)):
-        return f"deny.{what} has {shown}"
-    if allowed and not _any_glob(allowed, name):
-        return f"{what} has not {shown}"
-    return ""
-
-
-def _any_glob(patterns: tuple[str, ...], name: str) -> bool:
-    return bool(name) and any(glob(pattern, name) for pattern in patterns)
-
-
-def _qualified(arn: str, version: str) -> tuple[str, str]:
-    """Alias and version of ``arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]``; a qualifier of digits is a version."""
-    parts = arn.split(":")
-    qualifier = parts[7] if len(parts) > 7 else ""
-    if qualifier.isdigit() or qualifier == "$LATEST":
-        return "", qualifier
-    return qualifier, version
+                return why
+        return self._bounds.production(scope, "aliases", alias)

@@ -7,7 +7,7 @@ the one that starts first counts, and the other begins when that ends, and ends 
 
 from __future__ import annotations
 
-from extensions.chaos_injector.checking import MUST, NAME_CHARACTERS, Table, is_integer
+from extensions.chaos_injector.checking import MUST, NAME_CHARACTERS, Table, is_integer, is_number
 from extensions.chaos_injector.plan import Fault
 from extensions.chaos_injector.readers.foreign import complete, experiment
 from extensions.chaos_injector.vocabulary import TYPES
@@ -51,7 +51,7 @@ def read(fields: dict[str, Any], reading: Reading) -> Experiment | None:
         if isinstance(fields.get(wrapper), dict):
             fields = fields[wrapper]
     table = Table(fields, "", reading.mistakes)
-    start_ms = table.moment("startTime", 0, reading.now_ms // 1_000 * 1_000)
+    start_ms = _start_ms(table, reading)
     state = fields.get("state")
     if isinstance(state, dict) and state.get("status") in ("completed", "stopping", "stopped", "failed", "cancelled"):
         reading.note(f"the experiment's state is {state['status']}: nothing is armed")
@@ -67,7 +67,23 @@ def read(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     if not start_ms and any(action.start_ms for action in lambdas):
         reading.mistakes.add("startAfter is given, and startTime is missing: use the time when the experiment began")
     faults = _faults(lambdas, start_ms, reading)
-    return experiment(NAME, faults, reading, start_ms + max(one.end_ms for one in lambdas) if start_ms else None)
+    ends_ms = start_ms + max(one.end_ms for one in lambdas) if start_ms else None
+    return experiment(NAME, faults, reading, ends_ms).changed(dry_run=_is_dry(fields))
+
+
+def _start_ms(table: Table, reading: Reading) -> int:
+    """0 where it is not given. AWS's JSON has seconds since the epoch, its command line a time with its zone."""
+    written: Any = table.fields.get("startTime")
+    if is_number(written) and 0 < written < 1e11:
+        return int(written * 1_000)
+    ms: int = table.moment("startTime", 0, reading.now_ms // 1_000 * 1_000)
+    return ms
+
+
+def _is_dry(fields: dict[str, Any]) -> bool:
+    """FIS's own dry run."""
+    options = fields.get("experimentOptions")
+    return isinstance(options, dict) and options.get("actionsMode") == "skip-all"
 
 
 def _actions(table: Table, reading: Reading) -> list[_Action]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_end", "check_params", "read", "read_matches"]
 
 MOST_FAULTS = 20
+_CLOCKS_APART_MS = 60_000
 _MOST_MATCHES = 10
 _MOST_NAMES = 50
 _MOST_PATHS = 100
@@ -37,7 +38,7 @@ def read(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     )
     armed_until_ms = _armed_until(table, reading)
     lease_ms = _lease_ms(table, reading)
-    renewed_ms = table.moment("renewed_at", 0, reading.now_ms)
+    renewed_ms = _renewed_ms(table, reading)
     seed = _seed(table)
     dry_run = table.flag("dry_run", False)
     scope = _scope(table)
@@ -83,6 +84,13 @@ def _lease_ms(table: Table, reading: Reading) -> int:
     return int(seconds) * 1_000
 
 
+def _renewed_ms(table: Table, reading: Reading) -> int:
+    ms: int = table.moment("renewed_at", 0, reading.now_ms)
+    if ms - reading.now_ms > _CLOCKS_APART_MS:
+        table.wrong("renewed_at", "a time that has been: it is the owner's last sign of life")
+    return ms
+
+
 def _seed(table: Table) -> str:
     value = table.checked(
         "seed", "", "a whole number, or text of 1 to 64 characters",
@@ -113,17 +121,22 @@ def _scope(table: Table) -> Scope:
 
 
 def _names(table: Table) -> Names:
-    use = "a name of 1 to 170 characters, where * stands for anything"
-    good = lambda one: 0 < len(one) <= 170 and one.isprintable() and one.count("*") <= 5  # noqa: E731
-    return Names(**{name: table.texts(name, _MOST_NAMES, good, use) for name in NAMED})
+    use = "a name (no ARN) of 1 to 170 characters, where * stands for anything"
+    return Names(**{name: table.texts(name, _MOST_NAMES, _is_name, use) for name in NAMED})
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= 170 and text.isprintable() and text.count("*") <= 5 and not text.startswith("arn:")
 
 
 def _limits(table: Table, reading: Reading) -> Limits:
     most, minute = reading.settings.max_injections, reading.settings.max_per_minute
     default = Limits()
     limits = Limits(
-        table.integer("max_injections", min(default.max_injections, most), 0, most),
-        table.integer("max_per_minute", min(default.max_per_minute, minute), 0, minute),
+        table.integer("max_injections", min(default.max_injections, most), 0, most, "the most: CHAOS_MAX_INJECTIONS"),
+        table.integer(
+            "max_per_minute", min(default.max_per_minute, minute), 0, minute, "the most: CHAOS_MAX_PER_MINUTE"
+        ),
         table.number("max_fraction_of_deadline", default.max_fraction_of_deadline, 0.0, 1.0),
         table.integer("min_remaining_ms", default.min_remaining_ms, 0, 900_000, "ms"),
         table.integer("min_free_tmp_mb", default.min_free_tmp_mb, 1, 10_240, "MB"),

@@ -460,6 +460,21 @@ def test_fis_without_a_start_needs_an_end():
     )
 
 
+def test_fis_starts_as_its_json_has_it():
+    """Seconds since the epoch, with a fraction."""
+    fields = {**fis(None, a=action("add-delay")), "startTime": NOW_MS / 1_000 + 0.25}
+    (one,) = experiment_of(fields)[0].faults
+    assert (one.starts_ms, one.ends_ms) == (NOW_MS + 250, NOW_MS + 600_250)
+    assert "startTime = true" in refusal({**fis(None, a=action("add-delay")), "startTime": True}, **UNTIL)
+
+
+def test_fis_dry_run():
+    """Its actions mode ``skip-all`` shows what would be hit."""
+    fields = fis(a=action("add-delay"))
+    assert experiment_of({**fields, "experimentOptions": {"actionsMode": "skip-all"}})[0].dry_run
+    assert not experiment_of({**fields, "experimentOptions": {"actionsMode": "run-all"}})[0].dry_run
+
+
 def test_fis_longer_than_is_allowed():
     """Twelve hours are FIS's limit; ours is an hour, unless the settings end it earlier."""
     assert "more than 3600 s ahead" in refusal(fis(a=action("add-delay", duration="PT2H"))).replace("no more", "more")

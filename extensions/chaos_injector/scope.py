@@ -1,0 +1,61 @@
+"""Where faults may happen: allow-lists, deny-lists that win, and production, which must be meant three times over."""
+
+from __future__ import annotations
+
+from extensions.chaos_injector.matching import glob, search, why_not_regex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from extensions.chaos_injector.plan import Scope
+    from extensions.chaos_injector.settings import ChaosSettings
+
+__all__ = ["Bounds", "qualified"]
+
+
+class Bounds:
+    """What the settings have to say besides the experiment's scope. Reasons are "" where nothing speaks against."""
+
+    __slots__ = ("_all_is_prod", "_settings")
+
+    def __init__(self, settings: ChaosSettings) -> None:
+        self._settings = settings
+        self._all_is_prod: bool | None = None  # since the pattern that would tell is wrong
+
+    def outside(self, scope: Scope, what: str, name: str, *, known: bool) -> str:
+        """Why the lists rule out `name`; where it is not known, any list that is not empty does. ``what``: functions, ..."""
+        denied: tuple[str, ...] = getattr(scope.deny, what)
+        allowed: tuple[str, ...] = getattr(scope.allow, what)
+        shown = name or ("(none)" if known else "(not known)")
+        if denied and (not known or _any(denied, name)):
+            return f"scope: deny.{what} has {shown}"
+        if allowed and not _any(allowed, name):
+            return f"scope: {what} has not {shown}"
+        if what in ("functions", "aliases", "tenants") and _any(self._settings.deny, name):
+            return f"scope: CHAOS_DENY has {shown}"
+        return ""
+
+    def production(self, scope: Scope, what: str, name: str) -> str:
+        """Why a name of production rules it out: ``what`` is functions or aliases."""
+        if self._all_is_prod is None:
+            self._all_is_prod = bool(why_not_regex(self._settings.prod))
+        if not name or not (self._all_is_prod or search(self._settings.prod, name)):
+            return ""
+        begin = f"prod: the {'function' if what == 'functions' else 'alias'} {name} is production: "
+        if not self._settings.allow_prod:
+            return f"{begin}CHAOS_ALLOW_PROD is not set"
+        if not scope.allow_prod:
+            return f"{begin}scope.allow_prod is not true"
+        return "" if name in getattr(scope.allow, what) else f"{begin}scope.{what} does not name it without *"
+
+
+def _any(patterns: tuple[str, ...], name: str) -> bool:
+    return bool(name) and any(glob(pattern, name) for pattern in patterns)
+
+
+def qualified(arn: str, version: str) -> tuple[str, str]:
+    """Alias and version of ``arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]``; a qualifier of digits is a version."""
+    parts = arn.split(":")
+    qualifier = parts[7] if len(parts) > 7 else ""
+    if qualifier.isdigit() or qualifier == "$LATEST":
+        return "", qualifier
+    return qualifier, version
