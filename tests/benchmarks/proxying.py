@@ -167,7 +167,7 @@ class Proxying:
         resident: Samples = {}
         peak: Samples = {}
         effort = self._effort
-        for _ in range(effort.batches):
+        for _ in range(-(-effort.batches // 2)):
             with contextlib.ExitStack() as stack:
                 routes = {DIRECT: Route(stack, None, self._placement)}
                 routes |= {name: Route(stack, made, self._placement) for name, made in self._made.items()}
