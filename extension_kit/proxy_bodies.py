@@ -154,20 +154,20 @@ class Incoming:
         self._scan(self._reader)
         return raw[: len(raw) - len(self.extra)]
 
-    def pass_on(self, sink: _socket.socket, readable: Callable[[], bool]) -> None:
-        """What is left after `begun`. `Ended`; OSError of either end."""
+    def pass_on(self, sink: _socket.socket, spoken: Callable[[], int]) -> bool:
+        """What is left after `begun`; False where some was not wanted. `Ended`; OSError of either end."""
         if not self.left or self.broken:
-            return
+            return True
         if self._reader is None:
             left, self.left = self.left, 0
-            relay(self._source, sink, left, readable)
-        elif self.touched:
+            return relay(self._source, sink, left, spoken)
+        if self.touched:
             for piece in self._decoded(self._reader):
                 sink.sendall(http1.encode_chunk(piece) if self._chunked else piece)
             if self._chunked:
                 sink.sendall(http1.encode_last_chunk(self.trailers))
-        else:
-            relay_pieces(self._next_raw, self._source, sink, readable)
+            return True
+        return relay_pieces(self._next_raw, self._source, sink, spoken)
 
     def _next_raw(self) -> bytes:
         """The next bytes of it, as they come; b"" when it is over. BlockingIOError where there are none now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import _socket
 import select
 
-from extension_kit.io.relay import Ended, linger_reset, offer, tunnel
+from extension_kit.io.relay import ANSWERED, IGNORE, WATCH, Ended, linger_reset, offer, tunnel
 from extension_kit.protocol import passing
 from extension_kit.proxy_messages import Reply, Request, Unreadable, may_be_head, reply_from, request_from
 
@@ -122,7 +122,10 @@ class Connection:
         self.send(request.head + incoming.begun())
         if incoming.left and self.upstream is not None:
             try:
-                incoming.pass_on(self.upstream, self._early)
+                if not incoming.pass_on(self.upstream, self._early):
+                    self.drop_upstream()  # it has refused what it has not seen whole
+                    if not self._answered:
+                        return False
             except OSError:
                 if not self._answered and not self.last_words():
                     raise
@@ -155,20 +158,22 @@ class Connection:
             self.drop_upstream()  # it says more than it was asked for
         return True
 
-    def _early(self) -> bool:
-        """Upstream says something while the request is on its way; whether it may say more."""
+    def _early(self) -> int:
+        """Upstream says something while the request is on its way."""
         try:
             reply = self.read_reply(b"POST")
         except Unreadable as unreadable:
             self.runtime.sendall(unreadable.down)
             self._answered = True
-            return False
+            return ANSWERED
         if reply is None:
             self.runtime.shutdown(_socket.SHUT_WR)
-            return False
+            return ANSWERED
         self._answered = not reply.interim
         self.pass_down(reply)
-        return not self._answered
+        if reply.interim:
+            return WATCH
+        return ANSWERED if reply.status >= 300 else IGNORE  # who has accepted it may still want all of it
 
     def last_words(self) -> bool:
         """Upstream has hung up in the middle of a request: why, if it has said so."""
@@ -250,13 +255,7 @@ class Connection:
             pass
         return True
 
-    def send_more(self, data: bytes) -> None:
-        """To upstream, after `send`. OSError."""
-        if self.upstream is None:
-            raise ConnectionResetError("the connection upstream has ended")
-        self.upstream.sendall(data)
-
-    def offer(self, data: memoryview) -> bool:
+    def offer(self, data: bytes | memoryview) -> bool:
         """To upstream, after `send`; False where it answers, or hangs up, before it has all."""
         try:
             return self.upstream is not None and offer(self.upstream, data)
@@ -324,18 +323,18 @@ class Connection:
                     return upstream.recv(_FIRST)
                 if self._muted and events & _BAD:
                     raise ConnectionResetError("the runtime has gone")
-                if not self._runtime_spoke():
-                    self._muted = True
-                    self._poll.modify(self._fd, 0)
+                self._runtime_spoke()
+                self._muted = True
+                self._poll.modify(self._fd, 0)
 
-    def _runtime_spoke(self) -> bool:
+    def _runtime_spoke(self) -> int:
         """Out of turn: the next request waits in the socket; an end is passed on, and upstream decides what that means."""
         if not self.runtime.recv(1, _socket.MSG_PEEK) and self.upstream is not None:
             try:
                 self.upstream.shutdown(_socket.SHUT_WR)
             except OSError:
                 pass  # it has gone as well: that shows when it is read
-        return False
+        return IGNORE
 
     # byte for byte
 

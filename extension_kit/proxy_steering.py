@@ -269,29 +269,29 @@ def _stream(c: Connection, request: Request, verdict: Stream) -> bool:
             return _accept(c, request)
         if piece is None:
             break
-        if not _sent(c, http1.encode_chunk(piece)):
-            return False
+        if not c.offer(http1.encode_chunk(piece)):
+            return _refused(c, request)
     incoming.drain()
     c.took(incoming)
-    return _sent(c, http1.encode_last_chunk(incoming.trailers)) and c.answer(b"POST") and request.keep_alive
+    c.offer(http1.encode_last_chunk(incoming.trailers))
+    return c.answer(b"POST") and request.keep_alive
 
 
-def _sent(c: Connection, data: bytes) -> bool:
-    """False where upstream has hung up and has said why; OSError where it has not said why."""
-    try:
-        c.send_more(data)
-    except OSError:
-        if not c.last_words():
-            raise
+def _refused(c: Connection, request: Request) -> bool:
+    """Upstream has answered, or hung up, in the middle of a stream: the runtime hears it, and may say the rest to nobody."""
+    if not c.answer(b"POST"):
         return False
-    return True
+    c.drop_upstream()
+    request.incoming.drain()
+    c.took(request.incoming)
+    return request.keep_alive
 
 
 def _transformed(proxy: RuntimeProxy, verdict: Stream, incoming: Incoming) -> Iterator[bytes]:
     """What the transform makes of the body; where it fails, what it has not taken yet, as it is. `Cut`, `Ended`, OSError."""
     try:
         for piece in verdict.transform(incoming.chunks()):
-            yield bytes(piece)
+            yield bytes(memoryview(piece))
     except Cut:
         raise
     except Exception as error:

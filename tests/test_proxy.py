@@ -222,6 +222,35 @@ def test_a_refusal_before_the_body_is_through(runtime, upstream, closes):
         up.rest()
 
 
+def test_a_runtime_that_says_all_in_spite_of_a_refusal(runtime, upstream):
+    """Its connection can be used again; upstream's, which has not read all, cannot."""
+    size = 50_000_000
+    head = b"POST " + posted(b"r1") + b" HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+    thread = threading.Thread(target=runtime.send, args=(head, bytes(size)))
+    thread.start()
+    up = upstream.accept()
+    up.exactly(len(head))
+    up.send(http1.encode_response(413, (), b"too large"))
+    assert runtime.message().head.status == 413
+    thread.join(PATIENCE)
+    served(runtime, upstream)
+
+
+def test_a_body_that_was_accepted_early_arrives_whole(runtime, upstream):
+    """It may be slow to read it."""
+    size = 50_000_000
+    head = b"POST " + posted(b"r1") + b" HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+    thread = threading.Thread(target=runtime.send, args=(head, bytes(size)))
+    thread.start()
+    up = upstream.accept()
+    up.exactly(len(head))
+    up.send(OK)
+    assert runtime.message().head.status == 202
+    assert up.exactly(size) == bytes(size)
+    thread.join(PATIENCE)
+    served(runtime, upstream, up)
+
+
 def test_one_request_after_the_other_in_one_piece(runtime, upstream):
     """Pipelining: nobody does it; the second one waits for the answer to the first."""
     ask = http1.encode_request(b"GET", NEXT, [(b"Host", b"a")])

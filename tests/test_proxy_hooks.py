@@ -648,24 +648,34 @@ def test_a_transform_that_ends_early(stage):
     assert stage.runtime.message().head.status == 202
 
 
-def test_a_stream_that_upstream_refuses(stage):
-    """In mid-body: the runtime is told, as without us."""
+@pytest.mark.parametrize("closes", [False, True], ids=["it stays", "it closes"])
+def test_a_stream_that_upstream_refuses(stage, closes):
+    """In mid-body: the runtime is told, and what it still says is thrown away. Never a hang."""
     going_on = threading.Event()
 
-    def slow(chunks):
-        yield from chunks
+    def endless(chunks):
+        yield next(chunks)
         going_on.wait(PATIENCE)
         while True:
             yield b"x" * 60_000
 
-    streaming(stage, slow, b"ab", end=b"0\r\n\r\n")
-    stage.up.sock.recv(65_536)
-    refusal = http1.encode_response(413, (), b"too large", keep_alive=False)
+    streaming(stage, endless, b"ab", b"cd")
+    head = stage.up.sock.recv(65_536)
+    while not head.endswith(http1.encode_chunk(b"ab")):
+        head += stage.up.sock.recv(65_536)
+    refusal = http1.encode_response(413, (), b"too large", keep_alive=not closes)
     stage.up.send(refusal)
-    stage.up.sock.shutdown(0)
-    stage.up.close()
     going_on.set()
-    assert stage.runtime.rest()[0] in (refusal, b"")
+    assert stage.runtime.exactly(len(refusal)) == refusal
+    if not closes:
+        stage.up = None
+        assert stage.asked().head.method == b"GET"
+
+
+def test_a_transform_that_makes_no_bytes(stage):
+    streaming(stage, lambda chunks: iter([10**12]), b"ab")
+    assert stage.up.message().body == b"ab"
+    assert "TypeError" in stage.said[0]
 
 
 def test_a_stream_whose_runtime_dies(stage):

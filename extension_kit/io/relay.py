@@ -14,14 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Ended", "linger_reset", "offer", "relay", "relay_pieces", "tunnel"]
+__all__ = ["ANSWERED", "IGNORE", "WATCH", "Ended", "linger_reset", "offer", "relay", "relay_pieces", "tunnel"]
 
 _PIECE = 65_536  # bytes that are read at once where they pass through this process
 _SPLICED = 131_072  # bytes that must still come for a pipe to be worth it
 _PIPE = 1_048_576  # bytes that a pipe holds, where that is allowed
 _F_SETPIPE_SZ = 1031
 _IN, _OUT, _BAD = select.POLLIN, select.POLLOUT, select.POLLERR | select.POLLHUP
-_RDHUP = getattr(select, "POLLRDHUP", 0)
+
+
+#: What is to become of a sink that has spoken: it is heard on; no more; no more, and what it does not take at once is
+#: thrown away.
+WATCH, IGNORE, ANSWERED = range(3)
 
 
 class Ended(Exception):
@@ -63,32 +67,33 @@ class Pipe:
 
 
 def relay(
-    source: _socket.socket, sink: _socket.socket, left: int, readable: Callable[[], bool], pending: bytes = b""
-) -> None:
-    """`pending`, then `left` bytes from `source`, to `sink`. `Ended`; OSError of either.
+    source: _socket.socket, sink: _socket.socket, left: int, spoken: Callable[[], int], pending: bytes = b""
+) -> bool:
+    """`pending`, then `left` bytes from `source`, to `sink`; False where some were thrown away. `Ended`; OSError of either.
 
-    ``readable()`` is called when bytes, or the end, have come from the *sink*; it says whether to go on watching for them.
+    ``spoken()`` is called when bytes, or the end, have come from the *sink*: `WATCH`, `IGNORE` or `ANSWERED`.
     """
     source.setblocking(False)
     sink.setblocking(False)
     try:
-        mover = _Mover(source, sink, readable)
+        mover = _Mover(source, sink, spoken)
         mover.write(pending)
         if left > _SPLICED and Pipe.usable:
             left = mover.splice(left)
         mover.copy(left)
+        return not mover.unwanted
     finally:
         _blocking_again(source, sink)
 
 
 def relay_pieces(
-    more: Callable[[], bytes], source: _socket.socket, sink: _socket.socket, readable: Callable[[], bool]
-) -> None:
+    more: Callable[[], bytes], source: _socket.socket, sink: _socket.socket, spoken: Callable[[], int]
+) -> bool:
     """What ``more()`` reads from `source` until it returns b""; otherwise like `relay`."""
     source.setblocking(False)
     sink.setblocking(False)
     try:
-        mover = _Mover(source, sink, readable)
+        mover = _Mover(source, sink, spoken)
         while True:
             try:
                 data = more()
@@ -96,7 +101,7 @@ def relay_pieces(
                 mover.wait_for_input()
                 continue
             if not data:
-                return
+                return not mover.unwanted
             mover.write(data)
     finally:
         _blocking_again(source, sink)
@@ -128,11 +133,13 @@ def _blocking_again(*socks: _socket.socket) -> None:
 
 
 class _Mover:
-    def __init__(self, source: _socket.socket, sink: _socket.socket, readable: Callable[[], bool]) -> None:
+    def __init__(self, source: _socket.socket, sink: _socket.socket, spoken: Callable[[], int]) -> None:
         self._source = source
         self._sink = sink
-        self._readable = readable
-        self._watched = _IN  # of the sink
+        self._spoken = spoken
+        self._watched = True  # the sink
+        self._answered = False
+        self.unwanted = False  # what still comes
         self._for_input = select.poll()
         self._for_output = select.poll()
         self._for_input.register(source, _IN)
@@ -147,15 +154,7 @@ class _Mover:
         sink = self._sink.fileno()
         for fd, events in poll.poll():
             if fd == sink and self._watched and events & _IN:
-                _blocking_again(self._sink, self._source)
-                go_on = self._readable()
-                self._sink.setblocking(False)
-                self._source.setblocking(False)
-                if not go_on:  # all has been said: nobody waits for what cannot be written, once the source has gone
-                    self._watched = 0
-                    self._for_input.modify(sink, 0)
-                    self._for_output.modify(sink, _OUT)
-                    self._for_output.register(self._source, _RDHUP)
+                self._listen()
             elif fd == sink:
                 if events & _BAD and poll is self._for_input:
                     raise ConnectionResetError("the connection was reset")
@@ -163,16 +162,31 @@ class _Mover:
                 if events & select.POLLERR:
                     raise ConnectionResetError("the connection was reset")
                 poll.unregister(fd)  # closed in order; what it has sent is still to be read
-            elif events & _RDHUP and poll is self._for_output:
-                raise Ended
+
+    def _listen(self) -> None:
+        _blocking_again(self._sink, self._source)
+        verdict = self._spoken()
+        self._sink.setblocking(False)
+        self._source.setblocking(False)
+        if verdict != WATCH:
+            self._watched = False
+            self._for_input.modify(self._sink, 0)
+            self._for_output.modify(self._sink, _OUT)
+        self._answered = verdict == ANSWERED
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
-        while view:
+        while view and not self.unwanted:
             try:
                 view = view[self._sink.send(view) :]
             except BlockingIOError:
-                self.wait(self._for_output)
+                self.wait_for_output()
+
+    def wait_for_output(self) -> None:
+        if not self._answered:
+            self.wait(self._for_output)
+        # Else who has answered does not read on: its peer, which may have gone behind all that it has sent, is not held up.
+        self.unwanted = self._answered
 
     def copy(self, left: int) -> None:
         buffer = memoryview(bytearray(min(left, _PIECE)))
@@ -194,9 +208,9 @@ class _Mover:
         except OSError:
             return left
         try:
-            while left:
+            while left and not self.unwanted:
                 try:
-                    pipe.held = self._spliced(self._source.fileno(), pipe.into, left, self._for_input)
+                    pipe.held = self._spliced(self._source.fileno(), pipe.into, left, self.wait_for_input)
                 except OSError as error:
                     if error.errno not in (22, 38):  # EINVAL, ENOSYS: not between these two, or not at all
                         raise
@@ -208,12 +222,12 @@ class _Mover:
                 self._empty(pipe)
         finally:
             pipe.done()
-        return 0
+        return left
 
     def _empty(self, pipe: Pipe) -> None:
         try:
-            while pipe.held:
-                pipe.held -= self._spliced(pipe.out, self._sink.fileno(), pipe.held, self._for_output)
+            while pipe.held and not self.unwanted:
+                pipe.held -= self._spliced(pipe.out, self._sink.fileno(), pipe.held, self.wait_for_output)
         except OSError as error:
             if error.errno not in (22, 38):
                 raise
@@ -223,12 +237,13 @@ class _Mover:
                 pipe.held -= len(data)
                 self.write(data)
 
-    def _spliced(self, source: int, sink: int, count: int, poll: select.poll) -> int:
-        while True:
+    def _spliced(self, source: int, sink: int, count: int, wait: Callable[[], object]) -> int:
+        while not self.unwanted:
             try:
                 return posix.splice(source, sink, count, flags=2)  # SPLICE_F_NONBLOCK
             except BlockingIOError:
-                self.wait(poll)
+                wait()
+        return 0
 
 
 def tunnel(one: _socket.socket, other: _socket.socket, pending: bytes) -> None:

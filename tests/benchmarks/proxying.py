@@ -67,6 +67,7 @@ class Route:
 
     def __init__(self, stack: ExitStack, contender: Contender | None, placement: measure.Placement) -> None:
         self.pid = 0
+        self._name = contender.name if contender is not None else DIRECT
         listener = stack.enter_context(contextlib.closing(_listening()))
         port: int = listener.getsockname()[1]
         if contender is not None:
@@ -118,7 +119,7 @@ class Route:
         while got < len(head) + 4 + body:
             more = receiver.recv_into(self._buffer[got:])
             if not more:
-                raise BenchError("a proxy has closed a connection in the middle of a message")
+                raise BenchError(f"{self._name} has closed a connection in the middle of a message")
             got += more
             head = bytes(self._buffer[:4096]).partition(b"\r\n\r\n")[0]
 
@@ -139,13 +140,13 @@ class Route:
                     elif fd == receiver.fileno():
                         count = receiver.recv_into(self._buffer)
                         if not count:
-                            raise BenchError("a proxy has closed a connection in the middle of a message")
+                            raise BenchError(f"{self._name} has closed a connection in the middle of a message")
                         if wanted < 0:
                             head = bytes(self._buffer[:4096]).partition(b"\r\n\r\n")[0]
                             wanted = len(head) + 4 + len(message) - len(message[:4096].partition(b"\r\n\r\n")[0]) - 4
                         got += count
                     else:
-                        raise BenchError("a proxy has stopped in the middle of a message")
+                        raise BenchError(f"{self._name} has stopped in the middle of a message")
         finally:
             sender.setblocking(True)
             sender.settimeout(_PATIENCE)
@@ -166,7 +167,7 @@ class Proxying:
         resident: Samples = {}
         peak: Samples = {}
         effort = self._effort
-        for _ in range(effort.batches):
+        for _ in range(-(-effort.batches // 2)):
             with contextlib.ExitStack() as stack:
                 routes = {DIRECT: Route(stack, None, self._placement)}
                 routes |= {name: Route(stack, made, self._placement) for name, made in self._made.items()}

@@ -62,7 +62,7 @@ def moved(pairs, data=DATA, *, pending=b""):
     ]
     for thread in threads:
         thread.start()
-    relay.relay(source, sink, len(data), lambda: True, pending)
+    relay.relay(source, sink, len(data), lambda: relay.WATCH, pending)
     for thread in threads:
         thread.join(PATIENCE)
     assert source.gettimeout() is sink.gettimeout() is None
@@ -125,7 +125,7 @@ def test_the_source_ends_too_early(pairs, monkeypatch, usable):
     writer.sendall(DATA[:1_000])
     writer.close()
     with pytest.raises(relay.Ended):
-        relay.relay(source, sink, len(DATA), lambda: True)
+        relay.relay(source, sink, len(DATA), lambda: relay.WATCH)
     sink.close()
     got = bytearray()
     read(reader, 10_000, got)
@@ -139,7 +139,7 @@ def test_the_sink_goes(pairs, monkeypatch, usable):
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     reader.close()
     with pytest.raises(OSError):  # noqa: PT011 - whichever the kernel notices first
-        relay.relay(source, sink, 100_000_000, lambda: False)
+        relay.relay(source, sink, 100_000_000, lambda: relay.IGNORE)
     writer.close()
 
 
@@ -148,16 +148,16 @@ def test_a_sink_that_speaks_is_heard_once(pairs):
     writer, source, sink, reader = pairs
     heard = []
 
-    def readable():
+    def spoken():
         heard.append(sink.recv(100))
         writer.sendall(DATA)
-        return False
+        return relay.IGNORE
 
     reader.sendall(b"hello")
     got = bytearray()
     thread = threading.Thread(target=read, args=(reader, len(DATA), got))
     thread.start()
-    relay.relay(source, sink, len(DATA), readable)
+    relay.relay(source, sink, len(DATA), spoken)
     thread.join(PATIENCE)
     assert (heard, got) == ([b"hello"], DATA)
 
@@ -216,3 +216,39 @@ def test_a_tunnel_moves_much_both_ways(pairs):
     reader.close()
     threads[0].join(PATIENCE)
     assert not threads[0].is_alive()
+
+
+@pytest.mark.parametrize("usable", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_sink_that_has_refused_need_not_have_all(pairs, monkeypatch, usable, whole):
+    """It reads no more: what it does not take is thrown away, and nobody waits for it."""
+    monkeypatch.setattr(relay.Pipe, "usable", usable)
+    writer, source, sink, reader = pairs
+    reader.sendall(b"no")
+    thread = threading.Thread(target=lambda: (writer.sendall(bytes(50_000_000)), writer.close()))
+    thread.start()
+    if whole:
+        assert relay.relay(source, sink, 50_000_000, lambda: len(sink.recv(2)) and relay.ANSWERED) is False
+    else:
+        with pytest.raises(relay.Ended):
+            relay.relay(source, sink, 50_000_001, lambda: len(sink.recv(2)) and relay.ANSWERED)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert relay.Pipe.kept == []  # what was in it is not for the next body
+
+
+def test_what_a_closed_source_has_sent_is_not_lost(pairs):
+    """The sink has said something, is slow, and gets all."""
+    writer, source, sink, reader = pairs
+    reader.sendall(b"x")
+    thread = threading.Thread(target=lambda: (writer.sendall(DATA), writer.close()))
+    relaying = threading.Thread(
+        target=relay.relay, args=(source, sink, len(DATA), lambda: len(sink.recv(100)) and relay.IGNORE)
+    )
+    thread.start()
+    relaying.start()
+    thread.join(PATIENCE)
+    got = bytearray()
+    read(reader, len(DATA), got)
+    relaying.join(PATIENCE)
+    assert got == DATA

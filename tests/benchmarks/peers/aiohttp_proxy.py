@@ -4,14 +4,17 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../" + os.path.basename(__file__))
-from aiohttp import ClientSession, ClientTimeout, web  # noqa: E402 - its folder is found above
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, web  # noqa: E402 - its folder is found above
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
 UPSTREAM = "http://" + os.environ["PROXY_UPSTREAM"]
 
 
 async def main():
-    async with ClientSession(timeout=ClientTimeout(total=None), auto_decompress=False) as session:
+    # Idle connections would be closed after 15 s upstream, and after 75 s here: a frozen environment knows no idling.
+    connector = TCPConnector(keepalive_timeout=86_400)
+    timeout = ClientTimeout(total=None, sock_connect=None)
+    async with ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
 
         async def handle(request):
             headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
@@ -29,7 +32,7 @@ async def main():
 
         application = web.Application(client_max_size=2**30)
         application.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, keepalive_timeout=86_400)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
