@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -285,3 +286,22 @@ class TestEgress:
         told = start()
 
         assert (set(told.changed), told.stderr) == ({"AWS_LAMBDA_RUNTIME_API"}, "")
+
+
+def test_the_bootstrap_of_the_readme(start, ready, tmp_path):
+    """It works with the layer and without."""
+    readme = (ROOT / "extensions" / "chaos_injector" / "README.md").read_text()
+    (code,) = re.findall(r"```shell\n(.*?)```", readme, re.DOTALL)
+    text = code.replace("/opt/chaos-injector/wrapper", str(start.wrapper)).replace(
+        "/var/task/my-runtime", f"'{start.runtime}'"
+    )
+    bootstrap = tmp_path / "bootstrap"
+    bootstrap.write_text(text)
+    bootstrap.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "AWS_LAMBDA_RUNTIME_API": API, "CHAOS_ENABLED": "1"}
+    for address in (f"127.0.0.1:{ready}", API):
+        done = subprocess.run([bootstrap, "x y"], env=environment, capture_output=True, timeout=60, check=True)
+        told = Told(done, environment)
+        assert told.argv == ["x y"]
+        assert told.environment["AWS_LAMBDA_RUNTIME_API"] == address
+        start.wrapper.unlink(missing_ok=True)
