@@ -119,8 +119,8 @@ class Injector(Hooks):
             if self._rails.decide(fault, invocation, lambda: invocation.notes.get(_EVENT)):
                 try:
                     ended = changed.make(fault)
-                except before.Unfit as error:
-                    self._cannot(fault, invocation, str(error))
+                except Exception as error:
+                    self._cannot(fault, invocation, _why(error))
                     continue
                 self._injected(experiment, invocation)
                 if ended is not None:
@@ -148,7 +148,8 @@ class Injector(Hooks):
     @property
     def busy(self) -> bool:
         """Whether anything lasts."""
-        return self._resources.busy or self._sinks.busy or (self._egress is not None and self._egress.busy)
+        egress = self._egress is not None and self._egress.busy
+        return egress or self._resources.busy or self._sinks.busy or self._killer.stopped
 
     def stop(self) -> None:
         """Everything that lasts ends, now."""
@@ -158,6 +159,8 @@ class Injector(Hooks):
             self._egress.stop()
         if self._sinks.busy:
             self._sinks.stop()
+        self._killer.resume()
+        self._running.clear()  # whose ends nobody may tell any more
         if was_busy:
             self._rails.cleaned("what was going on has been stopped", experiment)
 
@@ -176,10 +179,10 @@ class Injector(Hooks):
         if fault.phase == "before":
             try:
                 answer = event.make(fault)
-            except before.Unfit as error:
-                why = str(error)
+            except Exception as error:
+                why = _why(error)
         elif fault.phase == "process":
-            why = self._kill(fault, invocation)
+            why = self._kill(fault, experiment, invocation)
         else:
             why = self._begin(fault, experiment, invocation)
         if why:
@@ -192,7 +195,13 @@ class Injector(Hooks):
         """What lasts; "" or why it cannot be."""
         why = ""
         if fault.phase == "resource":
-            why = self._resources.begin(fault, invocation.request_id, experiment.limits)
+            most_ms = experiment.limits.min_remaining_ms
+            why = self._resources.begin(
+                fault,
+                invocation.request_id,
+                experiment.limits,
+                lambda: self.is_on() and self._has_time(invocation, most_ms),
+            )
         elif fault.phase == "telemetry":
             why = self._sinks.begin(fault, self._clock.wall_ms(), experiment.armed_until_ms)
             invocation.notes["chaos.sink"] = True
@@ -212,20 +221,33 @@ class Injector(Hooks):
         if self._sinks.busy and "chaos.sink" not in invocation.notes:
             self._sinks.stop()
 
-    def _kill(self, fault: Fault, invocation: Invocation) -> str:
+    def _kill(self, fault: Fault, experiment: Experiment, invocation: Invocation) -> str:
         params: Any = fault.params
         if not params["after_ms"]:
-            return self._killer.kill(params["signal"])
+            return self._signal(params["signal"], experiment)
 
         def later() -> None:
             before.pause(params["after_ms"], lambda: self.is_on() and invocation.request_id in self._running)
             if self.is_on() and invocation.request_id in self._running:
-                why = self._killer.kill(params["signal"])
+                why = self._signal(params["signal"], experiment)
                 if why:
                     self._cannot(fault, invocation, why)
 
-        _thread.start_new_thread(later, ())
+        try:
+            _thread.start_new_thread(later, ())
+        except RuntimeError as error:
+            return str(error)
         return ""
+
+    def _signal(self, signal: str, experiment: Experiment) -> str:
+        why = self._killer.kill(signal)
+        if self._killer.stopped:  # it lasts until it is taken back
+            self._made_for = experiment
+            self._look_after()
+        return why
+
+    def _has_time(self, invocation: Invocation, least_ms: int) -> bool:
+        return not invocation.deadline_ms or invocation.deadline_ms - self._clock.wall_ms() > least_ms
 
     def _injected(self, experiment: Experiment, invocation: Invocation) -> None:
         invocation.notes[_INJECTED] = True
@@ -271,9 +293,13 @@ class _Reader:
             self._is_read = True
             try:
                 self._event = json.loads(self._invocation.body())
-            except (ValueError, RecursionError):
+            except Exception:  # no JSON, or too large to be had
                 self._event = None
         return self._event
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, before.Unfit) else f"{type(error).__name__}: {error}"[:300]
 
 
 def _ordered(experiment: Experiment, order: tuple[str, ...]) -> list[Fault]:

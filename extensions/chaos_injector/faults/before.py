@@ -24,6 +24,7 @@ __all__ = ["ORDER", "Event", "Unfit", "draw_ms", "pause"]
 ORDER = ("delay", "timeout", "mutate_event", "deadline_lie", "duplicate", "http_response", "error")
 
 _LOOK_S = 0.05  # how often a pause looks whether the experiment is still on
+_LONGEST_MS = 900_000  # a function's longest timeout
 _CLOSE_MS = 20  # a pause never goes on to the very deadline, where the platform ends everything
 
 
@@ -64,16 +65,23 @@ class Event:
 
         return Deliver(self._body, tuple(self._headers), self._twice)
 
+    def _require_deadline(self) -> None:
+        if not self._invocation.deadline_ms:
+            raise Unfit("the event has no deadline")
+
     def _remaining_ms(self) -> float:
         return self._invocation.deadline_ms - self._now_ms()
 
     def _delay(self, fault: Fault) -> None:
         unit = fraction(self._seed, self._invocation.request_id, fault.id, "ms")
-        most = self._remaining_ms() * self._max_fraction
-        pause(max(0.0, min(draw_ms(fault.params, unit), most)), self._is_on)
+        wanted = draw_ms(fault.params, unit)
+        if self._invocation.deadline_ms:
+            wanted = min(wanted, self._remaining_ms() * self._max_fraction)
+        pause(min(wanted, _LONGEST_MS), self._is_on)
 
     def _timeout(self, fault: Fault) -> None:
         # With no buffer this sleeps over the deadline: what comes of it is the platform's timeout, which is what is asked for.
+        self._require_deadline()
         buffer_ms = float(fault.params["buffer_ms"])
         pause(self._remaining_ms() - buffer_ms + (0 if buffer_ms else _CLOSE_MS), self._is_on)
 
@@ -110,6 +118,7 @@ class Event:
         self._body = json.dumps(event).encode()
 
     def _deadline_lie(self, fault: Fault) -> None:
+        self._require_deadline()
         told = max(0, self._invocation.deadline_ms + int(fault.params["offset_ms"]))
         self._headers.append((b"Lambda-Runtime-Deadline-Ms", b"%d" % told))
 

@@ -10,29 +10,24 @@ import _socket
 import _thread
 import time
 
-from extension_kit.io.loop import READ, WRITE, Loop
-from extensions.chaos_injector.faults.toxics import Toxics
+from extension_kit.io.loop import READ, Loop
+from extensions.chaos_injector.faults.tunnel import Connection
 from extensions.chaos_injector.matching import host_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from extension_kit.io.loop import Timer
     from extensions.chaos_injector.plan import Fault
 
 __all__ = ["MOST_CONNECTIONS", "Egress"]
 
-MOST_CONNECTIONS = 256
+#: at a time; Lambda allows 1,024 descriptors for a process, and each takes two
+MOST_CONNECTIONS = 400
 _MOST_DIALS = 32  # names that are being resolved, connections that are being made
-_HEAD = 65_536  # bytes of a request's head
-_HEAD_S = 30.0
 _DIAL_S = 60.0
-_CHUNK = 65_536
-_AHEAD = 262_144  # bytes of one direction that may wait here; then no more are read
+_IDLE_S = 10.0  # of which nothing was heard for so long is closed where there is no room; clients are used to that
 _PAUSE_S = 0.1  # without new connections when there are too many
-_AT_ONCE = b"\1\0\0\0\0\0\0\0"  # struct linger of a little-endian machine, as Lambda's are: on, 0 s
-_HOP = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive")
 
 
 class Egress:
@@ -44,8 +39,9 @@ class Egress:
         self._lock = _thread.allocate_lock()
         self._orders: dict[str, tuple[Fault, set[str]]] = {}  # by the fault's id, and for which invocations
         self._faults: tuple[Fault, ...] = ()
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._dials = 0
+        self._to_dial: list[tuple[str, int, Callable[[_socket.socket | str], object]]] = []
         self.accepted = 0
 
     def listen(self) -> int:
@@ -123,7 +119,7 @@ class Egress:
     def _accept(self, _events: int) -> None:
         assert self._server is not None
         try:
-            if len(self._connections) >= MOST_CONNECTIONS:
+            if len(self._connections) >= MOST_CONNECTIONS and not self._make_room():
                 raise OSError("too many connections")
             fd, _peer = self._server._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
@@ -133,19 +129,27 @@ class Egress:
             self._loop.call_later(_PAUSE_S, self._accept_again)
             return
         self.accepted += 1
-        self._connections.add(_Connection(self, self._loop, _socket.socket(fileno=fd)))
+        self._connections.add(Connection(self, self._loop, _socket.socket(fileno=fd)))
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle the longest; whether there was one."""
+        longest = min(self._connections, key=lambda one: one.used_at)
+        if time.monotonic() - longest.used_at < _IDLE_S:
+            return False
+        longest.close()
+        return True
 
     def _accept_again(self) -> None:
         if self._server is not None:
             self._loop.change(self._server.fileno(), READ)
 
-    def forget(self, connection: _Connection) -> None:
+    def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
 
     def dial(self, host: str, port: int, done: Callable[[_socket.socket | str], object]) -> None:
         """Connect, on another thread; `done` is called on the loop with the socket or why there is none."""
         if self._dials >= _MOST_DIALS:
-            done("too many connections are being made")
+            self._to_dial.append((host, port, done))
             return
         self._dials += 1
 
@@ -154,6 +158,8 @@ class Egress:
 
             def tell() -> None:
                 self._dials -= 1
+                if self._to_dial:
+                    self.dial(*self._to_dial.pop(0))
                 done(found)
 
             self._loop.call_soon_threadsafe(tell)
@@ -185,330 +191,3 @@ def _connect(host: str, port: int) -> _socket.socket | str:
         else:
             return sock
     return why
-
-
-class _Connection:
-    """A client of ours and, once it has said where to, its server."""
-
-    def __init__(self, egress: Egress, loop: Loop, client: _socket.socket) -> None:
-        self._egress = egress
-        self._loop = loop
-        self._client = client
-        self._server: _socket.socket | None = None
-        self._head = b""
-        self.host = ""
-        self._pipes: tuple[_Pipe, ...] = ()
-        self._reset_at: Timer | None = None
-        self._closed = False
-        client.setblocking(False)
-        client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        loop.watch(client.fileno(), READ, self._read_head)
-        self._patience = loop.call_later(_HEAD_S, self.close)
-
-    # the request's head
-
-    def _read_head(self, _events: int) -> None:
-        try:
-            data = self._client.recv(_HEAD)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self._head += data
-        if not data:
-            self.close()
-        elif b"\r\n\r\n" in self._head:
-            self._patience.cancel()
-            self._loop.unwatch(self._client.fileno())
-            head, _, rest = self._head.partition(b"\r\n\r\n")
-            self._head = b""
-            self._route(head, rest)
-        elif len(self._head) > _HEAD:
-            self._refuse(431, "the request's head is too large")
-
-    def _route(self, head: bytes, rest: bytes) -> None:
-        target = _target(head)
-        if target is None:
-            self._refuse(400, "a proxy wants CONNECT host:port or an absolute http:// address")
-            return
-        self.host, port, first = target
-        for fault in self._egress.faults_for(self.host):
-            if fault.type == "egress_dns":
-                self._refuse(502, f"{self.host}: Name or service not known")
-                return
-            if fault.type == "egress_refuse":
-                self._refuse(502, f"{self.host}:{port}: Connection refused")
-                return
-        self._egress.dial(self.host, port, lambda found: self._dialled(found, first, rest))
-
-    def _dialled(self, found: _socket.socket | str, first: bytes, rest: bytes) -> None:
-        if isinstance(found, str):
-            self._refuse(502, found)
-            return
-        if self._closed:
-            found.close()
-            return
-        found.setblocking(False)
-        found.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        self._server = found
-        up = _Pipe(self, self._loop, self._client, found, "upstream")
-        down = _Pipe(self, self._loop, found, self._client, "downstream")
-        self._pipes = (up, down)
-        up.other, down.other = down, up
-        self.apply()
-        if first:
-            up.feed(first + rest)
-        else:
-            down.write_now(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            if rest:
-                up.feed(rest)
-        for pipe in self._pipes:
-            pipe.begin()
-
-    def _refuse(self, status: int, why: str) -> None:
-        if self._closed:
-            return
-        text = f"chaos-injector: {why}\n".encode("utf-8", "replace")
-        reason = {502: "Bad Gateway", 400: "Bad Request"}.get(status, "Error")
-        fields = f"Content-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close"
-        head = f"HTTP/1.1 {status} {reason}\r\n{fields}\r\n\r\n"
-        try:
-            self._client.send(head.encode() + text)
-        except OSError:
-            pass
-        self.close()
-
-    # faults
-
-    def apply(self) -> None:
-        """The faults have changed."""
-        if not self._pipes:
-            return
-        faults = self._egress.faults_for(self.host)
-        resets = [fault for fault in faults if fault.type == "egress_reset"]
-        if self._reset_at is not None:
-            self._reset_at.cancel()
-            self._reset_at = None
-        if resets:
-            wait_ms = min(float(fault.params["timeout"]) for fault in resets)
-            self._reset_at = self._loop.call_later(wait_ms / 1000, self.reset)
-        for pipe in self._pipes:
-            pipe.apply(faults)
-
-    def reset(self) -> None:
-        """Both ends get RST: what is on its way is lost."""
-        for sock in (self._client, self._server):
-            if sock is not None and not self._closed:
-                sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _AT_ONCE)
-        self.close()
-
-    def close(self) -> None:
-        """End both sides; what waits is lost."""
-        if self._closed:
-            return
-        self._closed = True
-        self._patience.cancel()
-        if self._reset_at is not None:
-            self._reset_at.cancel()
-        for pipe in self._pipes:
-            pipe.stop()
-        for sock in (self._client, self._server):
-            if sock is not None:
-                self._loop.unwatch(sock.fileno())
-                sock.close()
-        self._egress.forget(self)
-
-    def watch(self) -> None:
-        """Wait for what the pipes can do something with."""
-        if self._closed:
-            return
-        for sock in (self._client, self._server):
-            assert sock is not None
-            events = 0
-            for pipe in self._pipes:
-                events |= READ if pipe.source is sock and pipe.wants_read else 0
-                events |= WRITE if pipe.sink is sock and pipe.wants_write else 0
-            self._loop.unwatch(sock.fileno())
-            if events:
-                self._loop.watch(sock.fileno(), events, lambda ready, sock=sock: self._ready(sock, ready))  # type: ignore[misc]
-
-    def _ready(self, sock: _socket.socket, events: int) -> None:
-        for pipe in self._pipes:
-            if not self._closed and pipe.sink is sock and pipe.wants_write and events & ~READ:
-                pipe.write()
-            if not self._closed and pipe.source is sock and pipe.wants_read and events & ~WRITE:
-                pipe.read()
-        self.watch()
-
-    def ended(self) -> None:
-        """One direction has come to its end; with both it is over."""
-        if all(pipe.is_over for pipe in self._pipes):
-            self.close()
-
-
-class _Pipe:
-    """One direction: read, made later or smaller by the faults, written when it is due."""
-
-    def __init__(
-        self, connection: _Connection, loop: Loop, source: _socket.socket, sink: _socket.socket, direction: str
-    ) -> None:
-        self.source = source
-        self.sink = sink
-        self.other: _Pipe | None = None
-        self.is_over = False
-        self._connection = connection
-        self._loop = loop
-        self._toxics = Toxics(direction)
-        self._waiting: list[tuple[float, bytes]] = []  # when it is due, and what
-        self._size = 0
-        self._out = b""
-        self._at_end: float | None = None  # the source has ended: when the sink is told
-        self._timer: Timer | None = None
-        self._limit: Timer | None = None
-        self._begun = False
-        self._is_cut = False  # its end is the end of both directions
-
-    @property
-    def wants_read(self) -> bool:
-        return self._begun and self._at_end is None and self._size < _AHEAD
-
-    @property
-    def wants_write(self) -> bool:
-        return bool(self._out)
-
-    def begin(self) -> None:
-        self._begun = True
-        self._connection.watch()
-
-    def stop(self) -> None:
-        for timer in (self._timer, self._limit):
-            if timer is not None:
-                timer.cancel()
-
-    def apply(self, faults: tuple[Fault, ...]) -> None:
-        held = self._toxics.holds
-        self._toxics.set(faults)
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
-        if self._toxics.holds:
-            if self._toxics.close_after_ms:
-                self._limit = self._loop.call_later(self._toxics.close_after_ms / 1000, self._connection.close)
-        elif held:
-            self._connection.close()  # what was held back is lost, as with Toxiproxy
-
-    def read(self) -> None:
-        try:
-            data = self.source.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._connection.close()
-            return
-        if data:
-            self.feed(data)
-        else:
-            self._at_end = time.monotonic() + self._toxics.close_later_s
-            self._next()
-
-    def feed(self, data: bytes) -> None:
-        """Take what was read."""
-        pieces, ends = self._toxics.shape(data, time.monotonic())
-        for due, piece in pieces:
-            self._waiting.append((due, piece))
-            self._size += len(piece)
-        if ends:  # so much may pass, and no more
-            self._at_end = max([time.monotonic(), *(due for due, _piece in self._waiting)])
-            self._is_cut = True
-        self._next()
-
-    def write_now(self, data: bytes) -> None:
-        """Before everything else, and no fault is made of it."""
-        self._out += data
-        self.write()
-
-    def write(self) -> None:
-        while self._out:
-            try:
-                sent = self.sink.send(self._out)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._connection.close()
-                return
-            self._out = self._out[sent:]
-        self._next()
-
-    def _next(self) -> None:
-        """Write what is due; wait for what is not."""
-        now = time.monotonic()
-        if self._out or self.is_over:
-            return
-        due = 0
-        while due < len(self._waiting) and self._waiting[due][0] <= now:
-            due += 1
-            if self._toxics.slices:
-                break
-        if due:
-            self._out = b"".join(piece for _at, piece in self._waiting[:due])
-            self._size -= len(self._out)
-            del self._waiting[:due]
-            self.write()
-            self._connection.watch()
-            return
-        at = self._waiting[0][0] if self._waiting else self._at_end
-        if at is None:
-            return
-        if at > now:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(at, self._due)
-        elif self._at_end is not None and not self._waiting:
-            self._end()
-
-    def _due(self) -> None:
-        self._timer = None
-        self._next()
-
-    def _end(self) -> None:
-        self.is_over = True
-        if self._is_cut:
-            self._connection.close()
-            return
-        try:
-            self.sink.shutdown(_socket.SHUT_WR)
-        except OSError:
-            pass
-        self._connection.ended()
-
-
-def _target(head: bytes) -> tuple[str, int, bytes] | None:
-    """Host, port, and what the server is sent of the head (b"" for CONNECT); None for what is no request to a proxy."""
-    line, _, fields = head.partition(b"\r\n")
-    words = line.split(b" ")
-    if len(words) != 3:
-        return None
-    method, address, version = words
-    if method == b"CONNECT":
-        found = _host_port(address, None)
-        return (*found, b"") if found else None
-    if not address.lower().startswith(b"http://"):
-        return None
-    authority, slash, path = address[7:].partition(b"/")
-    found = _host_port(authority.rpartition(b"@")[2], 80)
-    if found is None:
-        return None
-    kept = [field for field in fields.split(b"\r\n") if field and field.partition(b":")[0].strip().lower() not in _HOP]
-    # One request a connection: the next one may be for another host.
-    lines = [b" ".join((method, slash + path or b"/", version)), *kept, b"Connection: close"]
-    return (*found, b"\r\n".join(lines) + b"\r\n\r\n")
-
-
-def _host_port(text: bytes, default: int | None) -> tuple[str, int] | None:
-    host, colon, port = text.rpartition(b":")
-    if not colon or b"]" in port:
-        host, port = text, b""
-    name = host.strip(b"[]").decode("ascii", "replace").rstrip(".").lower()
-    if not port:
-        return (name, default) if name and default else None
-    return (name, int(port)) if name and port.isdigit() and len(port) < 6 and 0 < int(port) < 65_536 else None

@@ -18,6 +18,7 @@ __all__ = ["MOST_AN_HOUR", "Killer", "runtime_pid"]
 #: kills of one environment
 MOST_AN_HOUR = 6
 _HOUR_MS = 3_600_000
+_STOP, _CONT = 19, 18
 _SIGNALS = {"KILL": 9, "TERM": 15, "ABRT": 6, "SEGV": 11, "STOP": 19, "INT": 2, "BUS": 7, "FPE": 8, "QUIT": 3, "HUP": 1}
 
 
@@ -46,6 +47,21 @@ class Killer:
         self._file = file
         self._now_ms = now_ms
         self._pid = pid
+        self._stopped = 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the runtime was stopped (SIGSTOP) and not resumed."""
+        return self._stopped > 0
+
+    def resume(self) -> None:
+        """Take SIGSTOP back."""
+        pid, self._stopped = self._stopped, 0
+        if pid and self._pid() == pid:
+            try:
+                posix.kill(pid, _CONT)
+            except OSError:
+                pass
 
     def kill(self, signal: str | int) -> str:
         """Signal the runtime; "" or why it was let live."""
@@ -59,6 +75,7 @@ class Killer:
         try:
             self._note([*recent, now_ms])  # first: a kill that is not counted could be repeated for ever
             posix.kill(pid, number_of(signal))
+            self._stopped = pid if number_of(signal) == _STOP else self._stopped
         except OSError as error:
             return str(error.strerror)
         return ""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     class Held(Protocol):
         """What was taken: `begin` for another invocation, `rest` when none needs it for now, `stop` for good."""
 
-        def begin(self) -> None: ...
+        def begin(self, go_on: Callable[[], bool]) -> None: ...
         def rest(self) -> bool: ...  # whether it is still there afterwards, and costs nothing
         def stop(self) -> None: ...
 
@@ -56,15 +56,18 @@ class Resources:
         """Whether anything is taken, or could be taken again without a start."""
         return bool(self._held)
 
-    def begin(self, fault: Fault, request_id: str, limits: Limits) -> str:
-        """Take what `fault` says for this invocation; "" or why that cannot be. Not longer than `done` or `stop`."""
+    def begin(self, fault: Fault, request_id: str, limits: Limits, go_on: Callable[[], bool] = lambda: True) -> str:
+        """Take what `fault` says for this invocation; "" or why that cannot be. Not longer than `done` or `stop`.
+
+        ``go_on``: asked while it takes long.
+        """
         with self._lock:
             held = self._held.get(fault.id)
             try:
                 if held is None:
                     held = self._held[fault.id] = self._take(fault, limits)
                 if not self._users.get(fault.id):
-                    held.begin()
+                    held.begin(go_on)
             except (OSError, ValueError, Unable) as error:
                 self._drop(fault.id)
                 return getattr(error, "strerror", None) or str(error)
@@ -138,7 +141,7 @@ class _Burners:
             self.stop()
             raise
 
-    def begin(self) -> None:
+    def begin(self, _go_on: Callable[[], bool]) -> None:
         for child in self._children:
             child.tell(b"r")
 
@@ -163,7 +166,7 @@ class _Hog:
         count = max(1, size // _STEP)
         self._child = Child("hog", str(size // count // 4096 * 4096 or 4096), str(count), "victim")
 
-    def begin(self) -> None:
+    def begin(self, _go_on: Callable[[], bool]) -> None:
         said = self._child.answer(_READY_MS)
         if said != b"+":
             raise Unable(
@@ -194,7 +197,7 @@ class _IntoTheLimit:
         self._score(1000)
         self._child = Child("hog", str(_STEP), str(2 * memory_mb * MB // _STEP), "last")
 
-    def begin(self) -> None:
+    def begin(self, _go_on: Callable[[], bool]) -> None:
         pass  # nobody is waited for: the function has its event when the memory goes
 
     def rest(self) -> bool:
@@ -219,7 +222,7 @@ class _Filling:
         self._path = f"{folder}/{_FILLING}"
         self._size = min(size, _MOST_TMP)
 
-    def begin(self) -> None:
+    def begin(self, _go_on: Callable[[], bool]) -> None:
         handle = create(self._path)
         try:
             posix.posix_fallocate(handle, 0, self._size)
@@ -251,15 +254,17 @@ class _ManyFiles:
         if wanted <= 0:
             raise Unable(f"{free} inodes of /tmp are free, and {leave} must stay so")
 
-    def begin(self) -> None:
+    def begin(self, go_on: Callable[[], bool]) -> None:
         try:
             posix.mkdir(self._folder, 0o700)
             for number in range(self._count):
                 if number % self._IN_A_FOLDER == 0:
+                    if not go_on():
+                        raise Unable(f"there was no time for more than {number} files")
                     inside = f"{self._folder}/{number // self._IN_A_FOLDER}"
                     posix.mkdir(inside, 0o700)
                 posix.close(create(f"{inside}/{number}"))
-        except OSError:
+        except (OSError, Unable):
             self.stop()
             raise
 
@@ -282,7 +287,7 @@ class _Descriptors:
         self._limit = limit
         self._before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
-    def begin(self) -> None:
+    def begin(self, _go_on: Callable[[], bool]) -> None:
         import resource
 
         soft, hard = self._before

@@ -165,6 +165,29 @@ class TestUntouched:
             end.close()
         until(lambda: not egress._connections)
 
+    def test_many_connections_are_made_at_a_time(self, egress, server):
+        """More than there are threads for: the others wait for their turn."""
+        clients = [connect(egress) for _ in range(100)]
+        for client in clients:
+            client.sendall(b"CONNECT localhost:%d HTTP/1.1\r\n\r\n" % server.port)
+        ends = [server.accept()[0] for _ in clients]
+        assert all(receive(client, 12) == b"HTTP/1.1 200" for client in clients)
+        assert len(ends) == 100
+
+    def test_idle_connections_make_room(self, egress, server, monkeypatch):
+        """A function that never closes what it has opened."""
+        monkeypatch.setattr("extensions.chaos_injector.faults.egress.MOST_CONNECTIONS", 5)
+        monkeypatch.setattr("extensions.chaos_injector.faults.egress._IDLE_S", 0.2)
+        pairs = [tunnel(egress, server) for _ in range(5)]
+        time.sleep(0.3)
+        pairs[0][0].sendall(b"x")
+        assert receive(pairs[0][1], 1) == b"x"
+        for _ in range(3):
+            tunnel(egress, server)
+        assert rest(pairs[1][0]) == (b"", "closed")
+        pairs[0][0].sendall(b"y")
+        assert receive(pairs[0][1], 1) == b"y", "one that was used stays"
+
     def test_more_than_it_takes_must_wait(self, egress, server):
         """Nobody is refused; as one ends, the next one is served."""
         clients = [connect(egress) for _ in range(MOST_CONNECTIONS + 5)]

@@ -55,6 +55,10 @@ def children(pid):
     return found
 
 
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def until(condition, seconds=10.0):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -142,6 +146,15 @@ def test_what_an_earlier_process_has_left_is_removed(folder):
 
     assert not os.listdir(folder)
     clear(folder)  # nor does it matter that there is nothing
+
+
+def test_what_takes_too_long_is_given_up(resources, folder):
+    """A million files, and an invocation that has no time for them, or a switch that was thrown."""
+    asked = []
+    why = resources.begin(fault("inodes", count=1_000_000), "r", Limits(), lambda: asked.append(1) or len(asked) < 4)
+    assert why == "there was no time for more than 3000 files"
+    assert not os.listdir(folder)
+    assert not resources.busy
 
 
 class TestFloors:
@@ -255,6 +268,15 @@ class TestRuntimeProcess:
         """A number that has been given to another process since."""
         assert runtime_pid(folder, "127.0.0.1:7777") == runtime.pid
         assert runtime_pid(folder, "127.0.0.1:777") is None
+
+    def test_a_runtime_that_was_stopped_is_resumed(self, folder, runtime):
+        killer = Killer(f"{folder}/kills", lambda: 1, lambda: runtime_pid(folder, "127.0.0.1:7777"))
+        assert killer.kill("STOP") == ""
+        until(lambda: state(runtime.pid) == "T")
+        assert killer.stopped
+        killer.resume()
+        until(lambda: state(runtime.pid) != "T")
+        assert not killer.stopped
 
     def test_kills_are_capped_over_restarts(self, folder):
         """Lambda starts us anew after each; a clock that is set back does not start the count anew for ever."""
