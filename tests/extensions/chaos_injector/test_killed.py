@@ -188,3 +188,31 @@ def test_what_a_killed_process_left_is_removed_at_the_next_init(start):
     chaos.invoke()
     assert chaos.answer({"x": 1})["event"] == {"x": 1}
     assert not {"fill", "inodes", "sinks.json"} & chaos.files()
+
+
+def test_cleaned_at_shutdown(start):
+    """The function's timeout: Lambda ends everything, with SHUTDOWN to the extension; what was taken is given back then."""
+    chaos = start(
+        experiment(("tmp", {"mb": 20}), ("inodes", {"count": 1_500}), ("sink", {"action": "drop"}), ("cpu", {})),
+        timeout=1.0,
+    )
+    chaos.answer()
+    assert chaos.invoke({"spend_ms": 3_000}).error_type == "Sandbox.Timedout"
+    assert "exit status 0" in [event["detail"] for event in chaos.environment.log.of_kind("process_exit")]
+    assert chaos.is_clean(), (chaos.files(), chaos.helpers())
+    assert not {"port", "upstream", "runtime.pid", "active"} & chaos.files(), "nor is anybody led to where nobody is"
+
+
+def test_managed_instances(start):
+    """No INVOKE is told there, and nothing is frozen."""
+    chaos = start(
+        experiment(("delay", {"ms": 100}), ("tmp", {"mb": 10})), init_type="lambda-managed-instances", runtime="node"
+    )
+    chaos.environment.call(chaos.environment.platform.start)
+    futures = [chaos.environment.invoke(b'{"x":1}') for _ in range(4)]
+    assert {json.loads(future.result(30).payload)["invocations"] for future in futures} == {1, 2, 3, 4}
+    assert len(chaos.audit("inject")) == 8
+    deadline = time.monotonic() + 10
+    while not chaos.is_clean():
+        assert time.monotonic() < deadline, (chaos.files(), chaos.helpers())
+        time.sleep(0.01)
