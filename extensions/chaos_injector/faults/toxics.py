@@ -48,10 +48,16 @@ class Toxics:
         self.close_later_s = sum(closes) / 1000
         self.slices = any(fault.type == "egress_slicer" for fault in self._faults)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether bytes pass as they come."""
+        return not self._faults
+
     def shape(self, data: bytes, now: float) -> tuple[list[tuple[float, bytes]], bool]:
         """Pieces of `data`, each with the time (s) at which it is due, in order; and whether nothing may follow them."""
         if not self._faults:
-            return [(self._no_earlier(now), data)], False
+            self._free_at = now
+            return [(now, data)], False
         if self.holds:
             return [], False
         ends = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import time
+from collections import deque
 
 from extension_kit.io.loop import READ, WRITE
 from extensions.chaos_injector.faults.toxics import Toxics
@@ -36,8 +37,9 @@ class Connection:
         self.host = ""
         self.used_at = time.monotonic()
         self._pipes: tuple[_Pipe, ...] = ()
+        self._watched: dict[_socket.socket, int] = {}
         self._reset_at: Timer | None = None
-        self._closed = False
+        self.is_closed = False
         client.setblocking(False)
         client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         loop.watch(client.fileno(), READ, self._read_head)
@@ -83,7 +85,7 @@ class Connection:
         if isinstance(found, str):
             self._refuse(502, found)
             return
-        if self._closed:
+        if self.is_closed:
             found.close()
             return
         found.setblocking(False)
@@ -104,7 +106,7 @@ class Connection:
             pipe.begin()
 
     def _refuse(self, status: int, why: str) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         text = f"chaos-injector: {why}\n".encode("utf-8", "replace")
         reason = {502: "Bad Gateway", 400: "Bad Request"}.get(status, "Error")
@@ -136,15 +138,15 @@ class Connection:
     def reset(self) -> None:
         """Both ends get RST: what is on its way is lost."""
         for sock in (self._client, self._server):
-            if sock is not None and not self._closed:
+            if sock is not None and not self.is_closed:
                 sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _AT_ONCE)
         self.close()
 
     def close(self) -> None:
         """End both sides; what waits is lost."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
+        self.is_closed = True
         self._patience.cancel()
         if self._reset_at is not None:
             self._reset_at.cancel()
@@ -158,7 +160,7 @@ class Connection:
 
     def watch(self) -> None:
         """Wait for what the pipes can do something with."""
-        if self._closed:
+        if self.is_closed:
             return
         for sock in (self._client, self._server):
             assert sock is not None
@@ -166,16 +168,18 @@ class Connection:
             for pipe in self._pipes:
                 events |= READ if pipe.source is sock and pipe.wants_read else 0
                 events |= WRITE if pipe.sink is sock and pipe.wants_write else 0
-            self._loop.unwatch(sock.fileno())
-            if events:
-                self._loop.watch(sock.fileno(), events, lambda ready, sock=sock: self._ready(sock, ready))  # type: ignore[misc]
+            if events != self._watched.get(sock, 0):
+                self._watched[sock] = events
+                self._loop.unwatch(sock.fileno())
+                if events:  # where nothing is waited for, hang-ups would be told without end
+                    self._loop.watch(sock.fileno(), events, lambda ready, sock=sock: self._ready(sock, ready))  # type: ignore[misc]
 
     def _ready(self, sock: _socket.socket, events: int) -> None:
         self.used_at = time.monotonic()
         for pipe in self._pipes:
-            if not self._closed and pipe.sink is sock and pipe.wants_write and events & ~READ:
+            if not self.is_closed and pipe.sink is sock and pipe.wants_write and events & ~READ:
                 pipe.write()
-            if not self._closed and pipe.source is sock and pipe.wants_read and events & ~WRITE:
+            if not self.is_closed and pipe.source is sock and pipe.wants_read and events & ~WRITE:
                 pipe.read()
         self.watch()
 
@@ -198,7 +202,7 @@ class _Pipe:
         self._connection = connection
         self._loop = loop
         self._toxics = Toxics(direction)
-        self._waiting: list[tuple[float, bytes]] = []  # when it is due, and what
+        self._waiting: deque[tuple[float, bytes]] = deque()  # when it is due, and what
         self._size = 0
         self._out = b""
         self._at_end: float | None = None  # the source has ended: when the sink is told
@@ -235,6 +239,12 @@ class _Pipe:
                 self._limit = self._loop.call_later(self._toxics.close_after_ms / 1000, self._connection.close)
         elif held:
             self._connection.close()  # what was held back is lost, as with Toxiproxy
+            return
+        if self._toxics.is_idle and self._begun:  # what waits has waited long enough
+            self._waiting = deque((0.0, piece) for _due, piece in self._waiting)
+            self._at_end = self._at_end and 0.0
+            self._next()
+            self._connection.watch()
 
     def read(self) -> None:
         try:
@@ -257,43 +267,27 @@ class _Pipe:
             self._waiting.append((due, piece))
             self._size += len(piece)
         if ends:  # so much may pass, and no more
-            self._at_end = max([time.monotonic(), *(due for due, _piece in self._waiting)])
+            self._at_end = max(time.monotonic(), self._waiting[-1][0] if self._waiting else 0.0)
             self._is_cut = True
         self._next()
 
     def write_now(self, data: bytes) -> None:
         """Before everything else, and no fault is made of it."""
         self._out += data
-        self.write()
+        self._next()
 
     def write(self) -> None:
-        while self._out:
-            try:
-                sent = self.sink.send(self._out)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._connection.close()
-                return
-            self._out = self._out[sent:]
+        """The sink takes more."""
         self._next()
 
     def _next(self) -> None:
         """Write what is due; wait for what is not."""
-        now = time.monotonic()
-        if self._out or self.is_over:
+        if self.is_over:
             return
-        due = 0
-        while due < len(self._waiting) and self._waiting[due][0] <= now:
-            due += 1
-            if self._toxics.slices:
-                break
-        if due:
-            self._out = b"".join(piece for _at, piece in self._waiting[:due])
-            self._size -= len(self._out)
-            del self._waiting[:due]
-            self.write()
-            self._connection.watch()
+        now = time.monotonic()
+        while self._send() and self._take_due(now):
+            pass
+        if self._out or self.is_over or self._connection.is_closed:
             return
         at = self._waiting[0][0] if self._waiting else self._at_end
         if at is None:
@@ -305,9 +299,31 @@ class _Pipe:
         elif self._at_end is not None and not self._waiting:
             self._end()
 
+    def _send(self) -> bool:
+        """Whether everything that is to be written has been."""
+        try:
+            while self._out:
+                self._out = self._out[self.sink.send(self._out) :]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._connection.close()
+            return False
+        return True
+
+    def _take_due(self, now: float) -> bool:
+        """What is due is to be written: all of it, or the first piece where they are to go one by one."""
+        due = []
+        while self._waiting and self._waiting[0][0] <= now and not (due and self._toxics.slices):
+            due.append(self._waiting.popleft()[1])
+        self._out = b"".join(due)
+        self._size -= len(self._out)
+        return bool(due)
+
     def _due(self) -> None:
         self._timer = None
         self._next()
+        self._connection.watch()
 
     def _end(self) -> None:
         self.is_over = True

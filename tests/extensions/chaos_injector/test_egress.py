@@ -348,6 +348,14 @@ class TestFaults:
         assert time.monotonic() - began >= 0.2
         assert len(pieces) >= 3
 
+    def test_slices_of_a_byte(self, egress, server):
+        """As many as there are bytes, and no stack that grows with them."""
+        client, end = tunnel(egress, server, "localhost")
+        order(egress, "egress_slicer", average_size=1)
+        data = os.urandom(60_000)
+        end.sendall(data)
+        assert receive(client, 60_000) == data
+
     @pytest.mark.parametrize("size", [0, 1, 5, 12])
     def test_limit(self, egress, server, size):
         client, end = tunnel(egress, server, "localhost")
@@ -387,6 +395,19 @@ class TestFaults:
         settle(egress)
         end.sendall(b"now")
         assert receive(client, 3) == b"now"
+
+
+def test_what_waits_when_a_fault_ends_waits_no_longer(egress, server):
+    """Also the end of the connection that is told late."""
+    client, end = tunnel(egress, server, "localhost")
+    order(egress, "egress_latency", latency=60_000)
+    order(egress, "egress_slow_close", delay=60_000)
+    end.sendall(b"late")
+    end.close()
+    (connection,) = egress._connections
+    until(lambda: connection._pipes[1]._at_end is not None)
+    egress.stop()
+    assert rest(client) == (b"late", "closed")
 
 
 def test_pieces_are_due_in_order_whatever_is_drawn():
