@@ -100,10 +100,12 @@ class Injector(Hooks):
             if self._rails.decide(fault, invocation, read):
                 answer = self._make(fault, experiment, invocation, event)
                 if answer is not None:
-                    return answer
+                    break
+        self._sinks_are_as_decided(invocation)
+        if answer is not None:
+            return answer
         if any(fault.match and fault.phase == "after" for fault in experiment.faults):
             invocation.notes[_EVENT] = read()  # its body cannot be had later
-        self._sinks_are_as_decided(invocation)
         return event.delivery()
 
     def on_response(self, invocation: Invocation, response: Posted) -> Replace | Fail | Stream | None:

@@ -313,7 +313,7 @@ class _Pipe:
 
     def _take_due(self, now: float) -> bool:
         """What is due is to be written: all of it, or the first piece where they are to go one by one."""
-        due = []
+        due: list[bytes] = []
         while self._waiting and self._waiting[0][0] <= now and not (due and self._toxics.slices):
             due.append(self._waiting.popleft()[1])
         self._out = b"".join(due)
