@@ -68,11 +68,11 @@ bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the b
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
 
 soak: $(STAMP) ## every long run
-	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 \
+	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 KIT_TESTS_EXCHANGES=10000 \
 		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol \
 		tests/layer_build/verify/test_elf.py tests/layer_build/verify/test_hostile.py \
 		tests/layer_build/launcher/test_strange_platforms.py tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
-		tests/test_delivery.py tests/extensions/log_shipper/test_stories.py \
+		tests/test_proxy_fidelity.py tests/test_proxy_killed.py tests/test_delivery.py tests/extensions/log_shipper/test_stories.py \
 		tests/extensions/metrics_collector/test_reconciliation.py \
 		tests/test_complaints_telemetry.py::test_complaint_4_the_last_report_is_delivered_at_shutdown
 	@$(BIN)/python -m tests.interpreters --all

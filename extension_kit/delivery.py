@@ -13,6 +13,7 @@ import _thread
 from posix import urandom
 
 from extension_kit.events import Flushed
+from extension_kit.io import environ
 from extension_kit.protocol.values import Value, set_field
 
 TYPE_CHECKING = False
@@ -190,6 +191,10 @@ class Delivery:
         self.breaker = Breaker(self.limits.failures)
         self.outcomes: dict[str, int] = {}
         self._send = send
+        if environ.get("CHAOS_ENABLED"):
+            from extension_kit import chaos
+
+            self._send = chaos.sending(send, clock) if chaos.enabled() else send
         self._clock = clock
         self._say = say
         self._bury = bury

@@ -55,6 +55,7 @@ def joint(parts: list[Source], name: str, version: str) -> Manifest:
         summary=" ".join(one.summary for one in manifests if one.summary),
         plugins=all_of("plugins"), hosts=all_of("hosts"), variables=all_of("variables"), iam=all_of("iam"),
         events=all_of("events"), telemetry=all_of("telemetry"), writes=all_of("writes"), leave_out=all_of("leave_out"),
+        own_leave_out=all_of("own_leave_out"), source_only=all_of("source_only"),
     )  # fmt: skip
 
 
@@ -66,10 +67,12 @@ def assemble(
     own: Tree = {}
     for part in parts:
         own |= sources.extension(part.folder, part.manifest)
+    _leave_out(own, manifest.name, manifest.own_leave_out, "layer.leave_out: {} matches no file of its own")
     wrappers = sources.wrappers(own)
     dependencies = _dependencies(parts, target, say)
     foreign = _merged(dependencies)
-    _leave_out(foreign, manifest)
+    missing = "dependencies.leave_out: {} matches no file of its dependencies"
+    _leave_out(foreign, manifest.name, manifest.leave_out, missing)
     kit = sources.kit()
     reached = reach.needed(kit, {**own, **foreign})
     ours = {**{path: entry for path, entry in kit.items() if path in reached}, **own}
@@ -77,7 +80,7 @@ def assemble(
     if clash:
         raise ConfigError(f"{manifest.name}: a dependency brings {clash[0]}, which is ours")
     name = manifest.name
-    code, versions = _with_bytecode(ours, foreign, name, target, choices)
+    code, versions = _with_bytecode(ours, foreign, manifest, target, choices)
     layer: Tree = {f"{name}/lib/{path}": entry for path, entry in code.items()}
     layer[f"{name}/{FILE}"] = _manifest_text(parts, manifest)
     if len(wrappers) > 1:
@@ -136,28 +139,32 @@ def _merged(dependencies: list[Wheel]) -> Tree:
     return merged
 
 
-def _leave_out(foreign: Tree, manifest: Manifest) -> None:
+def _leave_out(files: Tree, name: str, patterns: tuple[str, ...], complaint: str) -> None:
     """Drop what the manifest says is never imported; a pattern that matches nothing is a mistake, and said."""
-    for pattern in manifest.leave_out:
-        matched = [path for path in foreign if fnmatchcase(path, pattern)]
+    for pattern in patterns:
+        matched = [path for path in files if fnmatchcase(path, pattern)]
         if not matched:
-            raise ConfigError(f"{manifest.name}: dependencies.leave_out: {pattern} matches no file of its dependencies")
+            raise ConfigError(f"{name}: {complaint.format(pattern)}")
         for path in matched:
-            del foreign[path]
+            del files[path]
 
 
 def _with_bytecode(
-    ours: Tree, foreign: Tree, name: str, target: Target, choices: Choices
+    ours: Tree, foreign: Tree, manifest: Manifest, target: Target, choices: Choices
 ) -> tuple[Tree, dict[str, str]]:
-    """Byte-code beside our sources; in the place of others', where there is but one version to serve."""
+    """Byte-code beside our sources, but for those that go without; in the place of others', where one version is served."""
     code: Tree = {**ours, **foreign}
     versions: dict[str, str] = {}
     if not choices.bytecode:
         return code, versions
-    python_files = {path: entry for path, entry in code.items() if path.endswith(".py")}
+    python_files = {
+        path: entry
+        for path, entry in code.items()
+        if path.endswith(".py") and not any(fnmatchcase(path, pattern) for pattern in manifest.source_only)
+    }
     alone = len(target.pythons) == 1
     for python in target.pythons:
-        given = {path: (f"/opt/{name}/lib/{path}", entry.data) for path, entry in python_files.items()}
+        given = {path: (f"/opt/{manifest.name}/lib/{path}", entry.data) for path, entry in python_files.items()}
         compiled, versions[python] = bytecode.compile_all(given, python, ours)
         for path, data in compiled.items():
             folder, _, file = path.rpartition("/")

@@ -15,6 +15,10 @@
     telemetry = ["platform", "function"]
     writes = ["/tmp/.extension-kit/my-shipper/"]
 
+    [layer]
+    leave_out = ["my_shipper/command.py"]      # files of its own that only people run
+    source_only = ["my_shipper/rare/*"]        # no byte-code: what is rarely imported, and never when a request waits
+
     [dependencies]
     lock = "requirements.lock"                 # pip's format with hashes, wheels only
     leave_out = ["requests/help.py"]           # files of dependencies that are never imported
@@ -103,6 +107,8 @@ class Manifest:
     lock: str
     leave_out: tuple[str, ...]
     without: tuple[str, ...] = ()
+    own_leave_out: tuple[str, ...] = ()
+    source_only: tuple[str, ...] = ()
 
 
 def load(folder: Path, default_version: str) -> Manifest:
@@ -126,10 +132,14 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{place}: not TOML: {error}") from error
     top = _Reader(
-        place, "", content, ("name", "version", "summary", "plugins", "pythons", "capabilities", "dependencies")
+        place,
+        "",
+        content,
+        ("name", "version", "summary", "plugins", "pythons", "capabilities", "layer", "dependencies"),
     )
     may = _Reader(place, "capabilities.", top.table("capabilities"),
                   ("hosts", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
+    layer = _Reader(place, "layer.", top.table("layer"), ("leave_out", "source_only"))
     needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out", "without"))
     ports = tuple(
         _port(one)
@@ -163,6 +173,8 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         lock=needs.text("lock", re.compile(r"[^/].*"), "a file in the extension's folder", ""),
         leave_out=needs.texts("leave_out", None, "paths"),
         without=needs.texts("without", _VERSION, "names of packages"),
+        own_leave_out=layer.texts("leave_out", None, "paths"),
+        source_only=layer.texts("source_only", None, "paths"),
     )
 
 
@@ -275,4 +287,6 @@ def dump(manifest: Manifest) -> str:
     lines += [
         f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("variables", "events", "telemetry", "writes")
     ]
+    if manifest.source_only:
+        lines += ["", "[layer]", f"source_only = {quote(list(manifest.source_only))}"]
     return "\n".join(lines) + "\n"

@@ -71,6 +71,18 @@ LAUNCHED = PLAIN.replace(
     'run(Plain, name="ext")',
     'from extension_kit.launched import run\nrun("ext", ("__main__:Plain",), ["x", "{}", "-", "http!taken"])',
 )
+PROXYING = """
+from extension_kit.plugin import Plugin
+from extension_kit.proxy import Hooks, RuntimeProxy
+class Proxying(Plugin):
+    name = "proxying"
+    def before_register(self, context):
+        self.proxy = RuntimeProxy("127.0.0.1:9001")
+        self.proxy.listen()
+    def start(self, context):
+        self.proxy.serve()
+run(Proxying, name="ext")
+"""
 COLLECTING = 'run("extensions.metrics_collector.plugin:MetricsCollector", name="ext")\n'
 
 
@@ -125,3 +137,16 @@ def test_nothing_needless_is_imported_behind_the_launcher():
     at_next = loaded(LAUNCHED)[0]
 
     assert at_next - (BEFORE_NEXT | {"__main__", "extension_kit.launched"}) == set()
+
+
+def test_a_proxy_listens_before_the_registration_for_next_to_nothing():
+    """It serves when the registration has left; what hooks need comes when one is set."""
+    before_register, before_next = loaded(PROXYING)
+
+    listening = {"errno", "extension_kit.io.ports", "extension_kit.proxy", "extension_kit.proxy_hooks"}
+    serving = {
+        "extension_kit.io.relay", "extension_kit.protocol.http1", "extension_kit.protocol.passing",
+        "extension_kit.proxy_bodies", "extension_kit.proxy_connection", "extension_kit.proxy_messages", "select",
+    }  # fmt: skip
+    assert before_register - BEFORE_NEXT - listening - {"__main__"} == set()
+    assert before_next - BEFORE_NEXT - listening - serving - {"__main__"} == set()

@@ -145,7 +145,8 @@ def write_launcher(
         f"#!/bin/sh\n''':'\nexec {shlex.quote(python or sys.executable)} -I -S \"$0\"\n'''\n"
         f"import sys\nsys.path[1:1] = {paths!r}\n{prelude}"
         f"from extension_kit.launched import run\n"
-        f"run(sys.argv[0].rpartition('/')[2], {plugins!r}, [], ports={_ports(plugins, launcher.name)!r})\n"
+        f"run(sys.argv[0].rpartition('/')[2], {plugins!r}, [], ports={_ports(plugins, launcher.name)!r}, "
+        f"late={_wants_before_register(plugins)})\n"
     )
     launcher.chmod(0o755)
 
@@ -167,6 +168,20 @@ def _ports(plugins: tuple[str, ...], name: str) -> tuple[Port, ...]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file}: its ports cannot be read: {error}") from error
     return tuple(dict.fromkeys(ports))
+
+
+def _wants_before_register(plugins: tuple[str, ...]) -> bool:
+    """Whether something beside the plug-ins' modules has the hook that must run first; looked for as a layer's builder does."""
+    for plugin in plugins:
+        found = importlib.util.find_spec(plugin.partition(":")[0])
+        if found is None or not found.origin:
+            continue
+        file = Path(found.origin)
+        # A module that is alone in its package may have anything beside it: then it is that module itself.
+        for path in file.parent.glob("*.py") if file.with_name("manifest.toml").is_file() else (file,):
+            if b"def before_register(" in path.read_bytes():
+                return True
+    return False
 
 
 def plugin_class(spec: str, said_as: str) -> type[Plugin]:

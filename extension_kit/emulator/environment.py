@@ -287,6 +287,8 @@ class Environment:
             command = list(self._command)
             if self.layout.bootstrap is not None:
                 command[0] = str(self._task_seen / command[0])
+            elif command[0].startswith("/opt/"):  # a wrapper; without namespaces /opt is somewhere else
+                command[0] = str(self._opt_seen / command[0].removeprefix("/opt/"))
             return self.start_process(
                 command, str(self._task_seen), self._runtime_variables, self._task / self._command[0]
             )
@@ -396,7 +398,10 @@ def runtime_command(layout: Layout, handler: str) -> tuple[list[str], Path]:
         return [bootstrap.name], bootstrap.parent
     if layout.function is None or not layout.function.is_dir():
         raise ConfigError(f"function {layout.function}: no such directory")
-    return [sys.executable, "-m", "awslambdaric", handler], layout.function.absolute()
+    # Runtimes that AWS manages start what this variable names, with their own command behind it; a bootstrap does as it likes.
+    wrapper = layout.variables.get("AWS_LAMBDA_EXEC_WRAPPER", "")
+    command = [sys.executable, "-m", "awslambdaric", handler]
+    return [wrapper, *command] if wrapper else command, layout.function.absolute()
 
 
 __all__ = ["ConfigError", "Environment", "LaunchError", "Layout", "runtime_command"]

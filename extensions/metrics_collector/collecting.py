@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from extension_kit.io import environ
 from extension_kit.protocol.deadline import Deadline
 from extensions.metrics_collector.invocations import Book
 from extensions.metrics_collector.measures import INSIGHTS
@@ -39,8 +40,12 @@ class Collecting:
         self._context = context
         self._priced = context.init_type in ("", "on-demand", "snap-start")
         self._machine = os.uname().machine
+        self._faults = 0  # of the chaos injector, that have been counted
         self.book = Book(
-            lambda start, end: spent(start, end, context.memory_mb), self._cost, error_types=settings.error_types
+            lambda start, end: spent(start, end, context.memory_mb),
+            self._cost,
+            error_types=settings.error_types,
+            injected=self._injected if environ.get("CHAOS_ENABLED") else None,
         )
         #: dashboards for Lambda Insights count documents: one for each invocation
         self._whole = settings.profile == INSIGHTS
@@ -119,6 +124,16 @@ class Collecting:
         """A snapshot was resumed: connections are dead, credentials another environment's."""
         for outlet in self._outlets or ():
             outlet.forget()
+
+    def _injected(self) -> int | None:
+        """Faults since the last time; None where no experiment is armed."""
+        from extension_kit import chaos
+
+        mark = chaos.marked(self._context.clock.wall_ms()) if chaos.enabled() else None
+        if mark is None:
+            return None
+        before, self._faults = self._faults, mark[1]
+        return mark[1] - before if mark[1] >= before else mark[1]  # the injector may have been started anew
 
     def _cost(self, billed_ms: float, memory_mb: float) -> float | None:
         """None where an environment is paid for in another way: provisioned concurrency, Managed Instances."""

@@ -63,6 +63,7 @@ class _Invocation:
     """What is known so far. ``status``: "" while its code runs, as far as anybody has told."""
 
     __slots__ = (
+        "about",
         "before",
         "began_ms",
         "cold",
@@ -84,6 +85,7 @@ class _Invocation:
         self.error_type = ""
         self.runtime_ms: float | None = None
         self.cold = self.oom = self.proactive = self.reported = False
+        self.about: dict[str, str | bool] = {}  # what else is to be said of it
         self.before: _Invocation | None = None  # the attempt before this one, whose report is still to come
 
 
@@ -100,17 +102,20 @@ def _when(record: Record, now_ms: int) -> int:
 
 class Book:
     """``spent(start, end)``: the kernel's figures between two samples; ``cost(billed_ms, memory_mb)``: in USD, None where there
-    is no price; ``error_types``: how many are told apart. ``running``: the request id of the last INVOKE."""
+    is no price; ``error_types``: how many are told apart; ``injected()``: faults that the chaos injector has made since it was
+    asked last, None where no experiment is armed. ``running``: the request id of the last INVOKE."""
 
     def __init__(
         self,
         spent: Callable[[Sample, Sample], Figures],
         cost: Callable[[float, float], float | None],
         error_types: int = 20,
+        injected: Callable[[], int | None] | None = None,
     ) -> None:
         self._spent = spent
         self._cost = cost
         self._error_types = error_types
+        self._injected = injected
         self._types: set[str] = set()
         self._known: dict[str, _Invocation] = {}
         self.running = ""  # request id of the last INVOKE
@@ -250,7 +255,18 @@ class Book:
             figures["coldstarts_count"] = 1.0
         if error_type == _OUT_OF_MEMORY or (status != "success" and figures.get("oom_kills_count")):
             self._ran_out_of_memory(found, figures)
+        if self._injected is not None:
+            self._disturbed(found, figures)
         self._add(Point(found.began_ms, at_ms, figures, found.error_type, self._about(request_id, found)))
+
+    def _disturbed(self, found: _Invocation, figures: Figures) -> None:
+        """While an experiment is armed, figures say so: they are not those of the function alone."""
+        assert self._injected is not None
+        injected = self._injected()
+        if injected is not None:
+            found.about["chaos.active"] = True
+            if injected:
+                figures["chaos_injected_count"] = float(injected)
 
     def _taken(self, since: Sample, until: Sample) -> Figures:
         figures = self._spent(since, until)
@@ -288,7 +304,7 @@ class Book:
             about["trace_id"] = _root(found.trace)
         if found.proactive:
             about["proactive_initialization"] = True
-        return {**about, "cold_start": found.cold, "timeout": found.status == "timeout"}
+        return {**about, "cold_start": found.cold, "timeout": found.status == "timeout", **found.about}
 
     # records
 

@@ -287,6 +287,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("sampling_degraded_count", SUM, "scans left out to keep to the CPU budget",
             _n("lambda.extension.scans_left_out", "{scan}")),
     Measure("counters_reset_count", SUM, "that went backwards", _n("lambda.extension.counter_resets", "{reset}")),
+    Measure("chaos_injected_count", SUM, "that the chaos injector has made", _n("chaos.injected", "{fault}")),
     # what is lost, which `datadog` has no names for and which must not be silent
     _loss("telemetry_lost_count", "by the platform: logsDropped", "lambda.telemetry.lost", "{record}"),
     _loss("own_dropped_count", "records that this extension had to drop", "lambda.telemetry.dropped", "{record}"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import _imp
 import posixpath
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from layer_build.checks.findings import ERROR, NOTE, rule
+from layer_build.checks.own import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,8 +150,12 @@ def _complete(subject: Subject, own: Own) -> Iterator[Finding]:
     if own.made_by and not own.made_by.bytecode:
         yield NONE.at(f"{own.name}/lib/")
         return
+    manifest = load_manifest(subject, own)
+    without = manifest.source_only if manifest is not None else ()
     for path in subject.files:
         if not path.startswith(f"{own.name}/lib/") or not path.endswith(".py"):
+            continue
+        if any(fnmatchcase(path.removeprefix(f"{own.name}/lib/"), pattern) for pattern in without):
             continue
         folder, name = posixpath.split(path)
         missing = []

@@ -114,7 +114,7 @@ _SERVERS = ("http.server", "socketserver", "extension_kit.io.server", "extension
 _EITHER = ("socket", "_socket", "ssl")
 _AWS = ("boto3", "botocore", "extension_kit.aws")
 _ACTION = re.compile(r"(?:[a-z][a-z0-9-]+):[A-Z][a-z]+[A-Z][A-Za-z]+\*?")
-_NOT_FILES = ("/dev/", "/proc/self/")
+_NOT_FILES = ("/dev/", "/proc/")
 
 
 def check(subject: Subject) -> Iterator[Finding]:

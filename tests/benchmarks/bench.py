@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks import contenders, first_response, measure, report, response
 from tests.benchmarks.collecting import Collecting
 from tests.benchmarks.platform_stub import BenchError, Session
+from tests.benchmarks.proxying import Proxying
 from tests.benchmarks.quota import NoQuota, Quota
 from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
 from tests.benchmarks.secrets import Secrets, aws_behind_tls
@@ -48,6 +49,7 @@ class Bench:
         self.secrets = Secrets(made, placement, effort)
         self.shipping = Shipping(made, placement, effort)
         self.collecting = Collecting(made, placement, effort)
+        self.proxying = Proxying(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
         self._floor = made.get(response.FLOOR)
@@ -189,6 +191,11 @@ SECTIONS = {
         lambda bench: bench.collecting.measure(),
         ("collect_invoke_us", "collect_long_us", "collect_bytes", "collect_pss_mb"),
         contenders.COLLECTORS,
+    ),
+    "proxying": Section(
+        lambda bench: bench.proxying.measure(),
+        ("proxy_small_us", "proxy_large_ms", "proxy_rss_mb", "proxy_peak_mb"),
+        contenders.PROXIES,
     ),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY

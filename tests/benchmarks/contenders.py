@@ -48,11 +48,31 @@ _AIOHTTP = (
     "aiohttp", "aiosignal", "frozenlist", "multidict", "yarl", "propcache", "attr", "attrs", "aiohappyeyeballs", "idna",
     "typing_extensions",
 )  # fmt: skip
+_AIOHTTP_PEERS = {"aiohttp-secrets": "python_aiohttp.py", "aiohttp-proxy": "aiohttp_proxy.py"}
+_C_PEERS = {"c": "c_static.c", "c-copy": "c_copy.c"}
 _KIT_ENTRY = """#!{python} -IS
 import sys
 sys.path.insert(0, __file__.rpartition("/")[0] + "/../{name}")
 from extension_kit.runner import run
 run("{plugin}")
+"""
+_PROXY_ENTRY = """#!{python} -IS
+import sys
+sys.path.insert(0, __file__.rpartition("/")[0] + "/../{name}")
+from _thread import allocate_lock
+from posix import environ
+from extension_kit.proxy import Hooks, RuntimeProxy
+class Idle(Hooks):
+    def on_next(self, first): pass
+    def on_event(self, invocation): pass
+    def on_response(self, invocation, response): pass
+    def on_done(self, invocation): pass
+proxy = RuntimeProxy(environ[b"PROXY_UPSTREAM"].decode(), Idle() if "{name}" == "proxy-hooks" else None)
+print(proxy.listen(), flush=True)
+proxy.serve()
+lock = allocate_lock()
+lock.acquire()
+lock.acquire()
 """
 _PLUGINS = {
     "kit": "plugins:Empty",
@@ -75,7 +95,7 @@ _GO_FLAGS = {
     "go-telemetry-typed": " -X main.mode=typed",
     "go-decode": " -X main.mode=decode",
 }
-_GO_FOLDERS = {"go-secrets": "go_secrets"}
+_GO_FOLDERS = {"go-secrets": "go_secrets", "go-proxy": "go_proxy"}
 OURS = tuple(_PLUGINS)
 #: without telemetry
 LOOPS = ("kit", "launcher", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c", "go", "go-quiet")
@@ -85,7 +105,9 @@ DECODES = ("kit-decode", "kit-decode-orjson", "go-decode", "python-decode")
 CACHES = ("secret-cache", "go-secrets", "python-secrets", "aiohttp-secrets")
 SHIPPERS = ("log-shipper", "log-shipper-plain", "log-shipper-otlp", "python-shipper")
 COLLECTORS = ("metrics-collector-edges", "metrics-collector-emf", "metrics-collector-otlp", "python-scan")
-NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS, *COLLECTORS)
+#: no extensions: they stand between this process and itself, and say on which port
+PROXIES = ("proxy", "proxy-hooks", "c-copy", "go-proxy", "python-proxy", "aiohttp-proxy")
+NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS, *COLLECTORS, *PROXIES)
 
 
 class Absent(Exception):
@@ -133,7 +155,8 @@ class Workshop:
         makers |= {"python-scan": self._scan}
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
         makers |= {"launcher": self._launcher, "python-secrets": self._secrets}
-        makers |= {"aiohttp-secrets": self._aiohttp}
+        makers |= {"aiohttp-secrets": self._aiohttp, "aiohttp-proxy": self._aiohttp}
+        makers |= {"proxy": self._proxy, "proxy-hooks": self._proxy, "python-proxy": self._plain, "c-copy": self._c}
         made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
@@ -265,9 +288,20 @@ class Workshop:
                 shutil.copytree(spec.submodule_search_locations[0], lib / package, ignore=ignore)
             else:
                 shutil.copy(spec.origin, lib)
-        source = (PEERS / "python_aiohttp.py").read_text()
+        source = (PEERS / _AIOHTTP_PEERS[layer.name]).read_text()
         (layer / "extensions" / layer.name).write_text(f"#!{self.python}\n{source}")
         return f"{self._compile(lib)}, aiohttp {importlib.metadata.version('aiohttp')}"
+
+    def _proxy(self, layer: Path) -> str:
+        self._library(layer / layer.name)
+        entry = _PROXY_ENTRY.format(python=self.python, name=layer.name)
+        (layer / "extensions" / layer.name).write_text(entry)
+        return self._describe_python()
+
+    def _plain(self, layer: Path) -> str:
+        source = (PEERS / f"{layer.name.replace('-', '_')}.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{source}")
+        return self._describe_python()
 
     def _secrets(self, layer: Path) -> str:
         source = (PEERS / "python_secrets.py").read_text()
@@ -286,13 +320,13 @@ class Workshop:
 
     def _c(self, layer: Path) -> str:
         command, described, variables = self._c_compiler()
-        source = PEERS / "c_static.c"
+        source = PEERS / _C_PEERS[layer.name]
         content = [source.read_bytes(), *command, described]
 
         def build(target: Path) -> None:
             _run([*command, "-O2", "-static", "-s", "-o", str(target), str(source)], PEERS, variables)
 
-        shutil.copy(self._cached("c", content, build), layer / "extensions" / layer.name)
+        shutil.copy(self._cached(layer.name, content, build), layer / "extensions" / layer.name)
         return described
 
     def _c_compiler(self) -> tuple[list[str], str, dict[str, str]]:

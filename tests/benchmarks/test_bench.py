@@ -110,6 +110,18 @@ class TestTheCommand:
         ]  # fmt: skip
         assert 0 < rows[0]["ours"] < rows[2]["ours"]
 
+    def test_proxies_stand_between_this_process_and_itself(self, tmp_path):
+        """Whole messages pass each; what was resident is theirs."""
+        file = tmp_path / "bench.json"
+        names = ("proxy", "proxy-hooks", "c-copy", "python-proxy")
+
+        assert bench.main(["--rounds", "1", "--only", "proxying", "--json", str(file)], (), names, TINY) == 0
+
+        figures = json.loads(file.read_text())["rounds"][0]
+        assert all(set(names) <= set(figures[metric]) for metric in bench.SECTIONS["proxying"].metrics)
+        assert figures["proxy_small_us"]["direct"] > 0
+        assert all(figures["proxy_peak_mb"][name] > 1 for name in ("proxy", "python-proxy"))
+
     def test_a_budget_missed_in_every_round_makes_it_fail(self, capsys):
         """Exit status 1, and the row says so."""
         arguments = ["--rounds", "2", "--only", "start"]

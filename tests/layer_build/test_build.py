@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from layer_build import interpreters, provenance, sbom, tree
+from layer_build import bytecode, interpreters, provenance, sbom, tree
 from layer_build.cli import main
 from tests.layer_build.wheelhouse import Wheelhouse
 
@@ -117,6 +117,21 @@ def test_anyones_extension_by_its_folder(tmp_path):
     assert "my-ext/lib/my_ext/plugin.py" in tree.read(path)
 
 
+def test_files_of_its_own_that_are_left_out_or_have_no_byte_code(tmp_path, capsys):
+    """A command that only people run; what is rarely imported. `verify`, which looks at what is built, agrees."""
+    package = author(tmp_path, more='[layer]\nleave_out = ["my_ext/command.py"]\nsource_only = ["my_ext/rare.py"]\n')
+    (package / "command.py").write_text("from extension_kit import clients\n")
+    (package / "rare.py").write_text("VALUE = 1\n")
+    assert build(package, "--out", tmp_path / "out") == 0, capsys.readouterr().err
+    layer = built(tmp_path / "out")
+
+    assert sorted(path.removeprefix("my-ext/lib/my_ext/") for path in layer if "/my_ext/" in path) == [
+        "__init__.py", f"__pycache__/__init__.{bytecode.tag(PYTHON)}.pyc", f"__pycache__/plugin.{bytecode.tag(PYTHON)}.pyc",
+        "plugin.py", "rare.py",
+    ]  # fmt: skip
+    assert "my-ext/lib/extension_kit/clients/__init__.py" not in layer, "what only the command needs"
+
+
 def test_dependencies_are_in_it_without_their_sources(tmp_path, monkeypatch):
     """Byte-code in the source's place; it is imported by that Python. Licence texts stay; what is left out is not there."""
     house = Wheelhouse(tmp_path / "wheelhouse", monkeypatch)
@@ -181,7 +196,8 @@ def test_the_python_entry(tmp_path):
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("name", "kilobytes"), [("metrics-collector", 4_096), ("secret-cache", 400), ("log-shipper", 1_600)]
+    ("name", "kilobytes"),
+    [("metrics-collector", 4_096), ("secret-cache", 400), ("log-shipper", 1_600), ("chaos-injector", 400)],
 )
 def test_sizes_are_within_the_budgets(tmp_path, name, kilobytes):
     """design.md 7; a KB has 1,024 bytes, as Lambda counts."""
@@ -203,7 +219,7 @@ def failing(tmp_path, monkeypatch, case):
             "nobody",
             "--out",
             out,
-        ], "nobody: no such folder, and none of ours (log-shipper, metrics-collector, secret-cache)"
+        ], "nobody: no such folder, and none of ours (chaos-injector, log-shipper, metrics-collector, secret-cache)"
     if case == "out is a file":
         out.write_text("")
         return [
@@ -233,6 +249,9 @@ def failing(tmp_path, monkeypatch, case):
         package = author(tmp_path, more=locked + 'leave_out = ["word/*"]\n')
         (package / "requirements.lock").write_text(house.lock)
         return [package, "--out", out], "leave_out: word/* matches no file"
+    if case == "leaves out nothing of its own":
+        package = author(tmp_path, more='[layer]\nleave_out = ["my_ext/commnad.py"]\n')
+        return [package, "--out", out], "my-ext: layer.leave_out: my_ext/commnad.py matches no file of its own"
     if case == "another Python":
         package = author(tmp_path, more="")
         text = (package / "manifest.toml").read_text()
@@ -245,7 +264,7 @@ def failing(tmp_path, monkeypatch, case):
 @pytest.mark.parametrize(
     "case",
     ["no manifest", "no folder", "out is a file", "out in a file", "no interpreter", "no lock", "a kit of one's own",
-     "leaves out nothing", "another Python", "the second of two"],
+     "leaves out nothing", "leaves out nothing of its own", "another Python", "the second of two"],
 )  # fmt: skip
 def test_a_build_that_fails_says_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, case):
     """Half a layer is worse than none."""

@@ -40,6 +40,7 @@ def test_the_example_in_the_module_is_read():
     assert read.iam == (Permission(("s3:PutObject",), ("arn:aws:s3:::my-bucket/*",), "a copy of each batch"),)
     assert read.ports == (Port("http", 2773, ("MY_PORT",), False, "what the function asks"),)
     assert (read.lock, read.leave_out) == ("requirements.lock", ("requests/help.py",))
+    assert (read.own_leave_out, read.source_only) == (("my_shipper/command.py",), ("my_shipper/rare/*",))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,7 @@ MANIFESTS = st.builds(
                              st.booleans(), TEXTS), unique_by=lambda port: port.name).map(tuple),
     events=st.sampled_from([("INVOKE", "SHUTDOWN"), ("SHUTDOWN",), ()]), telemetry=st.sampled_from([(), ("platform",)]),
     writes=st.sampled_from([(), ("/tmp/x",)]), lock=st.just(""), leave_out=st.just(()),
+    source_only=st.sampled_from([(), ("x/rare/*",)]),
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from extensions.metrics_collector.measures import BY_FIGURE, DATADOG, GAUGE, INS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from extensions.metrics_collector.invocations import Point
@@ -65,7 +65,7 @@ class Emf:
         if self._profile == INSIGHTS:
             groups = [*_by_request(points)]
         else:
-            alike = _by_tags(as_datadog(points)) if self._profile == DATADOG else [points]
+            alike = _alike(as_datadog(points), tags_of) if self._profile == DATADOG else _alike(points)
             groups = [some[at : at + MOST_POINTS] for some in alike for at in range(0, len(some), MOST_POINTS)]
         return [(document, len(group)) for group in groups if (document := self._document(group))]
 
@@ -148,6 +148,8 @@ class Emf:
             return found
         if self._profile == DATADOG:
             found.update(tags_of(points[0]))  # they are alike
+        if points[0].about.get("chaos.active"):
+            found["chaos.active"] = True
         if requests := list(
             dict.fromkeys(point.about["request_id"] for point in points if "request_id" in point.about)
         ):
@@ -177,11 +179,11 @@ def _by_request(points: Sequence[Point]) -> list[list[Point]]:
     return list(groups.values())
 
 
-def _by_tags(points: Sequence[Point]) -> list[list[Point]]:
-    """The points that have the same tags together."""
+def _alike(points: Sequence[Point], tags: Callable[[Point], object] = lambda _point: None) -> list[list[Point]]:
+    """The points that go together: with the same tags, and what the chaos injector may have disturbed by itself."""
     groups: dict[object, list[Point]] = {}
     for point in points:
-        groups.setdefault(tags_of(point), []).append(point)
+        groups.setdefault((tags(point), bool(point.about.get("chaos.active"))), []).append(point)
     return list(groups.values())
 
 

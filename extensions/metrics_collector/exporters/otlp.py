@@ -77,14 +77,18 @@ class Otlp:
             name = measure.named(self._profile)
             if name is None:
                 continue
-            for own, told in self._series(measure.figure, points).items():
-                attributes = {**self._tags, **dict(name.attributes), **dict(own)}
+            for (own, chaos), told in self._series(measure.figure, points).items():
+                attributes: dict[str, str | bool] = {**self._tags, **dict(name.attributes), **dict(own)}
+                if chaos:
+                    attributes["chaos.active"] = True
                 found.setdefault(name.name, (measure, []))[1].append(_data_point(measure, name, attributes, told))
         return [self._metric(measure, data_points) for measure, data_points in found.values()]
 
-    def _series(self, figure: str, points: Sequence[Point]) -> dict[statsd.Tags, list[Point]]:
-        """The points that have a figure, by what tells them apart: of errors their type; of Datadog's metrics their tags."""
-        found: dict[statsd.Tags, list[Point]] = {}
+    def _series(self, figure: str, points: Sequence[Point]) -> dict[tuple[statsd.Tags, bool], list[Point]]:
+        """The points that have a figure, by what tells them apart: of errors their type; of Datadog's metrics their tags; of
+        all, whether a chaos experiment was armed.
+        """
+        found: dict[tuple[statsd.Tags, bool], list[Point]] = {}
         for point in points:
             if figure in point.figures:
                 own: statsd.Tags = ()
@@ -92,7 +96,7 @@ class Otlp:
                     own = tags_of(point)
                 elif figure == "errors_count" and point.error_type:
                     own = (("error.type", point.error_type),)
-                found.setdefault(own, []).append(point)
+                found.setdefault((own, bool(point.about.get("chaos.active"))), []).append(point)
         return found
 
     def _metric(self, measure: Measure, data_points: list[NumberDataPoint | HistogramDataPoint]) -> Metric:
@@ -159,7 +163,7 @@ def _distribution(series: statsd.Series, attributes: dict[str, str]) -> Histogra
 
 
 def _data_point(
-    measure: Measure, name: Name, attributes: dict[str, str], points: list[Point]
+    measure: Measure, name: Name, attributes: dict[str, str | bool], points: list[Point]
 ) -> NumberDataPoint | HistogramDataPoint:
     values = [round(point.figures[measure.figure] * name.scale, _DIGITS) for point in points]
     since, at = min(point.since_ms for point in points) * _NS, max(point.at_ms for point in points) * _NS

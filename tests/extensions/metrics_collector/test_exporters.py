@@ -118,6 +118,18 @@ def test_errors_are_series_of_their_types():
     assert [one.attributes for one in found if one.name != "faas.errors"] == [{}]
 
 
+def test_what_chaos_may_have_disturbed_is_a_series_of_its_own():
+    points = [
+        point({"errors_count": 1.0, "chaos_injected_count": 2.0}, 1, error_type="A", **{"chaos.active": True}),
+        point({"errors_count": 1.0}, 2, error_type="A"),
+    ]
+    found = streams(ExportMetricsServiceRequest.FromString(otlp(points)))
+    assert [(one.name, one.attributes, one.value) for one in found] == [
+        ("faas.errors", {"error.type": "A", "chaos.active": True}, 1), ("faas.errors", {"error.type": "A"}, 1),
+        ("chaos.injected", {"chaos.active": True}, 2),
+    ]  # fmt: skip
+
+
 def test_of_a_level_the_newest_is_sent():
     """By the time of its event, whatever the order."""
     points = [
@@ -199,7 +211,7 @@ def test_names_of_the_semantic_conventions_are_theirs():
     assert known["faas.invocations"] == ("counter", "{invocation}")
     for measure in MEASURES:
         name = measure.otel.name
-        assert (name in known) != name.startswith("lambda."), name
+        assert (name in known) != name.startswith(("lambda.", "chaos.")), name
         if name in known:
             kind, unit = known[name]
             assert measure.otel.unit == unit, name
@@ -259,6 +271,14 @@ def test_many_points_become_several_documents(count, capfd):
     assert max(len(document.of("faas.invocations")) for document in documents) <= 90
     assert total(documents, "faas.invocations") == count
     assert capfd.readouterr().out == ""
+
+
+def test_what_chaos_may_have_disturbed_is_in_documents_of_its_own():
+    marks = ({}, {"chaos.active": True})
+    points = [point({"invocations_count": 1.0}, number, **marks[number % 2]) for number in range(5)]
+    calm, disturbed = emf(points)
+    assert (calm.of("faas.invocations"), calm.properties) == ([1.0] * 3, {})
+    assert (disturbed.of("faas.invocations"), disturbed.properties) == ([1.0] * 2, {"chaos.active": True})
 
 
 def test_error_types_are_a_property():

@@ -319,3 +319,18 @@ def test_the_trace_of_an_invocation_is_beside_its_figures():
     one.ended(done("r1"), T0, SAMPLE)
     (point,) = one.take()
     assert point.about["trace_id"] == "1-5f35ae12-0c0fec141ab77a00bc047aa2"
+
+
+def test_invocations_under_chaos_say_so():
+    """Asked at the end of each; what was injected is counted once, and its late report belongs to the same invocation."""
+    told = [2, 0, None]
+    one = book(injected=lambda: told.pop(0))
+    for number in range(3):
+        one.invoked(f"r{number}", T0, SAMPLE)
+        one.ended(done(f"r{number}"), T0 + 1, SAMPLE)
+        one.told(report(f"r{number}"), T0 + 2)
+    points = one.take()
+    marked = [point.about["request_id"] for point in points if point.about.get("chaos.active")]
+    assert marked == ["r0", "r0", "r1", "r1"]
+    assert total(points)["chaos_injected_count"] == 2
+    assert told == []

@@ -1,0 +1,88 @@
+"""Faults of our own sinks, from the experiment to what a log shipper and a metrics collector do about them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.extensions.chaos_injector.conftest import PLUGIN, experiment
+from tests.receivers.collector import Collector
+
+SHIPPER = "extensions.log_shipper.plugin:LogShipper"
+COLLECTOR = "extensions.metrics_collector.plugin:MetricsCollector"
+
+
+@pytest.fixture
+def receiver():
+    with Collector() as receiver:
+        yield receiver
+
+
+def ship(start, receiver, *faults, **fields):
+    return start(
+        experiment(*faults, **fields), plugins=(PLUGIN, SHIPPER),
+        variables={
+            "LOG_SHIPPER_SINK": "http", "LOG_SHIPPER_ENDPOINT": receiver.url, "EXTENSION_KIT_FLUSH": "end",
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"action": "drop"}, "dropped by the chaos injector"),
+        ({"action": "status", "status": 503}, "503 by the chaos injector"),
+        ({"action": "status", "status": 429, "retry_after_s": 1}, "429 by the chaos injector"),
+    ],
+)
+def test_a_log_shipper_keeps_what_its_sink_does_not_take(start, receiver, params, said):
+    """And delivers it when the sink is well again: nothing is lost, which is what such an experiment is to show."""
+    chaos = ship(start, receiver, ("sink", params))
+    for number in range(2):
+        chaos.answer({"print": [f"line {number}"], "x": number})
+
+    assert not receiver.requests
+    assert any(said in line for line in chaos.lines)
+    assert {line["type"] for line in chaos.audit("inject")} == {"sink"}
+    assert "sinks.json" in chaos.files()
+    chaos.write("off", "")
+    chaos.answer()
+    assert chaos.is_clean()
+    chaos.environment.shutdown()
+    assert receiver.requests, "what was kept was sent in the end"
+    (account,) = [line for line in chaos.lines if "plug-in log-shipper" in line and " records = " in line]
+    assert " + 0 dropped + 0 pending" in account
+
+
+def test_an_order_ends_with_the_next_invocation_that_is_spared(start, receiver):
+    """Extensions send after the response, so that the order outlives its invocation; not the next one."""
+    chaos = ship(
+        start, receiver, {"type": "sink", "params": {"action": "drop"}, "match": [{"path": "x", "value": "1"}]}
+    )
+    chaos.answer({"x": 1})
+    assert "sinks.json" in chaos.files()
+    chaos.answer({"x": 2})
+    assert "sinks.json" not in chaos.files()
+    assert chaos.is_clean()
+
+
+def test_what_is_measured_under_chaos_says_so(start, tmp_path):
+    """Figures of an experiment are told apart from those of every day."""
+    chaos = start(
+        experiment(("delay", {"ms": 10})), plugins=(PLUGIN, COLLECTOR),
+        variables={"METRICS_COLLECTOR_EXPORTERS": "emf", "METRICS_COLLECTOR_INTERVAL": "1ms", "EXTENSION_KIT_FLUSH": "end"},
+    )  # fmt: skip
+    for _ in range(3):
+        chaos.answer()
+    chaos.write("off", "")
+    for _ in range(2):
+        chaos.answer()
+    chaos.environment.shutdown()
+
+    documents = [json.loads(line) for line in chaos.lines if line.startswith('{"_aws"')]
+    disturbed = [document for document in documents if document.get("chaos.active")]
+    calm = [document for document in documents if "chaos.active" not in document]
+    assert sum(document.get("chaos.injected", 0) for document in disturbed) == 3
+    assert sum(sum(document.get("faas.invocations", ())) for document in disturbed) == 3
+    assert sum(sum(document.get("faas.invocations", ())) for document in calm) == 2
