@@ -54,7 +54,7 @@ exec %s
 HANDLER = """
 import sys
 def handler(event, context):
-    print("RAN %s %s\n" % (event.get("n"), context.get_remaining_time_in_millis() // 1000), end="", flush=True)  # at once
+    print("RAN %s %s\\n" % (event.get("n"), context.get_remaining_time_in_millis() // 1000), end="", flush=True)  # at once
     if event.get("raise"):
         raise ValueError("bang")
     if event.get("exit"):
