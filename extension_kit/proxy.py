@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from extension_kit.io.clock import Clock
     from extension_kit.proxy_connection import Connection
 
 __all__ = [
@@ -53,7 +54,7 @@ class RuntimeProxy:
         hooks: Hooks | None = None,
         *,
         say: Callable[[str], object] = _to_stderr,
-        clock: object = None,
+        clock: Clock | None = None,
     ) -> None:
         host, _, port = upstream.rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
@@ -209,7 +210,7 @@ class RuntimeProxy:
 
             time.sleep(seconds)
         else:
-            self._clock.sleep(seconds)  # type: ignore[attr-defined]
+            self._clock.sleep(seconds)
 
     # invocations
 

@@ -21,6 +21,7 @@ PUBLIC = {
     "extension_kit/delivery.py",
     "extension_kit/internal.py",
     "extension_kit/outbound.py",
+    "extension_kit/proxy.py",
     *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("aws/*.py")),
     *(f"extension_kit/{path.relative_to(KIT)}" for path in KIT.glob("clients/*.py")),
 }
