@@ -70,6 +70,26 @@ def test_the_example_of_a_picture_has_the_rows_that_are_shown():
     assert {line.split()[0] for line in shown[1:]} <= {line.split()[0] for line in drawn}
 
 
+def test_the_example_experiment_slows_down_what_it_says(tmp_path):
+    """Armed, run, disarmed, as it stands but for where its files are; some invocations are slow and some are not."""
+    readme = (ROOT / "README.md").read_text()
+    (document,) = re.findall(r'```toml title="slow.toml"\n(.*?)```', readme, re.DOTALL)
+    (script,) = re.findall(r'```sh title="an experiment"\n(.*?)```', readme, re.DOTALL)
+    (tmp_path / "slow.toml").write_text(document)
+    for written, name in (("$PWD/armed.json", "armed.json"), ("slow.toml", "slow.toml")):
+        assert written in script
+        script = script.replace(written, str(tmp_path / name))
+    script = script.replace(".venv/bin/python", sys.executable)
+    script = script.replace(".venv/bin/extension-kit", f"{sys.executable} -m extension_kit.cli")
+    done = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    slow = [float(took) > 300 for took in re.findall(r"response after ([\d.]+) ms", done.stdout)]
+    assert len(slow) == 6
+    assert slow.count(True) == done.stdout.count('"action":"inject"')
+    assert len(re.findall(r'"roll":', done.stdout)) == 6
+    assert not (tmp_path / "armed.json").exists()
+
+
 def test_the_settings_of_the_kit_are_documented():
     """The table is made from the declarations."""
     assert KitSettings.markdown() in (ROOT / "extension_kit" / "README.md").read_text()
