@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from extension_kit.io.clock import Clock
     from extension_kit.proxy_connection import Connection
 
 __all__ = [
@@ -53,7 +54,7 @@ class RuntimeProxy:
         hooks: Hooks | None = None,
         *,
         say: Callable[[str], object] = _to_stderr,
-        clock: object = None,
+        clock: Clock | None = None,
     ) -> None:
         host, _, port = upstream.rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
@@ -79,7 +80,7 @@ class RuntimeProxy:
         self._told: set[str] = set()
         self._asked = 0  # by connections that are gone
         self._exchanges = 0
-        self._closed = False
+        self._serving = self._closed = False
         self._hooks: Hooks | None = None
         self.hooks = hooks
 
@@ -95,23 +96,20 @@ class RuntimeProxy:
 
     @hooks.setter
     def hooks(self, hooks: Hooks | None) -> None:
+        wants: frozenset[str] = frozenset()
         if hooks is not None:
-            from extension_kit import proxy_steering
-
             wants = frozenset(name for name in _HOOKS if getattr(type(hooks), name, None) is not getattr(Hooks, name))
-            with self._lock:
-                self.wants, self._hooks = wants, hooks
-                self.steering = proxy_steering if wants else self.steering
-        else:
-            with self._lock:
-                self.wants, self._hooks = frozenset(), None
-        self.settle()
+        with self._lock:
+            self.wants, self._hooks = wants, hooks
+        if self._serving:
+            self.settle()
 
     def settle(self) -> None:
-        """Look into exchanges no longer, where nobody wants to and nothing is left over from when somebody did."""
+        """Look into exchanges where somebody wants to, or something is left over from when somebody did."""
+        from extension_kit import proxy_steering
+
         with self._lock:
-            if not self.wants and not self.open and not self.replays:
-                self.steering = None
+            self.steering = proxy_steering if self.wants or self.open or self.replays else None
 
     # its life
 
@@ -133,6 +131,9 @@ class RuntimeProxy:
         """Start to serve, on threads; returns at once. RuntimeError where no thread can be had."""
         from extension_kit import proxy_connection  # noqa: F401 - not when the first runtime waits
 
+        self._serving = True
+        if self.wants:
+            self.settle()
         for listener in self._listeners:
             _thread.start_new_thread(self._accept, (listener,))
 
@@ -209,7 +210,7 @@ class RuntimeProxy:
 
             time.sleep(seconds)
         else:
-            self._clock.sleep(seconds)  # type: ignore[attr-defined]
+            self._clock.sleep(seconds)
 
     # invocations
 

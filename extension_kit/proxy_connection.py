@@ -222,9 +222,9 @@ class Connection:
         return reply
 
     def read_final_reply(self, method: bytes = b"GET") -> Reply | None:
-        """As `read_reply`, without the interim ones. `Unreadable`."""
+        """As `read_reply`; interim ones come down on their own. `Unreadable`."""
         while (reply := self.read_reply(method)) is not None and reply.interim:
-            pass
+            self.pass_down(reply)
         return reply
 
     # upstream

@@ -74,10 +74,12 @@ LAUNCHED = PLAIN.replace(
 PROXYING = """
 from extension_kit.plugin import Plugin
 from extension_kit.proxy import Hooks, RuntimeProxy
+class Watch(Hooks):
+    def on_event(self, invocation): pass
 class Proxying(Plugin):
     name = "proxying"
     def before_register(self, context):
-        self.proxy = RuntimeProxy("127.0.0.1:9001")
+        self.proxy = RuntimeProxy("127.0.0.1:9001", Watch())
         self.proxy.listen()
     def start(self, context):
         self.proxy.serve()
@@ -140,13 +142,14 @@ def test_nothing_needless_is_imported_behind_the_launcher():
 
 
 def test_a_proxy_listens_before_the_registration_for_next_to_nothing():
-    """It serves when the registration has left; what hooks need comes when one is set."""
+    """It serves when the registration has left."""
     before_register, before_next = loaded(PROXYING)
 
     listening = {"errno", "extension_kit.io.ports", "extension_kit.proxy", "extension_kit.proxy_hooks"}
     serving = {
         "extension_kit.io.relay", "extension_kit.protocol.http1", "extension_kit.protocol.passing",
-        "extension_kit.proxy_bodies", "extension_kit.proxy_connection", "extension_kit.proxy_messages", "select",
+        "extension_kit.proxy_bodies", "extension_kit.proxy_connection", "extension_kit.proxy_messages",
+        "extension_kit.proxy_steering", "select",
     }  # fmt: skip
     assert before_register - BEFORE_NEXT - listening - {"__main__"} == set()
     assert before_next - BEFORE_NEXT - listening - serving - {"__main__"} == set()

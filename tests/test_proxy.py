@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -302,6 +303,41 @@ def test_an_answer_that_is_no_http_of_ours_passes_as_it_is(runtime, upstream, st
     assert up.exactly(4) == b"QUIT"
 
 
+def test_no_http_while_a_body_is_on_its_way(runtime, upstream):
+    """It passes down; when upstream hangs up, it is over."""
+    head = b"POST " + posted(b"r1") + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n"
+    runtime.send(head)
+    up = upstream.accept()
+    up.exactly(len(head))
+    up.send(b"\0\1\2")
+    assert runtime.exactly(3) == b"\0\1\2"
+    up.close()
+    runtime.send(b"x" * 1_000)
+    runtime.rest()
+
+
+def test_upstream_says_no_more_while_a_body_is_on_its_way(runtime, upstream):
+    """Half of its connection: the runtime hears that, and its body arrives."""
+    head = b"POST " + posted(b"r1") + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+    runtime.send(head)
+    up = upstream.accept()
+    up.exactly(len(head))
+    up.sock.shutdown(socket.SHUT_WR)
+    assert runtime.rest() == (b"", "closed")
+    runtime.send(b"12345")
+    assert up.exactly(5) == b"12345"
+
+
+def test_what_upstream_says_without_being_asked_is_no_answer(runtime, upstream):
+    """More than the answer: the next request goes over a connection that has nothing of it."""
+    runtime.ask()
+    up = upstream.accept()
+    up.message()
+    up.send(event(b"r1") + event(b"r2"))
+    assert runtime.message().head.status == 200
+    served(runtime, upstream)
+
+
 def test_an_upgrade_passes(runtime, upstream):
     runtime.send(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
     up = upstream.accept()
@@ -462,6 +498,70 @@ def test_connections_are_bounded(monkeypatch, proxy, upstream, said, clock):
     first.close()
     upstream.accept().message()
     second.close()
+
+
+def test_no_thread_can_be_had(monkeypatch, proxy, upstream, said):
+    """The connection is closed, as one that nobody takes; the next one may have more luck."""
+
+    class NoThreads:
+        allocate_lock = staticmethod(threading.Lock)
+
+        @staticmethod
+        def start_new_thread(_function, _arguments):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("extension_kit.proxy._thread", NoThreads)
+    unlucky = Runtime(proxy.port)
+    unlucky.rest()
+    unlucky.close()
+    monkeypatch.undo()
+    lucky = Runtime(proxy.port)
+    served(lucky, upstream)
+    lucky.close()
+    assert said == ["no thread can be had for a connection: can't start new thread"]
+
+
+def test_no_descriptor_is_left(monkeypatch, upstream, said, clock):
+    """Accept is tried again."""
+    proxy = RuntimeProxy(upstream.address, say=said.append, clock=clock)
+    port = proxy.listen()
+    proxy._listeners[0] = Exhausted(proxy._listeners[0])
+    proxy.serve()
+    runtime = Runtime(port)
+    served(runtime, upstream)
+    runtime.close()
+    proxy.close()
+    assert said == ["a connection cannot be taken: Too many open files"]
+    assert clock.slept == [0.1]
+
+
+class Exhausted:
+    """A listening socket that fails once."""
+
+    def __init__(self, listener):
+        self._listener = listener
+        self._failed = False
+
+    def _accept(self):
+        if not self._failed:
+            self._failed = True
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self._listener._accept()
+
+    def __getattr__(self, name):
+        return getattr(self._listener, name)
+
+
+def test_what_nobody_has_thought_of_ends_one_connection(monkeypatch, proxy, runtime, upstream, said):
+    """A fault of ours is said, and the runtime sees a connection that is reset."""
+    monkeypatch.setattr("extension_kit.proxy_connection.request_from", lambda *arguments: 1 / 0)
+    runtime.ask()
+    assert runtime.rest() == (b"", "reset")
+    assert said == ["a connection is given up: ZeroDivisionError: division by zero"]
+    monkeypatch.undo()
+    other = Runtime(proxy.port)
+    served(other, upstream)
+    other.close()
 
 
 def test_closing_ends_what_is_under_way(upstream, said):

@@ -402,6 +402,43 @@ def test_too_many_open_events_are_forgotten(stage, monkeypatch):
     other.close()
 
 
+def test_interim_answers_pass(stage):
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    stage.asked()
+    stage.up.send(early + event(b"r1"))
+    assert stage.runtime.exactly(len(early)) == early
+    assert stage.runtime.message().head.status == 200
+    assert ("event", "r1") in stage.hooks.told
+
+
+def test_an_event_without_an_id_is_none_for_hooks(stage):
+    stage.asked()
+    stage.up.send(http1.encode_response(200, (), b"{}"))
+    assert stage.runtime.message().body == b"{}"
+    assert stage.hooks.told == [("next", True)]
+
+
+def test_an_event_too_large_for_twice(stage, monkeypatch):
+    monkeypatch.setattr("extension_kit.proxy_hooks.MAX_BODY", 3)
+    stage.hooks.event = lambda invocation: Deliver(twice=True)
+    assert stage.deliver().body == b'{"n":1}'
+    assert stage.respond().body == b"[1]"
+    assert stage.said == ["an event is too large to be delivered twice"]
+
+
+def test_an_answer_to_what_hooks_post_that_is_no_http(stage):
+    stage.hooks.event = lambda invocation: Answer(b"x") if invocation.request_id == "r1" else None
+    stage.asked()
+    stage.up.send(event(b"r1"))
+    stage.up.message()
+    stage.up.send(b"\0\1\2")
+    again = stage.upstream.accept()
+    again.message()
+    again.send(event(b"r2"))
+    assert stage.runtime.message().head.headers.get(b"lambda-runtime-aws-request-id") == b"r2"
+    assert "was not taken" in stage.said[0]
+
+
 def test_a_platform_that_refuses_next(stage):
     """No event: the refusal passes, no hook is asked."""
     stage.asked()

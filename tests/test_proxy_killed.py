@@ -245,6 +245,44 @@ def test_the_proxy_itself_is_killed(program, moment):
     upstream.close()
 
 
+def test_a_freeze_at_any_moment(program):
+    """Stopped and resumed again and again while 6 MB pass each way: nothing is lost, nothing ends."""
+    upstream = Upstream()
+    process, port = program(upstream)
+    runtime = Runtime(port)
+    body = os.urandom(6 * MEGABYTE)
+    runtime.ask()
+    platform = upstream.accept()
+    platform.message()
+    ended = threading.Event()
+    freezer = threading.Thread(target=freeze, args=(process, ended))
+    freezer.start()
+    try:
+        for sender, receiver, message in (
+            (platform, runtime, event(b"r1", body)),
+            (runtime, platform, http1.encode_request(b"POST", posted(b"r1"), ((b"Host", b"x"),), body)),
+        ):
+            thread = threading.Thread(target=sender.send, args=(message,))
+            thread.start()
+            assert receiver.message().body == body
+            thread.join(PATIENCE)
+    finally:
+        ended.set()
+        freezer.join(PATIENCE)
+    platform.send(http1.encode_response(202))
+    assert runtime.message().head.status == 202
+    runtime.close()
+    upstream.close()
+
+
+def freeze(process, ended):
+    while not ended.is_set():
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.003)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.001)
+
+
 def test_memory_is_bounded_at_6_mb(program):
     """Twenty events and answers of 6 MB: at most 16 MB have been resident, the interpreter included."""
     upstream = Upstream()

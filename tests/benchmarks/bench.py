@@ -192,7 +192,14 @@ SECTIONS = {
     ),
     "proxying": Section(
         lambda bench: bench.proxying.measure(),
-        ("proxy_small_us", "proxy_large_ms", "proxy_rss_mb", "proxy_peak_mb"),
+        (
+            "proxy_small_us",
+            "proxy_large_ms",
+            "proxy_small_cpu_us",
+            "proxy_large_cpu_ms",
+            "proxy_rss_mb",
+            "proxy_peak_mb",
+        ),
         contenders.PROXIES,
     ),
     "telemetry-memory": Section(

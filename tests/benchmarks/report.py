@@ -84,6 +84,8 @@ UNITS = {
     "collect_pss_mb": Unit("MB", 2),
     "proxy_small_us": Unit("us", 1),
     "proxy_large_ms": Unit("ms", 2),
+    "proxy_small_cpu_us": Unit("us", 1),
+    "proxy_large_cpu_ms": Unit("ms", 2),
     "proxy_rss_mb": Unit("MB", 2),
     "proxy_peak_mb": Unit("MB", 2),
     "decode_cpu": Unit("s", 3),
@@ -204,6 +206,14 @@ BUDGETS = (
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy", "aiohttp-proxy"),
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy-hooks", "go-proxy"),
     Budget("proxy: an invocation of 6 MB without any", "proxy_large_ms", "direct", "direct"),
+    *(
+        Budget("proxy: its CPU, 1 KB each way", "proxy_small_cpu_us", "proxy", peer)
+        for peer in ("c-copy", "go-proxy", "python-proxy", "aiohttp-proxy")
+    ),
+    *(
+        Budget("proxy: its CPU, 6 MB each way", "proxy_large_cpu_ms", "proxy", peer)
+        for peer in ("c-copy", "go-proxy", "python-proxy", "aiohttp-proxy")
+    ),
     Budget("proxy: most resident, 6 MB each way", "proxy_peak_mb", "proxy", "go-proxy", 16.0, absolute=True),
     Budget("proxy: most resident, 6 MB each way", "proxy_peak_mb", "proxy-hooks", "go-proxy", 16.0, absolute=True),
     Budget("proxy: resident afterwards", "proxy_rss_mb", "proxy", "go-proxy"),
