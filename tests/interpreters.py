@@ -1,18 +1,22 @@
 """Runs the tests under every other Python that this machine has, 3.11 or newer, each in an environment of its own.
 
 ``python -m tests.interpreters [--all] [ARGUMENTS FOR PYTEST]``, or ``make test-pythons``. The interpreter that runs this is
-left out: ``make test`` is its turn. Without ``--all`` tests that are marked ``once`` are left out too. Exit status: 0 when all
-passed, or when there is no other interpreter.
+left out: ``make test`` is its turn. The others run side by side, since tests wait more than they work. Without ``--all`` tests
+that are marked ``once`` are left out too. Exit status: 0 when all passed, or when there is no other interpreter.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
@@ -69,28 +73,33 @@ def main(arguments: list[str]) -> int:
     if not others:
         print(f"no other Python than {own} was found: nothing more to test")
     chosen = [] if "--all" in arguments else ["-m", "not once"]
-    failed = []
-    for version, python in others.items():
-        inside = environment(version, python)
-        print(f"python {version}: {python}", flush=True)
-        # What runs in an image has the image's Python, whichever this is; what is measured has the one of the budgets.
-        left_out = ["--ignore", "tests/docker", "--ignore", "tests/benchmarks"]
-        command = [
-            str(inside),
-            "-m",
-            "pytest",
-            "-q",
-            "-rs",
-            *left_out,
-            *chosen,
-            *(one for one in arguments if one != "--all"),
-        ]
-        done = subprocess.run(command, cwd=ROOT, check=False)
-        if done.returncode:
-            failed.append(version)
+    wanted = [one for one in arguments if one != "--all"]
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for version, python in others.items():
+            # What runs in an image has the image's Python, whichever this is; what is measured has the one of the budgets.
+            left_out = ["--ignore", "tests/docker", "--ignore", "tests/benchmarks"]
+            command = [str(environment(version, python)), "-m", "pytest", "-q", "-rs", *left_out, *chosen, *wanted]
+            output = stack.enter_context(tempfile.TemporaryFile())
+            print(f"python {version}: {python}", flush=True)
+            running[version] = output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        failed = [version for version, (output, process) in running.items() if not _passed(version, output, process)]
     if failed:
         print(f"failed under Python {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _passed(version: str, output: BinaryIO, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the tests, with a sign of life every minute, and print what they have printed."""
+    began = time.monotonic()
+    while process.poll() is None:
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            print(f"python {version}: {time.monotonic() - began:.0f} s", flush=True)
+    output.seek(0)
+    print(f"python {version}:\n{output.read().decode('utf-8', 'replace')}", flush=True)
+    return process.returncode == 0
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import pytest
 from extensions.chaos_injector.vocabulary import TYPES
 from tests.extensions.chaos_injector.conftest import experiment
 
+pytestmark = pytest.mark.once
+
 MB = 1_048_576
 HTTP = {"http": "hello, world", "x": 1}
 #: what cannot be shown under AWS's emulator, nor in ours, and why

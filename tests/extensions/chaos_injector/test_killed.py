@@ -13,6 +13,8 @@ import pytest
 
 from tests.extensions.chaos_injector.conftest import experiment
 
+pytestmark = pytest.mark.once
+
 SEED = 9
 #: what Lambda makes of an extension, or of a runtime, that is gone
 AS_LAMBDA_DEFINES = ("Extension.Crash", "Runtime.ExitError", "Sandbox.Failure", "Sandbox.Timedout")

@@ -16,6 +16,8 @@ from tests.extensions.chaos_injector.conftest import experiment
 from tests.extensions.chaos_injector.injecting import Injecting
 from tests.receivers.aws import AwsFake
 
+pytestmark = pytest.mark.once
+
 #: parameters where a type does not go without
 NEEDED = {
     "delay": {"ms": 3_000}, "timeout": {"buffer_ms": 1_000}, "http_response": {"status_code": 503},
