@@ -16,6 +16,8 @@ from extension_kit.proxy_messages import Reply, Request, Unreadable, may_be_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extension_kit.proxy import RuntimeProxy
     from extension_kit.proxy_bodies import Incoming
 
@@ -111,9 +113,9 @@ class Connection:
         except Unreadable as unreadable:
             return self._tunnel(unreadable.up, unreadable.down)
 
-    def forward(self, request: Request) -> bool:
-        """It goes upstream, its answer comes down."""
-        return self.pass_up(request) and self.answer(request.method) and request.keep_alive
+    def forward(self, request: Request, heard: Callable[[], object] | None = None) -> bool:
+        """It goes upstream, its answer comes down; `heard`: see `answer`."""
+        return self.pass_up(request) and self.answer(request.method, heard) and request.keep_alive
 
     def pass_up(self, request: Request) -> bool:
         """It goes upstream, body and all; False where everything is over with that."""
@@ -135,13 +137,15 @@ class Connection:
         self._ahead = incoming.extra
         return True
 
-    def answer(self, method: bytes = b"GET") -> bool:
-        """The answer comes down; whether the connections can be used again."""
+    def answer(self, method: bytes = b"GET", heard: Callable[[], object] | None = None) -> bool:
+        """The answer comes down; whether the connections can be used again. ``heard()`` before the runtime hears it."""
         if self._answered:
             self._answered = False
             return True
         while True:
             reply = self.read_reply(method)
+            if reply is not None and heard is not None and not reply.interim:
+                heard()
             if reply is None or not self.pass_down(reply):
                 return False
             if not reply.interim:
@@ -305,10 +309,11 @@ class Connection:
             self._muted = False
             self._poll.modify(self._fd, _IN)
         while True:
-            for fd, _events in self._poll.poll():
-                if fd == self._fd:
-                    return self.runtime.recv(_FIRST)
+            ready = self._poll.poll()
+            if ready[0][0] != self._fd or len(ready) > 1:
                 self.drop_upstream()  # idle, and closed: the next request makes a new one
+            if ready[0][0] == self._fd or len(ready) > 1:
+                return self.runtime.recv(_FIRST)
 
     def _wait_for_reply(self) -> bytes:
         if self._behind:

@@ -104,7 +104,7 @@ class Invocation:
     """
 
     __slots__ = (
-        "_incoming", "carrier", "deadline_ms", "function_arn", "headers", "notes", "request_id", "second", "tenant_id",
+        "_incoming", "carrier", "deadline_ms", "function_arn", "headers", "notes", "over", "request_id", "second", "tenant_id",
         "trace_id", "twice",
     )  # fmt: skip
 
@@ -117,6 +117,7 @@ class Invocation:
         self.trace_id = _text(headers, b"lambda-runtime-trace-id")
         self.tenant_id = _text(headers, b"lambda-runtime-aws-tenant-id")
         self.notes: dict[str, object] = {}
+        self.over = False
         self.twice = False  # its first answer is thrown away
         self.second = b""  # what the runtime is served then
         self.carrier: object = None  # the connection that took it
@@ -176,7 +177,7 @@ class Hooks:
         """The same of its error."""
 
     def on_done(self, invocation: Invocation) -> None:
-        """Its answer has gone upstream, or none will: the runtime asks for the next event, or has gone."""
+        """Its answer has gone upstream, and the runtime has not heard that yet; or none will: it asks for the next event."""
 
 
 def _text(headers: Headers, name: bytes) -> str:

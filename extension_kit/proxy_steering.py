@@ -14,7 +14,7 @@ from extension_kit.proxy_messages import Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from extension_kit.proxy import RuntimeProxy
     from extension_kit.proxy_bodies import Incoming
@@ -59,7 +59,10 @@ def exchange(c: Connection, request: Request) -> bool:
 
 
 def done(proxy: RuntimeProxy, invocation: Invocation) -> None:
-    """It is over."""
+    """It is over; told once."""
+    if invocation.over:
+        return
+    invocation.over = True
     invocation.release()
     _hook(proxy, "on_done", invocation)
 
@@ -224,17 +227,22 @@ def _posted(c: Connection, request: Request, invocation: Invocation) -> bool:
 
 
 def _answered(c: Connection, request: Request, invocation: Invocation, verdict: object) -> bool:
+    def heard() -> None:
+        done(c.proxy, invocation)
+
     message = _changed(c, request, invocation, verdict)
     if message:
         c.proxy.count("answers_changed")
         request.incoming.drain()
-        return _accept(c, request, _post(c, message))
+        receipt = _post(c, message)
+        heard()
+        return _accept(c, request, receipt)
     if isinstance(verdict, Stream):
         c.proxy.count("answers_changed")
-        return _stream(c, request, verdict)
+        return _stream(c, request, verdict, heard)
     if request.incoming.touched and request.expects:
         request.head = passing.edited(request.head, (), frozenset({b"expect"}))
-    return c.forward(request)
+    return c.forward(request, heard)
 
 
 def _changed(c: Connection, request: Request, invocation: Invocation, verdict: object) -> bytes:
@@ -254,7 +262,7 @@ def _accept(c: Connection, request: Request, receipt: bytes = b"") -> bool:
     return request.keep_alive
 
 
-def _stream(c: Connection, request: Request, verdict: Stream) -> bool:
+def _stream(c: Connection, request: Request, verdict: Stream, heard: Callable[[], object]) -> bool:
     incoming = request.incoming
     chunked = ((b"Transfer-Encoding", b"chunked"),)
     c.send(passing.edited(request.head, chunked, frozenset({b"content-length", b"expect"})))
@@ -266,6 +274,7 @@ def _stream(c: Connection, request: Request, verdict: Stream) -> bool:
             c.proxy.count("streams_cut")
             c.drop_upstream()
             incoming.drain()
+            heard()
             return _accept(c, request)
         if piece is None:
             break
@@ -274,7 +283,7 @@ def _stream(c: Connection, request: Request, verdict: Stream) -> bool:
     incoming.drain()
     c.took(incoming)
     c.offer(http1.encode_last_chunk(incoming.trailers))
-    return c.answer(b"POST") and request.keep_alive
+    return c.answer(b"POST", heard) and request.keep_alive
 
 
 def _refused(c: Connection, request: Request) -> bool:
