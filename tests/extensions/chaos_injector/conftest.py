@@ -69,6 +69,14 @@ class Chaos:
         found = [json.loads(line) for line in self.lines if line.startswith('{"source":"chaos-injector"')]
         return [line for line in found if not actions or line["action"] in actions]
 
+    def told(self, *actions, count=1):
+        """The same, waited for: AWS's emulator hands lines on in its own time."""
+        deadline = time.monotonic() + 10
+        while len(found := self.audit(*actions)) < count:
+            assert time.monotonic() < deadline, (found, self.lines)
+            time.sleep(0.005)
+        return found
+
     def actions(self):
         return [line["action"] for line in self.audit()]
 

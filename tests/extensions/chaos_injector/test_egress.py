@@ -482,7 +482,7 @@ class TestFunction:
 
         assert seen(chaos.answer({"look": "fetch", "url": url})["fetch"])
         assert chaos.answer({"look": "fetch", "url": other})["fetch"]["body"] == f"hello from {other[7:-1]}"
-        assert {line["type"] for line in chaos.audit("inject")} == {kind}
+        assert {line["type"] for line in chaos.told("inject")} == {kind}
         chaos.write("off", "")
         chaos.answer()
         found = chaos.answer({"look": "fetch", "url": url})["fetch"]
@@ -500,7 +500,7 @@ class TestFunction:
     def test_without_the_setting_there_is_no_proxy(self, start, backend):
         chaos = start(experiment(("egress_refuse", {})), backend=backend)
         assert chaos.answer()["proxies"] == {}
-        (line,) = chaos.audit("unable")
+        (line,) = chaos.told("unable")
         assert "CHAOS_EGRESS" in line["reason"]
         assert "egress-port" not in chaos.files()
 

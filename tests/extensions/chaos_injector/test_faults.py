@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from extension_kit.protocol.timestamps import format_ms
 from extensions.chaos_injector.vocabulary import TYPES
 from tests.extensions.chaos_injector.conftest import experiment
 
@@ -126,7 +127,7 @@ def slow_init(chaos):
     chaos.answer()
     assert chaos.ms >= 700
     chaos.answer()  # it comes once
-    assert len(chaos.audit("inject")) == 1
+    assert len(chaos.told("inject")) == 1
 
 
 def fail_init(chaos):
@@ -138,7 +139,7 @@ def cpu(chaos):
     for _ in range(2):
         spent = chaos.answer({"look": "burners", "watch_ms": 600})["burners"]
         assert len(spent) == 2
-        assert all(0.02 <= seconds <= 0.5 for seconds in spent.values()), (
+        assert all(0 < seconds <= 0.5 for seconds in spent.values()), (
             "30 % of 0.6 s each, on a machine that may be busy"
         )
     assert len(chaos.helpers()) == 2
@@ -293,8 +294,7 @@ def test_effect_audit_and_end(start, case, runtime, backend):
 
     look(chaos)
 
-    injected = chaos.audit("inject")
-    assert injected
+    injected = chaos.told("inject")
     assert {line["type"] for line in injected} == {kind}
     for line in injected:
         assert line["experiment"] == "test"
@@ -307,10 +307,11 @@ def test_effect_audit_and_end(start, case, runtime, backend):
 
     chaos.write("off", "")
     chaos.invoke()  # what the function was doing when it was off, and where an environment had to be made anew
-    before = len(chaos.audit("inject"))
+    calm = format_ms(time.time_ns() // 1_000_000 + 1)
+    time.sleep(0.002)
     found = chaos.answer({"x": 1})
     assert found["event"] == {"x": 1}
     if chaos.not_seen is not None:
         assert found["invocations"] == 3 - chaos.not_seen
-    assert len(chaos.audit("inject")) == before
+    assert not [line for line in chaos.audit("inject") if line["time"] >= calm]
     assert chaos.is_clean(), (chaos.files(), chaos.helpers())

@@ -74,7 +74,7 @@ def test_armed(start, runtime):
     assert chaos.ms >= 200
     assert found["statusCode"] == 418
     assert not chaos.audit("unable"), chaos.audit("unable")
-    assert len(chaos.audit("inject")) == 18
+    assert len(chaos.told("inject", count=18)) == 18
     chaos.write("off", "")
     chaos.answer()
     found = chaos.answer({"x": 1})

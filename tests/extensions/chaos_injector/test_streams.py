@@ -307,7 +307,7 @@ class TestNode:
         chaos = start(experiment(("cut_stream", {"after_bytes": 5})), runtime="node", backend=backend, timeout=3.0)
         result = chaos.invoke(self.EVENT, patience=30)
         assert result.error_type == "Runtime.ExitError", "the platform refuses the runtime's next request, and it ends"
-        assert chaos.audit("inject")
+        assert chaos.told("inject")
         chaos.write("off", "")
         chaos.invoke()
         assert chaos.answer({"x": 1})["event"] == {"x": 1}

@@ -58,10 +58,10 @@ def look_at_burners(event):
 
 
 def _burners():
-    found = {}
+    found, here = {}, os.readlink("/proc/self/ns/net")  # other environments on this machine may have some as well
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            if b"helper.py\0burn" in (entry / "cmdline").read_bytes():
+            if b"helper.py\0burn" in (entry / "cmdline").read_bytes() and os.readlink(entry / "ns/net") == here:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 found[entry.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except OSError:
