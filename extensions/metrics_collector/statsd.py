@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COUNTER", "DISTRIBUTION", "GAUGE", "SET", "Aggregator", "Identity", "Series", "Tags", "joined"]
+__all__ = ["COUNTER", "DISTRIBUTION", "GAUGE", "SET", "Aggregator", "Identity", "Series", "Tags", "joined", "plain"]
 
 Tags = tuple[tuple[str, str], ...]
 #: name and tags
@@ -32,7 +32,8 @@ _LONGEST_TAG = 200  # Datadog's limit
 _MOST_TAGS = 20  # CloudWatch has 30 dimensions
 _MOST_MEMBERS = 1_000  # of a set
 _MOST_DISTINCT = 1_000  # values of a distribution that are told apart; beyond that they are rounded
-_LARGEST = 2.0**360  # CloudWatch takes no more
+_LARGEST = 2.0**360  # CloudWatch takes no more: of a value, and so of a sum
+_LEAST_RATE = 1e-6  # below it a value would stand for more than there can have been
 
 
 class Wrong(ValueError):
@@ -99,6 +100,11 @@ class Series:
                 break
 
 
+def plain(value: float) -> float:
+    """Without what floats add when they are summed up: 0.3, not 0.30000000000000004."""
+    return round(value, 12) if abs(value) >= 0.001 else value
+
+
 def joined(older: Series, newer: Series) -> Series:
     """Both as one; they have the same identity. Neither is changed: exporters share them."""
     found = Series(older.identity, older.kind, older.unit, newer.at_ms)
@@ -148,7 +154,7 @@ class Aggregator:
                     continue
                 try:
                     self._take_in(line, at_ms)
-                except Wrong as wrong:
+                except Exception as wrong:  # noqa: BLE001 - whatever is wrong with a line costs that line, not those with it
                     self.malformed += 1
                     self.trouble = self.trouble or f"{line[:80]!r}: {wrong}"
 
@@ -156,7 +162,9 @@ class Aggregator:
         """The series of which something has come since the last time."""
         live, self._live = self._live, {}
         self.malformed = self.overflow = 0
-        return list(live.values())
+        return [
+            one for one in live.values() if one.count or one.kind != DISTRIBUTION
+        ]  # its first value may have been too much
 
     # a line
 
@@ -178,10 +186,11 @@ class Aggregator:
         if series is None:
             self.overflow += len(values)
         elif kind == COUNTER:
-            series.value += sum(numbers) / rate
+            for number in numbers:
+                self._change(series, series.value + number / rate)
         elif kind == GAUGE:
             for value, number in zip(values, numbers, strict=True):
-                series.value = series.value + number if value[0] in "+-" else number
+                self._change(series, series.value + number if value[0] in "+-" else number)
             self._levels[series.identity] = series.value
         elif kind == SET:
             self._add_member(series, written)
@@ -206,6 +215,12 @@ class Aggregator:
         series.at_ms = max(series.at_ms, at_ms)
         return series
 
+    def _change(self, series: Series, value: float) -> None:
+        if abs(value) <= _LARGEST:
+            series.value = value
+        else:
+            self.overflow += 1
+
     def _add_member(self, series: Series, member: str) -> None:
         if member in series.members or len(series.members) < _MOST_MEMBERS:
             series.members.add(member[:_LONGEST_NAME])
@@ -213,7 +228,8 @@ class Aggregator:
             self.overflow += 1
 
     def _add_value(self, series: Series, value: float, times: int) -> None:
-        if self._most_values is not None and series.count + times > self._most_values:
+        too_many = self._most_values is not None and series.count + times > self._most_values
+        if too_many or abs(series.sum + value * times) > _LARGEST:
             self.overflow += 1
         else:
             series.seen(value, times)
@@ -225,13 +241,13 @@ def _read(fields: list[str]) -> tuple[float, Tags]:
     for field in fields:
         if field.startswith("@"):
             rate = _number(field[1:])
-            if not 0 < rate <= 1:
-                raise Wrong("a sample rate is above 0 and up to 1")
+            if not _LEAST_RATE <= rate <= 1:
+                raise Wrong("a sample rate is from 0.000001 to 1")
         elif field.startswith("#"):
             for tag in field[1:].split(","):
                 key, _, value = tag.partition(":")
-                if key:
-                    tags[_printable(key)] = _printable(value) or "true"
+                if key := _printable(key):
+                    tags[key] = _printable(value) or "true"
         elif not field.startswith(_PASSED_OVER):
             raise Wrong(f"{field[:20]!r} is neither a rate nor tags")
     if len(tags) > _MOST_TAGS:

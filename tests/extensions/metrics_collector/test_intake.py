@@ -24,6 +24,7 @@ from extension_kit.protocol.deadline import Deadline
 from extensions.metrics_collector import intake, sent
 from extensions.metrics_collector.intake import Datagrams
 from extensions.metrics_collector.settings import CollectorSettings
+from extensions.metrics_collector.statsd import Aggregator
 from tests.extensions.metrics_collector.test_invocations import done
 from tests.receivers.collector import Collector, Fault
 from tests.receivers.otlp_metrics import OtlpMetrics
@@ -275,6 +276,25 @@ def test_what_there_is_no_time_for_waits(plugin_of, capfd):
     end(plugin, sent._KEPT_MS // 2)
     end(plugin)
     assert [one["hits"] for one in documents(capfd) if "hits" in one] == [[150.0]]
+
+
+def test_no_line_costs_those_that_came_with_it(plugin_of, capfd, monkeypatch):
+    """Whatever is wrong with it, also what nobody has thought of."""
+    port = free_port(socket.SOCK_DGRAM)
+    plugin = plugin_of(statsd_port=port)
+    take_in = Aggregator._take_in
+
+    def odd(self, line, at_ms):
+        if line.startswith("odd"):
+            raise ZeroDivisionError("nobody has thought of this")
+        take_in(self, line, at_ms)
+
+    monkeypatch.setattr(Aggregator, "_take_in", odd)
+    to(port, b"hits:1|c", b"hits:1|ms|@1e-310\nodd:1|c", b"hits:1|c")
+    end(plugin)
+    found = documents(capfd)
+    assert [one["hits"] for one in found if "hits" in one] == [[2.0]]
+    assert found[0]["lambda.statsd.malformed"] == 2.0
 
 
 def test_one_line_says_what_is_wrong(plugin_of, said, capfd):
