@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extensions.metrics_collector.statsd import Aggregator
+from extensions.metrics_collector.statsd import MOST_VALUES, Aggregator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Sent"]
 
 _FULL = 0.25  # of the room for datagrams: then they are read though nothing is exported
-_MOST_VALUES = 2_000  # of a distribution, where each becomes a number in a document (EMF)
 _AT_A_TIME = 100  # datagrams between two looks at the clock
 _KEPT_MS = 100  # of the time, for what is to be sent
 
@@ -28,7 +27,7 @@ class Sent:
         self._context = context
         self._intake = intake
         self._said = False
-        self._aggregator = Aggregator(settings.statsd_series, _MOST_VALUES if "emf" in settings.export else None)
+        self._aggregator = Aggregator(settings.statsd_series, MOST_VALUES if "emf" in settings.export else None)
 
     @property
     def pending(self) -> int:

@@ -15,7 +15,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COUNTER", "DISTRIBUTION", "GAUGE", "SET", "Aggregator", "Identity", "Series", "Tags", "joined", "plain"]
+__all__ = [
+    "COUNTER",
+    "DISTRIBUTION",
+    "GAUGE",
+    "MOST_VALUES",
+    "SET",
+    "Aggregator",
+    "Identity",
+    "Series",
+    "Tags",
+    "joined",
+    "plain",
+]
 
 Tags = tuple[tuple[str, str], ...]
 #: name and tags
@@ -32,6 +44,8 @@ _LONGEST_TAG = 200  # Datadog's limit
 _MOST_TAGS = 20  # CloudWatch has 30 dimensions
 _MOST_MEMBERS = 1_000  # of a set
 _MOST_DISTINCT = 1_000  # values of a distribution that are told apart; beyond that they are rounded
+#: of a distribution, until it is exported, where each becomes a number in a document (EMF)
+MOST_VALUES = 2_000
 _LARGEST = 2.0**360  # CloudWatch takes no more: of a value, and so of a sum
 _LEAST_RATE = 1e-6  # below it a value would stand for more than there can have been
 
@@ -88,6 +102,16 @@ class Series:
         if len(self.values) > _MOST_DISTINCT:
             self._round()
 
+    def add(self, other: Series) -> None:
+        """The values of another distribution."""
+        for value, times in other.values.items():
+            self.values[value] = self.values.get(value, 0) + times
+        self.count += other.count
+        self.sum += other.sum
+        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+        if len(self.values) > _MOST_DISTINCT:
+            self._round()
+
     def _round(self) -> None:
         """To two digits, so that there are ninety values between 1 and 10; to one where that does not do."""
         for digits in (1, 0):
@@ -105,23 +129,42 @@ def plain(value: float) -> float:
     return round(value, 12) if abs(value) >= 0.001 else value
 
 
-def joined(older: Series, newer: Series) -> Series:
-    """Both as one; they have the same identity. Neither is changed: exporters share them."""
+def joined(older: Series, newer: Series, most_values: int | None = None) -> tuple[Series, int]:
+    """Both as one, and how many of the newer's values are left out, being beyond a limit (``most_values`` of a distribution).
+
+    They have the same identity. Neither is changed: exporters share them.
+    """
     found = Series(older.identity, older.kind, older.unit, newer.at_ms)
     found.since_ms, found.at_ms = min(older.since_ms, newer.since_ms), max(older.at_ms, newer.at_ms)
+    lost = 0
     if older.kind == GAUGE:
         found.value = newer.value
-    else:
+    elif abs(older.value + newer.value) <= _LARGEST:
         found.value = older.value + newer.value
-    found.members = older.members | newer.members
-    for one in (older, newer):
-        for value, times in one.values.items():
-            found.values[value] = found.values.get(value, 0) + times
-        found.count += one.count
-        found.sum += one.sum
-        found.least, found.most = min(found.least, one.least), max(found.most, one.most)
-    if len(found.values) > _MOST_DISTINCT:
-        found._round()
+    else:
+        found.value, lost = older.value, 1
+    members = sorted(newer.members - older.members)
+    room = max(0, _MOST_MEMBERS - len(older.members))
+    found.members = older.members.union(members[:room])
+    lost += len(members[room:])
+    if older.kind == DISTRIBUTION:
+        found.add(older)
+        fits = _first(newer, most_values - older.count) if most_values is not None else newer
+        if abs(older.sum + fits.sum) > _LARGEST:
+            fits = _first(newer, 0)
+        found.add(fits)
+        lost += newer.count - fits.count
+    return found, lost
+
+
+def _first(series: Series, most: int) -> Series:
+    """A distribution of `most` of the values at most."""
+    if series.count <= most:
+        return series
+    found = Series(series.identity, series.kind, series.unit, series.at_ms)
+    for value, times in series.values.items():
+        if (some := min(times, most - found.count)) > 0:
+            found.seen(value, some)
     return found
 
 

@@ -230,7 +230,7 @@ def test_both_outputs_agree_and_two_exports_add_up_to_one(lines, cut):
         parts.read([line.encode() for line in some], NOW_MS)
         for one in parts.take():
             before = kept.get(one.identity)
-            kept[one.identity] = one if before is None else joined(before, one)
+            kept[one.identity] = one if before is None else joined(before, one)[0]
     assert {one.identity for one in whole.values()} == set(kept)
     taken = {(one.name, tuple(sorted(one.attributes.items()))): one.value for one in streams(otlp([*kept.values()]))}
     documents = emf([*kept.values()])

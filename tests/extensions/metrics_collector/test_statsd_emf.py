@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from extension_kit.delivery import DELIVERED, REFUSED, Verdict
+from extension_kit.delivery import AGAIN, DELIVERED, REFUSED, Verdict
 from extensions.metrics_collector.exporters.emf import Emf
 from extensions.metrics_collector.exporters.outlet import Outlet
 from extensions.metrics_collector.measures import OTEL
-from extensions.metrics_collector.statsd import Aggregator
+from extensions.metrics_collector.statsd import MOST_VALUES, Aggregator
 from tests.extensions.metrics_collector.test_exporters import FUNCTION, NOW_MS, Still, everything, until
 from tests.receivers.emf import read, total
 
@@ -89,6 +89,65 @@ def test_a_series_of_several_documents_is_missed_whichever_is_lost(refused):
     outlet.send(until(clock))
     assert len(asked) == 3
     assert outlet.troubles()["points_lost_count"] == (2 if refused == 0 else 1)  # `hits` is in the first
+
+
+def test_what_waits_for_a_destination_that_is_away_has_the_limits_of_one_export(capfd):
+    """Members of a set, values of a distribution, the size of a sum: what is beyond is counted."""
+    made = Aggregator(10, MOST_VALUES)
+    clock, taken = Still(), []
+    peers = [Verdict(AGAIN, "away")] * 3
+
+    def post(item, _seconds):
+        if peers:
+            return peers.pop()
+        taken.append(read(item, NOW_MS))
+        return Verdict(DELIVERED)
+
+    emf = Emf("Shop", OTEL, FUNCTION)
+    outlet = Outlet(
+        "emf", emf.weighed, post, clock, most=100, timeout_ms=1_000, say=lambda _text: None, encode_series=emf.sent,
+        most_values=MOST_VALUES,
+    )  # fmt: skip
+    for turn in range(4):
+        lines = [f"users:{turn}-{number}|s" for number in range(300)]
+        lines += [f"took:{turn}:{number}|d|@0.5" for number in range(150)] + ["big:1e108|c"]
+        made.read([line.encode() for line in lines], NOW_MS)
+        outlet.add([], made.take())
+    (waiting,) = [one for one in outlet._series.values() if one.kind == "set"]
+    assert len(waiting.members) == 1_000
+    assert outlet.lost == 200 + 400 + 2
+    assert outlet.troubles() == {"statsd_overflow_count": 602}
+    outlet.send(until(clock, 60_000))
+    clock.sleep(120)
+    outlet.send(until(clock, 60_000))
+    assert (total(taken, "users"), total(taken, "big")) == (1_000.0, 2e108)
+    assert sum(len(one.of("took")) for one in taken) == MOST_VALUES
+
+
+def test_values_are_encoded_when_their_turn_comes():
+    """No more of them at a time than one series may have, so that a flush that has no time left begins no more."""
+    made = Aggregator(100, MOST_VALUES)
+    made.read([f"took{number}:1|d|@0.001".encode() for number in range(40)], NOW_MS)
+    made.read([f"hits{number}:1|c".encode() for number in range(40)], NOW_MS)
+    emf, clock, encoded = Emf("Shop", OTEL, FUNCTION), Still(), []
+
+    def encode(series):
+        encoded.append(sum(max(1, one.count) for one in series))
+        return emf.sent(series)
+
+    outlet = Outlet(
+        "emf", emf.weighed, lambda *_: Verdict(AGAIN, "away"), clock, most=100, timeout_ms=1_000,
+        say=lambda _text: None, encode_series=encode, most_values=MOST_VALUES,
+    )  # fmt: skip
+    outlet.add([], made.take())
+    outlet.send(until(clock, 100))
+    assert encoded == [MOST_VALUES]
+    outlet._post = lambda *_: Verdict(DELIVERED)
+    clock.sleep(120)
+    outlet.send(until(clock, 60_000))
+    assert outlet.pending == 0
+    assert sum(encoded) == 40 * 1_000 + 40
+    assert max(encoded) <= MOST_VALUES
 
 
 def test_what_is_promoted_twice_is_there_once():
