@@ -65,6 +65,7 @@ class Collecting:
         waited = waited or self.book.pending >= MOST_POINTS // 4
         if self._sent is not None:
             self._sent.make_room(now_ms, deadline)
+            waited = waited or self._sent.is_urgent
         untold = any(outlet.lost for outlet in self._outlets or ())
         if not (at_once or waited) or not (self.pending or untold):
             return False

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sent"]
 
-_FULL = 0.25  # of the room for datagrams: then they are read though nothing is exported
+_FULL = (
+    0.25  # of the room: then datagrams are read though nothing is exported, and requests do not wait for the interval
+)
 _AT_A_TIME = 100  # datagrams between two looks at the clock
 _KEPT_MS = 100  # of the time, for what is to be sent
 
@@ -32,6 +34,12 @@ class Sent:
     @property
     def pending(self) -> int:
         return self._intake.pending + self._aggregator.pending
+
+    @property
+    def is_urgent(self) -> bool:
+        """Requests that were answered with 200 take so much room that others would soon be refused."""
+        requests = self._intake.requests
+        return requests is not None and requests.share >= _FULL
 
     def make_room(self, now_ms: int, deadline: Deadline) -> None:
         """Where much waits, it is read, so that more finds room."""

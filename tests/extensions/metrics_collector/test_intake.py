@@ -469,6 +469,93 @@ def test_what_waits_is_bounded(plugin_of, said):
     assert any("there is no more room" in line for line in said)
 
 
+def test_what_waits_goes_before_there_is_no_room(plugin_of, said):
+    """Though the interval is not over; an endpoint that takes everything gets everything."""
+    port = free_port()
+    with Raw() as receiver:
+        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url, interval=600_000)
+        end(plugin)
+        large = b"x" * 1_000_000
+        for number in range(8):
+            answer = requests.post(f"http://127.0.0.1:{port}/v1/metrics", data=large, headers=PROTOBUF, timeout=5)
+            assert (number, answer.status_code) == (number, 200)
+            plugin.flush("end", deadline())
+        plugin.on_shutdown(Shutdown({"shutdownReason": "spindown"}), deadline())
+        assert [body for _, body in receiver.accepted].count(large) == 8
+    assert said == []
+
+
+def test_requests_without_a_body_take_room_too(plugin_of):
+    """Of 4 MiB each takes a thousand bytes."""
+    port = free_port()
+    plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint="http://127.0.0.1:1")
+    sent_ones, taken = 4_400, 0
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        lines = "POST /v1/metrics HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 0"
+        for _ in range(sent_ones // 100):
+            client.sendall(100 * ("\r\n".join(lines) + "\r\n\r\n").encode())
+            answers = b""
+            while answers.count(b"HTTP/1.1 ") < 100:
+                answers += client.recv(65_536)
+            taken += answers.count(b"HTTP/1.1 200")
+    assert taken == 4_194
+    assert plugin._intake.requests.refused() == sent_ones - taken
+
+
+def upload(port, length, part):
+    """A request that does not come whole: the socket, after `part` bytes of its body."""
+    sock = socket.create_connection(("127.0.0.1", port), 10)
+    head = f"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    sock.sendall(head.encode() + b"x" * part)
+    return sock
+
+
+def test_uploads_that_never_end_have_one_limit_together(plugin_of, said):
+    """That of what waits; the one that goes beyond is refused, counted, said once. Another is taken when they have gone."""
+    port = free_port()
+    plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint="http://127.0.0.1:1")
+    server = plugin._intake.requests._server
+    uploads = []
+    try:
+        for number in range(4):
+            uploads.append(upload(port, 4_000_000, 1_000_000))
+            until(lambda expected=number: server.held > expected * 1_000_000 + 999_999)
+        for number in range(3):
+            uploads.append(upload(port, 4_000_000, 1_000_000))
+            assert uploads[-1].recv(100).startswith(b"HTTP/1.1 413 ")
+            until(lambda expected=number: plugin._intake.requests._refused == expected + 1)
+            assert server.held < 4_100_000  # with its heads: what was refused is gone
+    finally:
+        for one in uploads:
+            one.close()
+    (line,) = said
+    assert "OTLP from the function is refused with 413: 4259840 bytes wait for the rest of their requests" in line
+    until(lambda: not server.held)
+    answer = requests.post(f"http://127.0.0.1:{port}/v1/metrics", data=b"x" * 3_000_000, headers=PROTOBUF, timeout=5)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 4194305\r\n\r\n", 413),
+        (b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", 413),
+        (b"\x16\x03\x01\x02\x00", 400),
+    ],
+)
+def test_what_the_server_refuses_is_counted_and_said_too(plugin_of, said, raw, status):
+    """A body that is larger than all that may wait; another protocol."""
+    port = free_port()
+    plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint="http://127.0.0.1:1")
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(raw)
+            assert client.recv(100).startswith(b"HTTP/1.1 %d " % status)
+    assert plugin._intake.requests.refused() == 2
+    (line,) = said
+    assert f"OTLP from the function is refused with {status}: " in line
+
+
 def test_a_request_that_the_endpoint_refuses_is_counted(plugin_of, said):
     port = free_port()
     with OtlpMetrics() as receiver:
