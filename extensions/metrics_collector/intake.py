@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import errno
 import sys
 
 from extension_kit.io.loop import READ, Loop
@@ -293,7 +294,10 @@ def _why_not(context: Context) -> str:
 def _opened(
     number: int, name: str, make: Callable[[str, int], _socket.socket], context: Context
 ) -> list[_socket.socket]:
-    """On 127.0.0.1 and, where there is IPv6, on ::1; none, and a line, where the first cannot be had."""
+    """On 127.0.0.1 and, where there is IPv6, on ::1; none, and a line, where the first cannot be had.
+
+    Where another process has the second, what is sent to "localhost" may go there: that is said.
+    """
     found: list[_socket.socket] = []
     for host in _LOOPBACK:
         try:
@@ -304,6 +308,11 @@ def _opened(
                     f"METRICS_COLLECTOR_{name}_PORT: port {number}: {error.strerror}; nothing is taken there"
                 )
                 break
+            if error.errno == errno.EADDRINUSE:
+                context.log.warning(
+                    f"METRICS_COLLECTOR_{name}_PORT: port {number} on {host}: {error.strerror}; only what is sent to "
+                    f"{_LOOPBACK[0]} is taken"
+                )
     return found
 
 

@@ -18,6 +18,7 @@ _FULL = (
     0.25  # of the room: then datagrams are read though nothing is exported, and requests do not wait for the interval
 )
 _AT_A_TIME = 100  # datagrams between two looks at the clock
+_TURNS = 4  # how often one looks for more in a flush: a function that floods us must not keep it
 _KEPT_MS = 100  # of the time, for what is to be sent
 
 
@@ -72,13 +73,18 @@ class Sent:
 
     def _read(self, now_ms: int, deadline: Deadline) -> None:
         datagrams = self._intake.datagrams
-        # More may be in the kernel than there is room for here at a time.
+        # More may be in the kernel than there is room for here at a time. What is left waits, or the kernel counts it as lost;
+        # at the end nothing more comes, and all of it is read.
+        turns = 0 if deadline.reason.startswith("shutdown") else _TURNS
         while datagrams is not None and deadline.remaining_ms() >= _KEPT_MS and (waiting := datagrams.take()):
+            turns -= 1
             for at in range(0, len(waiting), _AT_A_TIME):
                 if deadline.remaining_ms() < _KEPT_MS:
                     datagrams.put_back(waiting[at:])
                     break
                 self._aggregator.read(waiting[at : at + _AT_A_TIME], now_ms)
+            if turns == 0:
+                break
         if self._aggregator.trouble and not self._said:
             self._said = True
             self._context.log.warning(

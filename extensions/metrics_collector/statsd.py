@@ -192,7 +192,7 @@ class Aggregator:
     def read(self, datagrams: Iterable[bytes], at_ms: int) -> None:
         """``at_ms``: when they were read; a line does not tell its time."""
         for datagram in datagrams:
-            for line in datagram.decode("utf-8", "replace").splitlines():
+            for line in datagram.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
                 if not line:
                     continue
                 try:

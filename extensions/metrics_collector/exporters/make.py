@@ -174,7 +174,7 @@ def _rejected(body: bytes, kind: str) -> tuple[int, str]:
         try:
             partial = loads(body)["partialSuccess"]
             return int(partial["rejectedDataPoints"]), str(partial.get("errorMessage", ""))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             return 0, ""
     from extensions.metrics_collector.exporters.otlp import rejected
 

@@ -57,6 +57,12 @@ def test_each_type_adds_up_as_it_should():
     assert found["users",].members == {"anna", "bert"}
 
 
+def test_lines_end_where_statsd_ends_them():
+    """And nowhere else: Unicode has other ends of lines, which a name or a member may hold."""
+    found, made = aggregated("users:a\u2028b|s\r\nusers:c\x0bd|s\nhits:1|c\r\n")
+    assert (made.malformed, found["users",].members, found["hits",].value) == (0, {"a\u2028b", "c\x0bd"}, 1.0)
+
+
 def test_a_gauge_stays_what_it_was_and_is_told_when_it_changes():
     """A change needs what was before, also when that was exported long ago."""
     made = Aggregator(10)
