@@ -64,10 +64,11 @@ class Collecting:
         waited = self._exported_ms is None or not 0 <= now_ms - self._exported_ms < self._context.settings.interval
         waited = waited or self.book.pending >= MOST_POINTS // 4
         if self._sent is not None:
-            self._sent.make_room(now_ms, deadline)
             waited = waited or self._sent.is_urgent
         untold = any(outlet.lost for outlet in self._outlets or ())
         if not (at_once or waited) or not (self.pending or untold):
+            if self._sent is not None:
+                self._sent.make_room(now_ms, deadline)
             return False
         self._exported_ms = now_ms
         outlets = self._open_outlets()

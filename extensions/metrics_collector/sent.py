@@ -18,7 +18,7 @@ _FULL = (
     0.25  # of the room: then datagrams are read though nothing is exported, and requests do not wait for the interval
 )
 _AT_A_TIME = 100  # datagrams between two looks at the clock
-_TURNS = 4  # how often one looks for more in a flush: a function that floods us must not keep it
+_TURNS = 2  # looks in a flush, for what is in the list and in the kernel: a function that floods us must not keep it
 _KEPT_MS = 100  # of the time, for what is to be sent
 
 

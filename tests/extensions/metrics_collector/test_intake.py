@@ -211,6 +211,8 @@ def test_a_flood_is_bounded_and_what_is_lost_is_told(plugin_of, capfd):
     to(port, *[b"hits:1|c|#padding:" + b"x" * 1_000] * 30_000)
     assert plugin._intake.datagrams._size < 1_200_000
     end(plugin, 10_000)
+    while kernel_has(plugin) or plugin._intake.datagrams._waiting:  # a flush does not read for as long as there is any
+        plugin.flush("end", deadline(10_000))
     to(port, b"later:1|c")
     until(lambda: len(plugin._intake.datagrams._waiting) == 1)  # fetched by the loop, which watches again
     end(plugin, 10_000)
@@ -237,7 +239,7 @@ def test_a_function_that_floods_does_not_keep_the_flush(plugin_of, capfd, monkey
 
     monkeypatch.setattr(datagrams, "take", take_while_more_comes)
     end(plugin, 10_000)
-    assert 0 < len(turns) <= 2 * sent._TURNS
+    assert 0 < len(turns) <= sent._TURNS
     to(port, b"hits:1|c")
     plugin.on_shutdown(Shutdown({"shutdownReason": "spindown"}), deadline(10_000, "shutdown"))
     assert len(turns) == 500
