@@ -57,6 +57,8 @@ class Stream:
             b"platform.end": self.ended,  # of the Logs API
         }  # fmt: skip
         self._request = _NONE
+        self._due: list[str] = []  # ids of which INVOKE has come and the start has not
+        self._early: list[str] = []  # and the other way round
         self._again = ""  # id of a request that was invoked again, until its new start comes
         self._owed: list[
             str
@@ -152,7 +154,16 @@ class Stream:
         return found
 
     def invoked(self, request_id: str) -> None:
-        """INVOKE has come. What is known of this id is of an earlier run of it, and so is what comes before its next start."""
+        """INVOKE has come. What is known of this id is of an earlier run of it, and so is what comes before its next start.
+
+        Unless a start has been read that no INVOKE had told of: that is this run's.
+        """
+        if request_id in self._early:
+            self._early.remove(request_id)
+            if request_id in self.started and request_id not in self.ended:
+                return
+        self._due.append(request_id)
+        del self._due[:-_REMEMBERED]
         if any(request_id in known for known in (self.started, self.ended, self.reported)):
             self._forget_run(request_id)
             self._again = request_id
@@ -180,6 +191,10 @@ class Stream:
                 self._forget_run(request_id)
                 if request_id == self._again:
                     self._again = ""
+                if request_id in self._due:
+                    self._due.remove(request_id)
+                elif request_id not in self._early:
+                    self._early.append(request_id)
             elif kind == b"platform.report" and request_id in self._owed:
                 self._owed.remove(request_id)
                 continue
@@ -200,7 +215,7 @@ class Stream:
 
     def _tidy(self) -> None:
         """Let the oldest ids go."""
-        for known in (*self._known.values(), self._owed):
+        for known in (*self._known.values(), self._owed, self._early):
             del known[:-_REMEMBERED]
 
 

@@ -151,6 +151,7 @@ def known(stream):
 def test_a_request_that_is_tried_again_has_not_ended():
     """A failed asynchronous invocation keeps its id: neither its INVOKE nor its start finds it ended already."""
     stream = Stream()
+    stream.invoked("a")
     stream.read(1, body(start("a"), done("a"), report("a")))
     stream.invoked("a")
     assert known(stream) == ([], [], [])
@@ -167,6 +168,7 @@ def test_a_request_that_is_tried_again_has_not_ended():
 def test_what_comes_late_of_the_first_run_ends_nothing_of_the_second():
     """Its end and its report may be told after the second INVOKE: the start of the second run is where that one begins."""
     stream = Stream()
+    stream.invoked("a")
     stream.read(1, body(start("a")))
     stream.invoked("a")
     stream.read(2, body(done("a"), line()))
@@ -175,6 +177,27 @@ def test_what_comes_late_of_the_first_run_ends_nothing_of_the_second():
     assert known(stream) == (["a"], [], [])
     stream.read(4, body(done("a"), report("a")))
     assert known(stream) == (["a"], ["a"], ["a"])
+
+
+def test_a_start_that_is_read_before_its_invoke_is_that_runs():
+    """Telemetry and the next event come by two ways. Its end is its end, of the first run as of the second."""
+    stream = Stream()
+    for seq in (0, 10):
+        stream.read(seq + 1, body(start("a")))
+        stream.invoked("a")
+        assert known(stream) == (["a"], [], [])
+        stream.read(seq + 2, body(done("a"), report("a")))
+        assert known(stream) == (["a"], ["a"], ["a"])
+
+
+def test_what_is_read_again_after_a_restart_is_an_earlier_run():
+    """Of which this process has heard no INVOKE: it has ended, so a run that begins now is another one."""
+    stream = Stream()
+    stream.read(1, body(start("a"), done("a")))
+    stream.invoked("a")
+    assert known(stream) == ([], [], [])
+    stream.read(2, body(start("a"), report("a")))
+    assert known(stream) == (["a"], [], [])
 
 
 def test_a_batch_that_is_read_again_takes_no_end_back():
@@ -194,7 +217,9 @@ def test_requests_without_an_id_are_no_second_run():
     for number in range(200):
         stream.read(number, body(start(f"r{number % 150}"), done(f"r{number % 150}"), ("platform.runtimeDone", {})))
     assert max(map(len, known(stream))) <= 64
-    assert len(stream._owed) <= 64
+    for number in range(200):
+        stream.invoked(f"x{number}")
+    assert max(map(len, (stream._owed, stream._due, stream._early))) <= 64
 
 
 @given(st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=8), st.integers(1, 4), st.booleans())

@@ -132,6 +132,14 @@ class _Connection:
         self._between = False
         self._reader.receive(data)
         self._advance(data if alone else b"")
+        most = self._server.most_held
+        if most is not None and self.held and not (self.busy or self._refused) and self._server.held > most:
+            self._refuse(RemoteProtocolError(f"{most} bytes wait for the rest of their requests: no more room", 413))
+
+    @property
+    def held(self) -> int:
+        """Bytes of a request that has not come whole."""
+        return 0 if self.closed or self.busy else self._reader.held
 
     def _advance(self, raw: bytes = b"") -> None:
         """Hand the next whole request to the handler, one at a time. `raw`: all that there is to read."""
@@ -158,6 +166,9 @@ class _Connection:
                 raise
 
     def _refuse(self, error: RemoteProtocolError) -> None:
+        self._reader = http1.MessageReader(http1.SERVER, self._server.limits)  # what has come is no use to anybody
+        if self._server.on_refused is not None:
+            self._server.on_refused(error)
         self._keep_alive = False
         body = f"{error}\n".encode()
         headers = [(b"Content-Type", b"text/plain; charset=utf-8")]
@@ -241,6 +252,11 @@ class Server:
         self.limits = limits
         #: Given what has arrived, the answer to it, where that is known without reading it (see `Exchange.raw`), or None.
         self.quick: Callable[[bytes], bytes | None] | None = None
+        #: Told why, of a request that is refused before a handler has seen it; `status_hint` is what it was answered with.
+        self.on_refused: Callable[[RemoteProtocolError], object] | None = None
+        #: Bytes of requests that have not come whole, of all connections together; beyond it the one that grows is refused
+        #: with 413. None: each connection may have what `limits` allow.
+        self.most_held: int | None = None
         self._listeners: list[_socket.socket] = []
         self._connections: dict[_Connection, None] = {}  # in the order in which they came
 
@@ -263,6 +279,11 @@ class Server:
         self._listeners.clear()
         for connection in list(self._connections):
             connection.close()
+
+    @property
+    def held(self) -> int:
+        """Bytes of requests that have not come whole."""
+        return sum(connection.held for connection in self._connections)
 
     def forget(self, connection: _Connection) -> None:
         self._connections.pop(connection, None)

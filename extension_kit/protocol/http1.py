@@ -470,6 +470,9 @@ class Message(Value):
         set_field(self, "trailers", trailers)
 
 
+_PIECE = 48  # bytes that a piece of a body costs beside its own
+
+
 class MessageReader:
     """Whole messages over a `Reader`; interim (1xx) responses are skipped."""
 
@@ -480,6 +483,7 @@ class MessageReader:
         self.expect_response_to = self._reader.expect_response_to
         self._head: RequestHead | ResponseHead | None = None
         self._pieces: list[bytes] = []
+        self._size = 0
         self._continue_told = False
 
     @property
@@ -491,6 +495,11 @@ class MessageReader:
     def buffered(self) -> int:
         """Bytes that have been received and not been looked at yet."""
         return self._reader.buffered
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept of a message that has not come whole, with some for each piece: chunks may be tiny."""
+        return self._size + self._reader.buffered
 
     @property
     def wants_continue(self) -> bool:
@@ -508,6 +517,7 @@ class MessageReader:
             event = self._reader.next_event()
             if isinstance(event, Data):
                 self._pieces.append(event.data)
+                self._size += len(event.data) + _PIECE
             elif isinstance(event, (RequestHead, ResponseHead)):
                 self._head = event
             elif isinstance(event, EndOfMessage):
@@ -521,6 +531,7 @@ class MessageReader:
         message = Message(self._head, body, trailers)
         self._head = None
         self._pieces = []
+        self._size = 0
         self._continue_told = False
         self._reader.start_next_message()
         return message

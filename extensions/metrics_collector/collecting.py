@@ -69,24 +69,29 @@ class Collecting:
         waited = self._exported_ms is None or not 0 <= now_ms - self._exported_ms < self._context.settings.interval
         waited = waited or self.book.pending >= MOST_POINTS // 4
         if self._sent is not None:
-            self._sent.make_room(now_ms, deadline)
+            waited = waited or self._sent.is_urgent
         untold = any(outlet.lost for outlet in self._outlets or ())
         if not (at_once or waited) or not (self.pending or untold):
+            if self._sent is not None:
+                self._sent.make_room(now_ms, deadline)
             return False
         self._exported_ms = now_ms
         outlets = self._open_outlets()
-        troubles = [outlet.troubles() for outlet in outlets]
         series: list[Series] = []
         if self._sent is not None:
-            troubles.append(self._sent.troubles(now_ms, deadline))
+            self._count(self._sent.troubles(now_ms, deadline), now_ms)
             series = self._sent.take()
-        for figure, number in (item for found in troubles for item in found.items()):
-            self.book.count(figure, number, now_ms)
+        for outlet in outlets:
+            self._count(outlet.troubles(), now_ms)
         points: list[Point] = self.book.take(whole=self._whole and bool(self._context.stream_id) and not at_once)
         for outlet in outlets:
             outlet.add(points, series)
         self._send(outlets, deadline, at_once)
         return True
+
+    def _count(self, troubles: dict[str, int], now_ms: int) -> None:
+        for figure, number in troubles.items():
+            self.book.count(figure, number, now_ms)
 
     def _send(self, outlets: list[Outlet | Forward], deadline: Deadline, at_once: bool) -> None:
         """One that has just failed is let be for a while, and then has little time (`Turns`), however the others fare: an

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import errno
 import sys
 
 from extension_kit.io.loop import READ, Loop
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from extension_kit.errors import RemoteProtocolError
     from extension_kit.io.server import Exchange
     from extension_kit.plugin import Context
 
@@ -27,7 +29,11 @@ _BUFFER = 4_194_304  # bytes; the kernel gives what net.core.rmem_max allows, mo
 _TOGETHER_S = 0.02  # seconds between the first datagram and the look for those after it
 _MOST_BYTES = 1_048_576  # of datagrams that wait here; each counts a hundred more than it has
 _LARGEST = 65_535
-_MOST_REQUESTS_BYTES = 4_194_304
+_MOST_REQUESTS_BYTES = (
+    4_194_304  # that wait, each with `_REQUEST` more than it has; and as many that have not come whole
+)
+_REQUEST = 1_000
+_HEADS = 65_536  # bytes of a head beside the largest body
 _SO_MEMINFO = 55  # include/uapi/asm-generic/socket.h
 _DROPS = slice(32, 36)  # the ninth of the 32-bit numbers, SK_MEMINFO_DROPS: include/uapi/linux/sock_diag.h
 _TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -167,11 +173,16 @@ class Request:
         self.body = body
         self.headers = headers
 
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes while it waits, with what is around it."""
+        return len(self.body) + _REQUEST
+
 
 class Requests:
     """OTLP/HTTP, metrics only. ``why_not``: why nothing can be forwarded; "" where it can.
 
-    ``in_hand``: bytes of those that were taken and are not delivered, which whoever takes them keeps up.
+    ``in_hand``: weight of those that were taken and are not delivered, which whoever takes them keeps up.
     """
 
     def __init__(self, loop: Loop, sockets: Sequence[_socket.socket], why_not: str, context: Context) -> None:
@@ -181,20 +192,27 @@ class Requests:
         self.in_hand = 0
         self.why_not = why_not
         self._say = context.log.warning
-        self._said: set[str] = set()
+        self._said: set[object] = set()
         self._lock = _thread.allocate_lock()
         self._waiting: list[Request] = []
         self._size = 0
         self._refused = 0
         self._server = Server(loop, self._handle, http1.Limits(max_body=_MOST_REQUESTS_BYTES))
+        self._server.most_held = _MOST_REQUESTS_BYTES + _HEADS
+        self._server.on_refused = self._not_read
         for sock in sockets:
             self._server.adopt(sock)
         if why_not:
-            self._say_once(f"METRICS_COLLECTOR_OTLP_PORT: {why_not}: what the function sends there is refused")
+            self._say_once(why_not, f"METRICS_COLLECTOR_OTLP_PORT: {why_not}: what the function sends there is refused")
 
     @property
     def pending(self) -> int:
         return len(self._waiting) + (1 if self._refused else 0)
+
+    @property
+    def share(self) -> float:
+        """Of the room that there is, what nobody has come for."""
+        return self._size / _MOST_REQUESTS_BYTES
 
     def take(self) -> list[Request]:
         """For another thread than the loop's."""
@@ -238,22 +256,30 @@ class Requests:
         headers = {"Content-Type": kind.decode()}
         if encoding != b"identity":
             headers["Content-Encoding"] = encoding.decode()
+        request = Request(body, headers)
         with self._lock:
-            if self._size + self.in_hand + len(body) > _MOST_REQUESTS_BYTES:
+            if self._size + self.in_hand + request.weight > _MOST_REQUESTS_BYTES:
                 return False
-            self._waiting.append(Request(body, headers))
-            self._size += len(body)
+            self._waiting.append(request)
+            self._size += request.weight
         return True
 
     def _refuse(self, exchange: Exchange, status: int, why: str) -> None:
+        self._count(why, status, why)
+        exchange.respond(status, (_TEXT,), f"{why}\n".encode())
+
+    def _not_read(self, error: RemoteProtocolError) -> None:
+        """Too large, or no HTTP; the server answers."""
+        self._count(error.status_hint, error.status_hint, str(error))
+
+    def _count(self, key: object, status: int, why: str) -> None:
         with self._lock:
             self._refused += 1
-        exchange.respond(status, (_TEXT,), f"{why}\n".encode())
-        self._say_once(f"OTLP from the function is refused with {status}: {why}")
+        self._say_once(key, f"OTLP from the function is refused with {status}: {why}")
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _say_once(self, key: object, text: str) -> None:
+        if key not in self._said:
+            self._said.add(key)
             self._say(text)
 
 
@@ -268,7 +294,10 @@ def _why_not(context: Context) -> str:
 def _opened(
     number: int, name: str, make: Callable[[str, int], _socket.socket], context: Context
 ) -> list[_socket.socket]:
-    """On 127.0.0.1 and, where there is IPv6, on ::1; none, and a line, where the first cannot be had."""
+    """On 127.0.0.1 and, where there is IPv6, on ::1; none, and a line, where the first cannot be had.
+
+    Where another process has the second, what is sent to "localhost" may go there: that is said.
+    """
     found: list[_socket.socket] = []
     for host in _LOOPBACK:
         try:
@@ -279,6 +308,11 @@ def _opened(
                     f"METRICS_COLLECTOR_{name}_PORT: port {number}: {error.strerror}; nothing is taken there"
                 )
                 break
+            if error.errno == errno.EADDRINUSE:
+                context.log.warning(
+                    f"METRICS_COLLECTOR_{name}_PORT: port {number} on {host}: {error.strerror}; only what is sent to "
+                    f"{_LOOPBACK[0]} is taken"
+                )
     return found
 
 

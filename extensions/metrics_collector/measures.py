@@ -293,7 +293,7 @@ MEASURES: tuple[Measure, ...] = (
     _loss("own_dropped_count", "records that this extension had to drop", "lambda.telemetry.dropped", "{record}"),
     _loss("reports_missing_count", "that did not come before the end", "lambda.reports.missing", "{report}"),
     _loss("exports_failed_count", "requests of this exporter", "lambda.extension.exports_failed", "{request}"),
-    _loss("points_lost_count", "points (an invocation has two) that could not be exported",
+    _loss("points_lost_count", "points (an invocation has two, a StatsD series one a document) that could not be exported",
           "lambda.extension.points_lost", "{point}"),
     _loss("series_overflow_count", "with an error.type beyond the limit", "lambda.extension.series_overflow", "{error}"),
     _loss("statsd_malformed_count", "lines from the function that are no metric", "lambda.statsd.malformed", "{line}"),

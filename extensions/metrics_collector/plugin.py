@@ -109,7 +109,9 @@ class MetricsCollector(Plugin):
         collecting.book.shut_down(event.reason, self._context.clock.wall_ms(), sample)
         collecting.export(deadline, at_once=True)
         if left := collecting.pending:
-            self._context.log.warning(f"{left} points (an invocation has two) could not be sent before the end")
+            self._context.log.warning(
+                f"{left} could not be sent before the end: points, StatsD series and OTLP requests"
+            )
 
     # inside
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extensions.metrics_collector.statsd import Aggregator
+from extensions.metrics_collector.statsd import MOST_VALUES, Aggregator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Sent"]
 
-_FULL = 0.25  # of the room for datagrams: then they are read though nothing is exported
-_MOST_VALUES = 2_000  # of a distribution, where each becomes a number in a document (EMF)
+_FULL = (
+    0.25  # of the room: then datagrams are read though nothing is exported, and requests do not wait for the interval
+)
 _AT_A_TIME = 100  # datagrams between two looks at the clock
+_TURNS = 2  # looks in a flush, for what is in the list and in the kernel: a function that floods us must not keep it
 _KEPT_MS = 100  # of the time, for what is to be sent
 
 
@@ -28,11 +30,17 @@ class Sent:
         self._context = context
         self._intake = intake
         self._said = False
-        self._aggregator = Aggregator(settings.statsd_series, _MOST_VALUES if "emf" in settings.export else None)
+        self._aggregator = Aggregator(settings.statsd_series, MOST_VALUES if "emf" in settings.export else None)
 
     @property
     def pending(self) -> int:
         return self._intake.pending + self._aggregator.pending
+
+    @property
+    def is_urgent(self) -> bool:
+        """Requests that were answered with 200 take so much room that others would soon be refused."""
+        requests = self._intake.requests
+        return requests is not None and requests.share >= _FULL
 
     def make_room(self, now_ms: int, deadline: Deadline) -> None:
         """Where much waits, it is read, so that more finds room."""
@@ -65,13 +73,18 @@ class Sent:
 
     def _read(self, now_ms: int, deadline: Deadline) -> None:
         datagrams = self._intake.datagrams
-        # More may be in the kernel than there is room for here at a time.
+        # More may be in the kernel than there is room for here at a time. What is left waits, or the kernel counts it as lost;
+        # at the end nothing more comes, and all of it is read.
+        turns = 0 if deadline.reason.startswith("shutdown") else _TURNS
         while datagrams is not None and deadline.remaining_ms() >= _KEPT_MS and (waiting := datagrams.take()):
+            turns -= 1
             for at in range(0, len(waiting), _AT_A_TIME):
                 if deadline.remaining_ms() < _KEPT_MS:
                     datagrams.put_back(waiting[at:])
                     break
                 self._aggregator.read(waiting[at : at + _AT_A_TIME], now_ms)
+            if turns == 0:
+                break
         if self._aggregator.trouble and not self._said:
             self._said = True
             self._context.log.warning(

@@ -15,7 +15,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COUNTER", "DISTRIBUTION", "GAUGE", "SET", "Aggregator", "Identity", "Series", "Tags", "joined"]
+__all__ = [
+    "COUNTER",
+    "DISTRIBUTION",
+    "GAUGE",
+    "MOST_VALUES",
+    "SET",
+    "Aggregator",
+    "Identity",
+    "Series",
+    "Tags",
+    "joined",
+    "plain",
+]
 
 Tags = tuple[tuple[str, str], ...]
 #: name and tags
@@ -32,7 +44,10 @@ _LONGEST_TAG = 200  # Datadog's limit
 _MOST_TAGS = 20  # CloudWatch has 30 dimensions
 _MOST_MEMBERS = 1_000  # of a set
 _MOST_DISTINCT = 1_000  # values of a distribution that are told apart; beyond that they are rounded
-_LARGEST = 2.0**360  # CloudWatch takes no more
+#: of a distribution, until it is exported, where each becomes a number in a document (EMF)
+MOST_VALUES = 2_000
+_LARGEST = 2.0**360  # CloudWatch takes no more: of a value, and so of a sum
+_LEAST_RATE = 1e-6  # below it a value would stand for more than there can have been
 
 
 class Wrong(ValueError):
@@ -87,6 +102,16 @@ class Series:
         if len(self.values) > _MOST_DISTINCT:
             self._round()
 
+    def add(self, other: Series) -> None:
+        """The values of another distribution."""
+        for value, times in other.values.items():
+            self.values[value] = self.values.get(value, 0) + times
+        self.count += other.count
+        self.sum += other.sum
+        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+        if len(self.values) > _MOST_DISTINCT:
+            self._round()
+
     def _round(self) -> None:
         """To two digits, so that there are ninety values between 1 and 10; to one where that does not do."""
         for digits in (1, 0):
@@ -99,23 +124,47 @@ class Series:
                 break
 
 
-def joined(older: Series, newer: Series) -> Series:
-    """Both as one; they have the same identity. Neither is changed: exporters share them."""
+def plain(value: float) -> float:
+    """Without what floats add when they are summed up: 0.3, not 0.30000000000000004."""
+    return round(value, 12) if abs(value) >= 0.001 else value
+
+
+def joined(older: Series, newer: Series, most_values: int | None = None) -> tuple[Series, int]:
+    """Both as one, and how many of the newer's values are left out, being beyond a limit (``most_values`` of a distribution).
+
+    They have the same identity. Neither is changed: exporters share them.
+    """
     found = Series(older.identity, older.kind, older.unit, newer.at_ms)
     found.since_ms, found.at_ms = min(older.since_ms, newer.since_ms), max(older.at_ms, newer.at_ms)
+    lost = 0
     if older.kind == GAUGE:
         found.value = newer.value
-    else:
+    elif abs(older.value + newer.value) <= _LARGEST:
         found.value = older.value + newer.value
-    found.members = older.members | newer.members
-    for one in (older, newer):
-        for value, times in one.values.items():
-            found.values[value] = found.values.get(value, 0) + times
-        found.count += one.count
-        found.sum += one.sum
-        found.least, found.most = min(found.least, one.least), max(found.most, one.most)
-    if len(found.values) > _MOST_DISTINCT:
-        found._round()
+    else:
+        found.value, lost = older.value, 1
+    members = sorted(newer.members - older.members)
+    room = max(0, _MOST_MEMBERS - len(older.members))
+    found.members = older.members.union(members[:room])
+    lost += len(members[room:])
+    if older.kind == DISTRIBUTION:
+        found.add(older)
+        fits = _first(newer, most_values - older.count) if most_values is not None else newer
+        if abs(older.sum + fits.sum) > _LARGEST:
+            fits = _first(newer, 0)
+        found.add(fits)
+        lost += newer.count - fits.count
+    return found, lost
+
+
+def _first(series: Series, most: int) -> Series:
+    """A distribution of `most` of the values at most."""
+    if series.count <= most:
+        return series
+    found = Series(series.identity, series.kind, series.unit, series.at_ms)
+    for value, times in series.values.items():
+        if (some := min(times, most - found.count)) > 0:
+            found.seen(value, some)
     return found
 
 
@@ -143,12 +192,12 @@ class Aggregator:
     def read(self, datagrams: Iterable[bytes], at_ms: int) -> None:
         """``at_ms``: when they were read; a line does not tell its time."""
         for datagram in datagrams:
-            for line in datagram.decode("utf-8", "replace").splitlines():
+            for line in datagram.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
                 if not line:
                     continue
                 try:
                     self._take_in(line, at_ms)
-                except Wrong as wrong:
+                except Exception as wrong:  # noqa: BLE001 - whatever is wrong with a line costs that line, not those with it
                     self.malformed += 1
                     self.trouble = self.trouble or f"{line[:80]!r}: {wrong}"
 
@@ -156,7 +205,9 @@ class Aggregator:
         """The series of which something has come since the last time."""
         live, self._live = self._live, {}
         self.malformed = self.overflow = 0
-        return list(live.values())
+        return [
+            one for one in live.values() if one.count or one.kind != DISTRIBUTION
+        ]  # its first value may have been too much
 
     # a line
 
@@ -178,10 +229,11 @@ class Aggregator:
         if series is None:
             self.overflow += len(values)
         elif kind == COUNTER:
-            series.value += sum(numbers) / rate
+            for number in numbers:
+                self._change(series, series.value + number / rate)
         elif kind == GAUGE:
             for value, number in zip(values, numbers, strict=True):
-                series.value = series.value + number if value[0] in "+-" else number
+                self._change(series, series.value + number if value[0] in "+-" else number)
             self._levels[series.identity] = series.value
         elif kind == SET:
             self._add_member(series, written)
@@ -206,6 +258,12 @@ class Aggregator:
         series.at_ms = max(series.at_ms, at_ms)
         return series
 
+    def _change(self, series: Series, value: float) -> None:
+        if abs(value) <= _LARGEST:
+            series.value = value
+        else:
+            self.overflow += 1
+
     def _add_member(self, series: Series, member: str) -> None:
         if member in series.members or len(series.members) < _MOST_MEMBERS:
             series.members.add(member[:_LONGEST_NAME])
@@ -213,7 +271,8 @@ class Aggregator:
             self.overflow += 1
 
     def _add_value(self, series: Series, value: float, times: int) -> None:
-        if self._most_values is not None and series.count + times > self._most_values:
+        too_many = self._most_values is not None and series.count + times > self._most_values
+        if too_many or abs(series.sum + value * times) > _LARGEST:
             self.overflow += 1
         else:
             series.seen(value, times)
@@ -225,13 +284,13 @@ def _read(fields: list[str]) -> tuple[float, Tags]:
     for field in fields:
         if field.startswith("@"):
             rate = _number(field[1:])
-            if not 0 < rate <= 1:
-                raise Wrong("a sample rate is above 0 and up to 1")
+            if not _LEAST_RATE <= rate <= 1:
+                raise Wrong("a sample rate is from 0.000001 to 1")
         elif field.startswith("#"):
             for tag in field[1:].split(","):
                 key, _, value = tag.partition(":")
-                if key:
-                    tags[_printable(key)] = _printable(value) or "true"
+                if key := _printable(key):
+                    tags[key] = _printable(value) or "true"
         elif not field.startswith(_PASSED_OVER):
             raise Wrong(f"{field[:20]!r} is neither a rate nor tags")
     if len(tags) > _MOST_TAGS:

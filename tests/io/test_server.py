@@ -249,6 +249,40 @@ def test_a_connection_stays_open_unless_the_peer_wants_otherwise(request_, close
                 sock.recv(1)
 
 
+def test_what_has_not_come_whole_is_bounded_for_all_together():
+    """Tiny chunks as well, which cost more than they have; one that is refused gives back its room, and whole ones pass."""
+    seen = []
+    loop = Loop()
+    server = Server(loop, echo, LIMITS)
+    server.most_held = 50_000
+    server.on_refused = lambda error: seen.append(error.status_hint)
+    port = server.listen("127.0.0.1")
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    try:
+        first, second, third = connect(port), connect(port), connect(port)
+        with first, second, third:
+            first.sendall(head + b"Content-Length: 40000\r\n\r\n" + b"x" * 39_999)
+            end = time.monotonic() + 10
+            while server.held < 39_999:  # the one that comes last goes beyond
+                assert time.monotonic() < end
+                time.sleep(0.005)
+            second.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 400)
+            assert second.recv(100).startswith(b"HTTP/1.1 413 ")
+            third.sendall(head + b"Content-Length: 9000\r\n\r\n" + b"x" * 8_999)
+            first.sendall(b"x")
+            assert first.recv(100).startswith(b"HTTP/1.1 200 ")
+            third.sendall(b"x")
+            assert third.recv(100).startswith(b"HTTP/1.1 200 ")
+            assert seen == [413]
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.stop()
+        thread.join(10)
+        loop.close()
+
+
 def test_idle_connections_give_way_to_new_ones(monkeypatch):
     """At the limit the oldest idle one is closed; where all are busy, the new one is."""
     monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 3)

@@ -33,6 +33,7 @@ __all__ = ["MOST_POINTS", "Emf"]
 #: points of a document: Powertools prints by itself what has 100 values
 MOST_POINTS = 90
 _MOST_PROMOTED = 90
+_LONGEST_KEY, _LONGEST_VALUE = 250, 1_024  # of a dimension
 _STATSD_UNITS = {"ms": "Milliseconds", statsd.COUNTER: "Count", statsd.SET: "Count"}
 _DIGITS = 12  # after the point, less what floats add: the price of a short invocation begins with seven zeros
 
@@ -52,7 +53,7 @@ class Emf:
         self._profile = profile
         # CloudWatch drops a metric whose dimension is empty.
         self._dimensions = {name: value for name, value in dimensions.items() if value}
-        self._promoted = tuple(promote or PROMOTED[profile])[:_MOST_PROMOTED]
+        self._promoted = tuple(dict.fromkeys(promote or PROMOTED[profile]))[:_MOST_PROMOTED]
         self._about = dict(about or {})
 
     def documents(self, points: Sequence[Point]) -> list[bytes]:
@@ -70,24 +71,28 @@ class Emf:
         return [(document, len(group)) for group in groups if (document := self._document(group))]
 
     def sent(self, series: Sequence[statsd.Series]) -> list[tuple[bytes, int]]:
-        """Documents of what the function has sent, each with the number of series that end in it."""
+        """Documents of what the function has sent, each with the number of series of which it has values.
+
+        A series that is in several is counted in each: whichever of them is lost, it is no more than was told.
+        """
         found: list[tuple[bytes, int]] = []
         for dimensions, alike in self._by_dimensions(series).items():
-            for at in range(0, len(alike), _MOST_PROMOTED):
-                group = alike[at : at + _MOST_PROMOTED]
+            for group in _apart(alike):
                 values = [(one, _values(one)) for one in group]
                 longest = max(len(numbers) for _, numbers in values)
-                cuts = range(0, longest, MOST_POINTS)
-                for cut in cuts:
+                for cut in range(0, longest, MOST_POINTS):
                     part = [(one, some) for one, numbers in values if (some := numbers[cut : cut + MOST_POINTS])]
-                    found.append((self._of_series(dict(dimensions), part), len(group) if cut == cuts[-1] else 0))
+                    found.append((self._of_series(dict(dimensions), part), len(part)))
         return found
 
     def _by_dimensions(self, series: Sequence[statsd.Series]) -> dict[statsd.Tags, list[statsd.Series]]:
         found: dict[statsd.Tags, list[statsd.Series]] = {}
         for one in series:
-            tags = {_ascii(key): _ascii(value) for key, value in one.tags}
-            found.setdefault(tuple({**tags, **self._dimensions}.items()), []).append(one)
+            tags = {_ascii(key, _LONGEST_KEY): _ascii(value, _LONGEST_VALUE) for key, value in one.tags}
+            if "_aws" in tags:  # CloudWatch's own member of the document
+                tags["statsd:_aws"] = tags.pop("_aws")
+            # What the function says of itself counts, as in OTLP: so no two series become one.
+            found.setdefault(tuple({**tags, **self._dimensions, **tags}.items()), []).append(one)
         return found
 
     def _of_series(self, dimensions: dict[str, str], part: Sequence[tuple[statsd.Series, list[float]]]) -> bytes:
@@ -96,8 +101,9 @@ class Emf:
             metrics.add_dimension(name, value)
         metrics.set_timestamp(max(one.at_ms for one, _ in part))
         for one, numbers in part:
-            # Both are members of the same object: CloudWatch would take the tag for the metric.
-            name = f"statsd.{one.name}" if one.name in dimensions else one.name
+            # Both are members of the same object: CloudWatch would take the tag for the metric. No name of the function's and
+            # no tag has a colon.
+            name = f"statsd:{one.name}" if one.name in dimensions else one.name
             for number in numbers:
                 metrics.add_metric(name, _STATSD_UNITS.get(one.unit or one.kind, "None"), number)
         return json.dumps(metrics.serialize_metric_set(), separators=(",", ":"), allow_nan=False).encode()
@@ -191,9 +197,23 @@ def _values(series: statsd.Series) -> list[float]:
     """What CloudWatch is told of a series: each value of a distribution, so that its percentiles are true."""
     if series.kind == statsd.DISTRIBUTION:
         return [value for value, times in sorted(series.values.items()) for _ in range(times)]
-    return [float(len(series.members)) if series.kind == statsd.SET else round(series.value, _DIGITS)]
+    return [float(len(series.members)) if series.kind == statsd.SET else statsd.plain(series.value)]
 
 
-def _ascii(text: str) -> str:
-    """CloudWatch takes no other characters in a dimension, and no colon in front of its name."""
-    return "".join(letter if letter.isascii() else "_" for letter in text).lstrip(":").strip() or "_"
+def _apart(series: Sequence[statsd.Series]) -> list[list[statsd.Series]]:
+    """As few groups as are possible in which no name is twice (tags may be alike to CloudWatch only), and not too many."""
+    groups: list[dict[str, statsd.Series]] = []
+    for one in series:
+        place = next((group for group in groups if one.name not in group and len(group) < _MOST_PROMOTED), None)
+        if place is None:
+            groups.append(place := {})
+        place[one.name] = one
+    return [[*group.values()] for group in groups]
+
+
+def _ascii(text: str, most: int) -> str:
+    """CloudWatch takes no other characters in a dimension: they are written as in a URL, so that they stay different."""
+    if text.isascii():
+        return text
+    letters = (one if one.isascii() else "".join(f"%{byte:02X}" for byte in one.encode()) for one in text)
+    return "".join(letters)[:most]

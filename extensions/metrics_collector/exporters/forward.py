@@ -42,7 +42,7 @@ class Forward:
         self._say = say
         self._failed = 0
         self._reservation = ""
-        self._sizes: list[int] = []  # of the requests that are with the delivery, the oldest first
+        self._sizes: list[int] = []  # weights of the requests that are with the delivery, the oldest first
         self._delivery = Delivery(self._send, clock, limits=Limits(timeout_ms=timeout_ms), say=self._tell, abort=abort)
 
     @property
@@ -52,7 +52,7 @@ class Forward:
     def add(self, _points: Sequence[object], _series: Sequence[object] = ()) -> None:
         """What the function has sent goes out with ours."""
         for request in self._requests.take():
-            self._sizes.append(len(request.body))
+            self._sizes.append(request.weight)
             self._delivery.add(Parcel(1, [request]))
 
     @property

@@ -9,6 +9,7 @@ from extensions.metrics_collector.collecting import MOST_POINTS
 from extensions.metrics_collector.exporters.datadog import static_tags
 from extensions.metrics_collector.exporters.outlet import Outlet
 from extensions.metrics_collector.measures import BY_FIGURE, DATADOG, INSIGHTS
+from extensions.metrics_collector.statsd import MOST_VALUES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _emf(context: Context) -> Outlet:
         post, forget = group.post, group.forget
     return Outlet(
         "emf", emf.weighed, post, context.clock, most=MOST_POINTS, timeout_ms=settings.timeout, say=context.log.warning,
-        forget=forget, encode_series=emf.sent,
+        forget=forget, encode_series=emf.sent, most_values=MOST_VALUES,
     )  # fmt: skip
 
 
@@ -173,7 +174,7 @@ def _rejected(body: bytes, kind: str) -> tuple[int, str]:
         try:
             partial = loads(body)["partialSuccess"]
             return int(partial["rejectedDataPoints"]), str(partial.get("errorMessage", ""))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             return 0, ""
     from extensions.metrics_collector.exporters.otlp import rejected
 

@@ -141,7 +141,7 @@ def _statsd_metric(name: str, series: list[statsd.Series], tags: Mapping[str, st
     points = [
         NumberDataPoint(
             {**tags, **dict(one.tags)}, one.since_ms * _NS, one.at_ms * _NS,
-            len(one.members) if kind == statsd.SET else round(one.value, _DIGITS),
+            len(one.members) if kind == statsd.SET else statsd.plain(one.value),
         )
         for one in series
     ]  # fmt: skip
@@ -156,7 +156,7 @@ def _distribution(series: statsd.Series, attributes: dict[str, str]) -> Histogra
     for value, times in series.values.items():
         counts[bisect_left(_BOUNDS, value)] += times
     # "sum should only be filled out when measuring non-negative discrete events": metrics.proto
-    total: Any = round(series.sum, _DIGITS) if series.least >= 0 else None
+    total: Any = statsd.plain(series.sum) if series.least >= 0 else None
     return HistogramDataPoint(
         attributes, series.since_ms * _NS, series.at_ms * _NS, series.count, total, counts, _BOUNDS, series.least, series.most,
     )  # fmt: skip

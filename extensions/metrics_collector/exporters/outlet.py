@@ -29,7 +29,8 @@ class Outlet:
     ``encode_series``: the same of what the function has sent by StatsD; ``post(item, seconds)``: one exchange.
 
     Points are encoded when their turn comes, so what waits is small; beyond ``most`` the oldest are dropped, and counted. Of a
-    series no more than one waits: what comes meanwhile is added to it. ``turns``: kept by whoever calls `send`.
+    series no more than one waits: what comes meanwhile is added to it, as far as there is room (``most_values`` of a
+    distribution, where each value is encoded). ``turns``: kept by whoever calls `send`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Outlet:
         abort: Callable[[], object] = lambda: None,
         forget: Callable[[], object] = lambda: None,
         encode_series: Callable[[Sequence[Series]], list[tuple[bytes, int]]] = lambda _series: [],
+        most_values: int | None = None,
     ) -> None:
         self.name = name
         self.forget = forget
@@ -55,10 +57,11 @@ class Outlet:
         self._clock = clock
         self._reservation = ""
         self._most = most
+        self._most_values = most_values
         self._say = say
         self._queue: list[Point] = []
         self._series: dict[Identity, Series] = {}
-        self._failed = self._lost = 0
+        self._failed = self._lost = self._overflow = 0
         self._delivery = Delivery(self._send, clock, limits=Limits(timeout_ms=timeout_ms), say=self._tell, abort=abort)
 
     @property
@@ -69,7 +72,10 @@ class Outlet:
         self._queue += points
         for one in series:
             waiting = self._series.get(one.identity)
-            self._series[one.identity] = one if waiting is None else joined(waiting, one)
+            if waiting is not None:
+                one, lost = joined(waiting, one, self._most_values)  # noqa: PLW2901
+                self._overflow += lost
+            self._series[one.identity] = one
         beyond = len(self._queue) - self._most
         if beyond > 0:
             del self._queue[:beyond]
@@ -78,15 +84,17 @@ class Outlet:
 
     @property
     def lost(self) -> int:
-        """Points that `troubles` has not told of."""
-        outcomes = self._delivery.outcomes.items()
-        return self._lost + sum(records for name, records in outcomes if name.startswith("dropped: "))
+        """Points and values that `troubles` has not told of."""
+        return self._points_lost() + self._overflow
 
     def troubles(self) -> dict[str, int]:
         """Figures of this exporter's own since the last time."""
-        found = {"exports_failed_count": self._failed, "points_lost_count": self.lost}
+        found = {
+            "exports_failed_count": self._failed, "points_lost_count": self._points_lost(),
+            "statsd_overflow_count": self._overflow,
+        }  # fmt: skip
         self._delivery.outcomes.clear()
-        self._failed = self._lost = 0
+        self._failed = self._lost = self._overflow = 0
         return {figure: number for figure, number in found.items() if number}
 
     def send(self, deadline: Deadline) -> None:
@@ -97,10 +105,24 @@ class Outlet:
                 if points:
                     self._delivery.add(self._parcel(points, self._encode))
                 elif self._series:
-                    some = [self._series.pop(one) for one in [*self._series][:_AT_A_TIME]]
-                    self._delivery.add(self._parcel(some, self._encode_series))
+                    self._delivery.add(self._parcel(self._next_series(), self._encode_series))
             if not self._delivery.deliver(deadline):
                 break
+
+    def _points_lost(self) -> int:
+        outcomes = self._delivery.outcomes.items()
+        return self._lost + sum(records for name, records in outcomes if name.startswith("dropped: "))
+
+    def _next_series(self) -> list[Series]:
+        """Where each value is encoded, no more at a time than one series may have: the clock is looked at in between."""
+        some: list[Series] = []
+        values = 0
+        for one in [*self._series.values()][:_AT_A_TIME]:
+            values += max(1, one.count)
+            if some and self._most_values is not None and values > self._most_values:
+                break
+            some.append(self._series.pop(one.identity))
+        return some
 
     def _parcel(self, things: list[T], encode: Callable[[Sequence[T]], list[tuple[bytes, int]]]) -> Parcel:
         refused = 0

@@ -1,4 +1,4 @@
-"""Samplers that are closed after the test, and the recorded trees of /proc that they read."""
+"""Samplers and plug-ins that are closed after the test, and the recorded trees of /proc that samplers read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from extension_kit.events import Invoke, Registration
+from extension_kit.io.clock import Clock
+from extension_kit.plugin import Context, Log, load
 from extensions.metrics_collector.sampling import Sampler
+from extensions.metrics_collector.settings import CollectorSettings
 
 TREES = Path(__file__).parent / "trees"
 
@@ -57,3 +61,32 @@ def tree(tmp_path):
         return str(place)
 
     return put
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def plugin_of(said):
+    """A plug-in that was started and that has seen an invocation; settings by keyword."""
+    made = []
+
+    def make(clock=None, **chosen):
+        known = Registration("id", {"functionName": "orders", "functionVersion": "7"})
+        log = Log("metrics-collector", said.append)
+        settings = CollectorSettings(**{"interval": 0, "families": ("memory",), **chosen})
+        context = Context("metrics-collector", {}, log, clock or Clock(), settings, known)
+        context.stream_id = "cafe"
+        plugin = load("extensions.metrics_collector.plugin:MetricsCollector")
+        plugin.start(context)
+        plugin.on_invoke(Invoke({"requestId": "r1"}))
+        made.append(plugin)
+        return plugin
+
+    yield make
+    for plugin in made:
+        plugin._sampler.close()
+        if plugin._intake is not None:
+            plugin._intake.close()

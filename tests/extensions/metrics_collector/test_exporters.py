@@ -30,7 +30,7 @@ from extensions.metrics_collector.exporters.make import make_outlets
 from extensions.metrics_collector.exporters.otlp import Otlp
 from extensions.metrics_collector.exporters.outlet import Outlet
 from extensions.metrics_collector.invocations import Point
-from extensions.metrics_collector.measures import BY_FIGURE, INSIGHTS, MEASURES, OTEL, PROMOTED, SCHEMA_URL
+from extensions.metrics_collector.measures import BY_FIGURE, DATADOG, INSIGHTS, MEASURES, OTEL, PROMOTED, SCHEMA_URL
 from extensions.metrics_collector.settings import CollectorSettings
 from tests.receivers.collector import Fault
 from tests.receivers.emf import read, total
@@ -229,7 +229,7 @@ def test_the_table_is_consistent():
     assert len(BY_FIGURE) == len(MEASURES)
     series = [(measure.otel.name, measure.otel.attributes) for measure in MEASURES]
     assert len(set(series)) == len(series)
-    for profile in (OTEL, INSIGHTS):
+    for profile in (OTEL, INSIGHTS, DATADOG):
         names = [name.emf for measure in MEASURES if (name := measure.named(profile))]
         assert len(set(names)) == len(names)
         assert set(PROMOTED[profile]) <= {measure.figure for measure in MEASURES if measure.named(profile)}
@@ -339,15 +339,20 @@ def points_of(most):
     return st.lists(st.builds(point, figures, *times, st.sampled_from(["", "E"])), min_size=1, max_size=most)
 
 
-@given(points_of(20))
+@given(points_of(20), st.sampled_from([OTEL, DATADOG]))
 @settings(deadline=None)
-def test_both_outputs_agree_figure_by_figure(points):
+def test_both_outputs_agree_figure_by_figure(points, profile):
     """The sums of each are the sums of the other, the levels are the same."""
-    lines = Emf("Shop", OTEL, FUNCTION).documents(points)
-    taken = streams(ExportMetricsServiceRequest.FromString(otlp(points)))
+    lines = Emf("Shop", profile, FUNCTION).documents(points)
+    taken = streams(ExportMetricsServiceRequest.FromString(otlp(points, profile)))
+    if not any(BY_FIGURE[figure].named(profile) for point in points for figure in point.figures):
+        assert (lines, taken) == ([], [])
+        return
     (document,) = map(json.loads, lines)
     for measure in MEASURES:
-        name = measure.otel
+        name = measure.named(profile)
+        if name is None:
+            continue
         there = [
             one.value
             for one in taken
@@ -695,14 +700,14 @@ def test_powertools_prints_nothing_by_itself(capfd):
 
 
 def test_bounds_are_in_the_unit_of_the_profile():
-    """Milliseconds and megabytes of Lambda Insights are no seconds and bytes."""
+    """Milliseconds and megabytes of Lambda Insights are no seconds and bytes, and Datadog has a third choice."""
     at_ms = Clock().wall_ms()
     point = Point(at_ms, at_ms, {"init_duration_ms": 350.0, "memory_max_bytes": 100.0 * 1_048_576})
     places = {}
-    for profile in ("otel", "lambda_insights"):
+    for profile in (OTEL, INSIGHTS, DATADOG):
         request = ExportMetricsServiceRequest.FromString(Otlp(profile, {}).request([point]))
         for metric in request.resource_metrics[0].scope_metrics[0].metrics:
             (one,) = metric.histogram.data_points
             places.setdefault(profile, []).append(list(one.bucket_counts).index(1))
-    assert places["otel"] == places["lambda_insights"]
-    assert 0 < places["otel"][0] < 14
+    assert places[OTEL] == places[INSIGHTS] == places[DATADOG]
+    assert 0 < places[OTEL][0] < 14

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
+import contextlib
 import json
 import socket
 import time
 
 import pytest
-import requests
 from datadog.dogstatsd import DogStatsd
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from statsd import StatsClient
 
-from extension_kit.events import Invoke, Registration, Shutdown
-from extension_kit.io.clock import Clock
+from extension_kit.events import Shutdown
 from extension_kit.io.loop import Loop
-from extension_kit.plugin import Context, Log, load
 from extension_kit.protocol.deadline import Deadline
 from extensions.metrics_collector import intake, sent
 from extensions.metrics_collector.intake import Datagrams
-from extensions.metrics_collector.settings import CollectorSettings
+from extensions.metrics_collector.statsd import Aggregator
 from tests.extensions.metrics_collector.test_invocations import done
-from tests.receivers.collector import Collector, Fault
 from tests.receivers.otlp_metrics import OtlpMetrics
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -37,6 +29,16 @@ def free_port(kind=socket.SOCK_STREAM):
         return sock.getsockname()[1]
 
 
+def has_ipv6():
+    """Whether ::1 can be had here."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def deadline(ms=2_000, reason="end"):
     return Deadline(int(time.time() * 1000) + ms, lambda: int(time.time() * 1000), 0, reason)
 
@@ -46,46 +48,6 @@ def until(condition, seconds=5.0):
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.005)
-
-
-class Raw(Collector):
-    """Keeps what was asked as it came: headers and the bytes on the wire."""
-
-    def _unpacked(self, headers, body):
-        self.accepted.append((headers, body))
-        return body
-
-    def take(self, _path, _headers, _body):
-        return 200, b""
-
-
-@pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def plugin_of(said):
-    """A plug-in that was started and that has seen an invocation; settings by keyword."""
-    made = []
-
-    def make(**chosen):
-        known = Registration("id", {"functionName": "orders", "functionVersion": "7"})
-        log = Log("metrics-collector", said.append)
-        settings = CollectorSettings(**{"interval": 0, "families": ("memory",), **chosen})
-        context = Context("metrics-collector", {}, log, Clock(), settings, known)
-        context.stream_id = "cafe"
-        plugin = load("extensions.metrics_collector.plugin:MetricsCollector")
-        plugin.start(context)
-        plugin.on_invoke(Invoke({"requestId": "r1"}))
-        made.append(plugin)
-        return plugin
-
-    yield make
-    for plugin in made:
-        plugin._sampler.close()
-        if plugin._intake is not None:
-            plugin._intake.close()
 
 
 def end(plugin, ms=2_000, reason="end"):
@@ -103,9 +65,6 @@ def to(port, *datagrams, host="127.0.0.1"):
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         for datagram in datagrams:
             sock.sendto(datagram, (host, port))
-
-
-# StatsD
 
 
 def test_by_default_nothing_listens(plugin_of):
@@ -172,12 +131,33 @@ def test_only_loopback_is_listened_on(plugin_of):
 
 def test_ipv6_is_listened_on_where_there_is_any(plugin_of, capfd):
     port = free_port(socket.SOCK_DGRAM)
-    plugin = plugin_of(statsd_port=port)
-    if len(plugin._intake.datagrams._sockets) == 1:
-        return  # none here
-    to(port, b"six:6|c", host="::1")
+    plugin = plugin_of(statsd_port=port, otlp_port=free_port())
+    expected = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
+    assert [sock.getsockname()[0] for sock in plugin._intake.datagrams._sockets] == expected
+    assert [sock.getsockname()[0] for sock in plugin._intake.requests._server._listeners] == expected
+    for host in expected:
+        to(port, b"six:3|c", host=host)
     end(plugin)
-    assert [one["six"] for one in documents(capfd) if "six" in one] == [[6.0]]
+    assert [one["six"] for one in documents(capfd) if "six" in one] == [[3.0 * len(expected)]]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("statsd_port", socket.SOCK_DGRAM), ("otlp_port", socket.SOCK_STREAM)])
+def test_another_process_that_has_the_port_on_ipv6_is_said(plugin_of, said, name, kind):
+    """Or what is sent to "localhost" would be gone without a word; where there is no IPv6 there is nothing to say."""
+    port = free_port(kind)
+    with contextlib.ExitStack() as held:
+        if has_ipv6():
+            other = held.enter_context(socket.socket(socket.AF_INET6, kind))
+            other.bind(("::1", port))
+            if kind == socket.SOCK_STREAM:
+                other.listen()
+        plugin = plugin_of(**{name: port}, export=("otlp",), endpoint="http://127.0.0.1:1")
+        assert (plugin._intake.datagrams or plugin._intake.requests) is not None
+    expected = (
+        f"[metrics-collector] WARNING METRICS_COLLECTOR_{name.upper()}: port {port} on ::1: Address already in use; only what "
+        "is sent to 127.0.0.1 is taken\n"
+    )
+    assert said == ([expected] if has_ipv6() else [])
 
 
 def test_nothing_is_read_before_the_response(plugin_of, capfd):
@@ -231,8 +211,10 @@ def test_a_flood_is_bounded_and_what_is_lost_is_told(plugin_of, capfd):
     to(port, *[b"hits:1|c|#padding:" + b"x" * 1_000] * 30_000)
     assert plugin._intake.datagrams._size < 1_200_000
     end(plugin, 10_000)
+    while kernel_has(plugin) or plugin._intake.datagrams._waiting:  # a flush does not read for as long as there is any
+        plugin.flush("end", deadline(10_000))
     to(port, b"later:1|c")
-    until(lambda: plugin._intake.datagrams.pending == 1)
+    until(lambda: len(plugin._intake.datagrams._waiting) == 1)  # fetched by the loop, which watches again
     end(plugin, 10_000)
     found = documents(capfd)
     hits = sum(sum(one["hits"]) for one in found if "hits" in one)
@@ -240,6 +222,28 @@ def test_a_flood_is_bounded_and_what_is_lost_is_told(plugin_of, capfd):
     assert hits > 0
     assert hits + lost == 30_000
     assert [one["later"] for one in found if "later" in one] == [[1.0]]
+
+
+def test_a_function_that_floods_does_not_keep_the_flush(plugin_of, capfd, monkeypatch):
+    """One looks a few times for more, not for as long as there is any. The rest waits, or is read at the end."""
+    port = free_port(socket.SOCK_DGRAM)
+    plugin = plugin_of(statsd_port=port)
+    datagrams = plugin._intake.datagrams
+    take, turns = datagrams.take, []
+
+    def take_while_more_comes():
+        if len(turns) < 500:
+            turns.append(1)
+            to(port, b"hits:1|c")
+        return take()
+
+    monkeypatch.setattr(datagrams, "take", take_while_more_comes)
+    end(plugin, 10_000)
+    assert 0 < len(turns) <= sent._TURNS
+    to(port, b"hits:1|c")
+    plugin.on_shutdown(Shutdown({"shutdownReason": "spindown"}), deadline(10_000, "shutdown"))
+    assert len(turns) == 500
+    assert sum(sum(one["hits"]) for one in documents(capfd) if "hits" in one) == 501.0
 
 
 def test_much_that_waits_is_read_though_nothing_is_exported(plugin_of, capfd):
@@ -275,6 +279,25 @@ def test_what_there_is_no_time_for_waits(plugin_of, capfd):
     end(plugin, sent._KEPT_MS // 2)
     end(plugin)
     assert [one["hits"] for one in documents(capfd) if "hits" in one] == [[150.0]]
+
+
+def test_no_line_costs_those_that_came_with_it(plugin_of, capfd, monkeypatch):
+    """Whatever is wrong with it, also what nobody has thought of."""
+    port = free_port(socket.SOCK_DGRAM)
+    plugin = plugin_of(statsd_port=port)
+    take_in = Aggregator._take_in
+
+    def odd(self, line, at_ms):
+        if line.startswith("odd"):
+            raise ZeroDivisionError("nobody has thought of this")
+        take_in(self, line, at_ms)
+
+    monkeypatch.setattr(Aggregator, "_take_in", odd)
+    to(port, b"hits:1|c", b"hits:1|ms|@1e-310\nodd:1|c", b"hits:1|c")
+    end(plugin)
+    found = documents(capfd)
+    assert [one["hits"] for one in found if "hits" in one] == [[2.0]]
+    assert found[0]["lambda.statsd.malformed"] == 2.0
 
 
 def test_one_line_says_what_is_wrong(plugin_of, said, capfd):
@@ -326,176 +349,3 @@ def test_series_that_could_not_be_sent_wait_as_one(plugin_of):
         plugin.flush("shutdown", deadline(5_000, "shutdown"))
         assert (receiver.total("hits"), receiver.total("took")) == (20.0, 100.0)
         assert plugin._collecting.pending == 0
-
-
-# OTLP
-
-
-def test_the_sdks_exporter_is_forwarded_unchanged(plugin_of):
-    """What the endpoint gets is byte for byte what the function has sent, with the settings' headers."""
-    port = free_port()
-    with Raw() as receiver, OtlpMetrics() as strict:
-        plugin = plugin_of(
-            otlp_port=port, export=("otlp",), endpoint=f"{receiver.url}/there", headers=("X-Key=secret",)
-        )
-        exporter = OTLPMetricExporter(f"http://localhost:{port}/v1/metrics", compression=None)
-        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=float("inf"))
-        provider = MeterProvider([reader], shutdown_on_exit=False)
-        provider.get_meter("shop").create_counter("orders").add(7)
-        assert provider.force_flush(5_000)
-        assert receiver.asked == 0  # before the flush nothing is sent
-        end(plugin)
-        provider.shutdown()
-        ((headers, body),) = [
-            (headers, body) for headers, body in receiver.accepted if b"orders" in body and b"shop" in body
-        ]
-        assert (headers["x-key"], headers["content-type"]) == ("secret", "application/x-protobuf")
-        assert "content-encoding" not in headers
-        request = ExportMetricsServiceRequest.FromString(body)
-        (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
-        assert metric.sum.data_points[0].as_int == 7
-        assert strict.refused == []
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("kind", ["application/json", "application/x-protobuf"])
-def test_every_encoding_is_passed_on(plugin_of, kind, packed):
-    """And answered in kind: an empty ExportMetricsServiceResponse."""
-    port = free_port()
-    body = b'{"resourceMetrics": []}' if kind == "application/json" else b"\x0a\x00"
-    body = gzip.compress(body) if packed else body
-    headers = {"Content-Type": kind, **({"Content-Encoding": "gzip"} if packed else {})}
-    with Raw() as receiver:
-        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url)
-        answer = requests.post(f"http://127.0.0.1:{port}/v1/metrics", data=body, headers=headers, timeout=5)
-        assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)
-        assert answer.content == (b"{}" if kind == "application/json" else b"")
-        end(plugin)
-        taken = [(told.get("content-type"), told.get("content-encoding"), data) for told, data in receiver.accepted]
-        assert (kind, "gzip" if packed else None, body) in taken
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "status", "why"),
-    [
-        ("POST", "/v1/traces", PROTOBUF, 404, "only /v1/metrics is taken here, no traces and no logs"),
-        ("POST", "/v1/logs", PROTOBUF, 404, "only /v1/metrics is taken here, no traces and no logs"),
-        ("POST", "/v1/metrics", {"Content-Type": "text/plain"}, 415, "application/x-protobuf or application/json"),
-        ("POST", "/v1/metrics", {**PROTOBUF, "Content-Encoding": "br"}, 415, "compressed with gzip"),
-    ],
-)
-def test_what_is_not_taken_is_answered_counted_and_said_once(plugin_of, said, method, path, headers, status, why):
-    port = free_port()
-    with OtlpMetrics() as receiver:
-        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url)
-        for _ in range(2):
-            answer = requests.request(method, f"http://127.0.0.1:{port}{path}", data=b"x", headers=headers, timeout=5)
-            assert answer.status_code == status
-            assert why in answer.text
-        end(plugin)
-        plugin.flush("end", deadline())
-        assert receiver.total("lambda.otlp.refused") == 2.0
-    assert len(said) == 1
-    assert f"OTLP from the function is refused with {status}: " in said[0]
-
-
-def test_another_method_is_no_loss(plugin_of, said):
-    """A look in a browser, say."""
-    port = free_port()
-    plugin_of(otlp_port=port, export=("otlp",), endpoint="http://127.0.0.1:1")
-    answer = requests.get(f"http://127.0.0.1:{port}/v1/metrics", timeout=5)
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    assert said == []
-
-
-@pytest.mark.parametrize(
-    ("chosen", "why"),
-    [
-        ({"export": ("emf",)}, "METRICS_COLLECTOR_EXPORT has no otlp"),
-        ({"export": ("otlp",)}, "METRICS_COLLECTOR_ENDPOINT is no URL"),
-    ],
-)
-def test_where_nothing_can_be_forwarded_it_is_refused(plugin_of, said, chosen, why):
-    """With a status that no client tries again, and a line at the start."""
-    port = free_port()
-    plugin = plugin_of(otlp_port=port, **chosen)
-    (line,) = said
-    assert f"METRICS_COLLECTOR_OTLP_PORT: {why}" in line
-    answer = requests.post(f"http://127.0.0.1:{port}/v1/metrics", data=b"", headers=PROTOBUF, timeout=5)
-    assert (answer.status_code, why in answer.text) == (403, True)
-    assert plugin._intake.requests.refused() == 1
-
-
-def test_what_waits_is_bounded(plugin_of, said):
-    """The client is told at once and tries no more; what was taken goes out, and then there is room again."""
-    port, url = free_port(), ""
-    with Raw() as receiver:
-        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url)
-        url = f"http://127.0.0.1:{port}/v1/metrics"
-        large = b"x" * 1_500_000
-
-        def posted():
-            return requests.post(url, data=large, headers=PROTOBUF, timeout=5).status_code
-
-        assert [posted() for _ in range(3)] == [200, 200, 413]
-        receiver.dead = True
-        end(plugin, 300)
-        assert posted() == 413  # what was taken is still in hand
-        receiver.dead = False
-        plugin.flush("shutdown", deadline(5_000, "shutdown"))
-        assert posted() == 200
-        plugin.flush("shutdown", deadline(5_000, "shutdown"))
-        assert [len(body) for _, body in receiver.accepted].count(len(large)) == 3
-    assert any("there is no more room" in line for line in said)
-
-
-def test_a_request_that_the_endpoint_refuses_is_counted(plugin_of, said):
-    port = free_port()
-    with OtlpMetrics() as receiver:
-        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url)
-        requests.post(f"http://127.0.0.1:{port}/v1/metrics", data=b"\xff", headers=PROTOBUF, timeout=5)
-        end(plugin)
-        plugin.flush("end", deadline())
-        assert receiver.total("lambda.otlp.lost") == 1.0
-        assert [status for status, _ in receiver.refused] == [400]
-    assert said == ["[metrics-collector] WARNING otlp from the function: answers 400\n"]
-
-
-def test_a_partial_success_is_said(plugin_of, said):
-    """In the encoding in which it was asked."""
-    from extensions.metrics_collector.exporters.make import _rejected
-
-    told = b'{"partialSuccess": {"rejectedDataPoints": "3", "errorMessage": "too old"}}'
-    assert _rejected(told, "application/json") == (3, "too old")
-    for odd in (b"", b"{}", b"[]", b'{"partialSuccess": 7}', b"\xff"):
-        assert _rejected(odd, "application/json") == (0, "")
-    port = free_port()
-    with OtlpMetrics() as receiver:
-        receiver.rejects = 2
-        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url)
-        exporter = OTLPMetricExporter(f"http://127.0.0.1:{port}/v1/metrics")
-        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=float("inf"))
-        provider = MeterProvider([reader], shutdown_on_exit=False)
-        provider.get_meter("shop").create_gauge("level").set(7)
-        provider.force_flush(5_000)
-        end(plugin)
-        provider.shutdown()
-    assert "[metrics-collector] WARNING otlp from the function: 2 data points were rejected: too many series\n" in said
-
-
-def test_an_endpoint_that_hangs_costs_neither_of_them_the_other(plugin_of):
-    """What the function has sent has connections of its own."""
-    port = free_port()
-    with OtlpMetrics() as receiver:
-        plugin = plugin_of(otlp_port=port, export=("otlp",), endpoint=receiver.url)
-        exporter = OTLPMetricExporter(f"http://127.0.0.1:{port}/v1/metrics")
-        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=float("inf"))
-        provider = MeterProvider([reader], shutdown_on_exit=False)
-        provider.get_meter("shop").create_gauge("level").set(7)
-        provider.force_flush(5_000)
-        receiver.faults = [Fault(hang=1.0)]
-        end(plugin, 800)
-        assert plugin._collecting.pending
-        plugin.flush("shutdown", deadline(5_000, "shutdown"))
-        provider.shutdown()
-        assert receiver.total("level") >= 7.0

@@ -57,6 +57,12 @@ def test_each_type_adds_up_as_it_should():
     assert found["users",].members == {"anna", "bert"}
 
 
+def test_lines_end_where_statsd_ends_them():
+    """And nowhere else: Unicode has other ends of lines, which a name or a member may hold."""
+    found, made = aggregated("users:a\u2028b|s\r\nusers:c\x0bd|s\nhits:1|c\r\n")
+    assert (made.malformed, found["users",].members, found["hits",].value) == (0, {"a\u2028b", "c\x0bd"}, 1.0)
+
+
 def test_a_gauge_stays_what_it_was_and_is_told_when_it_changes():
     """A change needs what was before, also when that was exported long ago."""
     made = Aggregator(10)
@@ -81,8 +87,10 @@ def test_a_gauge_stays_what_it_was_and_is_told_when_it_changes():
         ("hits:inf|ms", "'inf' is no number"),
         ("hits:1e999|ms", "too large"),
         ("hits:1:|d", "'' is no number"),
-        ("hits:1|c|@0", "a sample rate is above 0"),
-        ("hits:1|c|@1.5", "a sample rate is above 0"),
+        ("hits:1|c|@0", "a sample rate is from 0.000001 to 1"),
+        ("hits:1|c|@1.5", "a sample rate is from 0.000001 to 1"),
+        ("hits:1|ms|@1e-310", "a sample rate is from 0.000001 to 1"),
+        ("hits:1|c|@1e-20", "a sample rate is from 0.000001 to 1"),
         ("hits:1|c|?", "'?' is neither a rate nor tags"),
         ("x" * 300 + ":1|c", "a name of more than 255 characters"),
         ("hits:1|c|#" + ",".join(f"t{number}" for number in range(21)), "more than 20 tags"),
@@ -159,10 +167,44 @@ def test_names_and_tags_are_made_fit():
     streams(otlp([*found.values()]))
     documents = emf([*found.values()])
     (dimensions,) = {dimensions for _, dimensions in documents[0].values}
-    assert dict(dimensions) == {"stra_e": "k_ln", "x": "y" * 200, "faas.name": "orders"}
+    assert dict(dimensions) == {"stra%C3%9Fe": "k%C3%B6ln", "x": "y" * 200, "faas.name": "orders"}
 
 
-@given(st.lists(st.binary(max_size=60)))
+def test_a_sum_that_is_too_large_for_cloudwatch_is_not_made():
+    """What does not fit is counted; a change of a gauge is no different. What has none of its values is no series."""
+    most = 2.0**360
+    found, made = aggregated(*["big:1e107|c"] * 40, *["level:+1e107|g"] * 40, *["took:1e107|d|@0.1"] * 40)
+    made.read([*[b"big:1e107|c"] * 40, *[b"level:+1e107|g"] * 40, *[b"took:1e107|d|@0.1"] * 40], NOW_MS)
+    assert (made.malformed, made.overflow) == (0, 17 + 40 + 38)
+    sums = found["big",].value, found["level",].value, found["took",].sum
+    assert [value / 1e107 for value in sums] == pytest.approx([23, 23, 20])
+    assert max(sums) <= most
+    assert aggregated("took:1|d|@0.001", most_values=100)[0] == {}
+
+
+#: what a line is made of, right and wrong
+PIECES = st.sampled_from([
+    *("a", "b", "env", "_aws", "1", "-1", "+5", "0", "1e108", "-1e108", "1e-310", "2.5", "0.001", ":", "::", "|", "|c"),
+    *("|g", "|ms", "|d", "|s", "|h", "|@", "|@0.5", "|@1e-6", "|@1e-310", "|@1e-20", "|#", "|#env:x", ",", "_aws:1"),
+    *("faas.name:y", "\u5317", "env:\u4eac", "env:\u6d77", "\n", "\u2028", "\r\n", " ", "\x00", "e", "T1", "|T1"),
+])  # fmt: skip
+LIKE_LINES = st.one_of(
+    st.lists(PIECES, max_size=12).map("".join),
+    st.builds(
+        "{}:{}|{}{}|#{}".format,
+        st.sampled_from(["a", "b.c", "env", "faas.name"]),
+        st.sampled_from(["1", "-1", "+5", "1e108", "-1e108", "1e-310"]),
+        st.sampled_from(["c", "g", "ms", "d", "s"]),
+        st.sampled_from(["", "|@0.5", "|@1e-6", "|@1e-20", "|@1e-310"]),
+        st.lists(
+            st.sampled_from(["_aws:1", "env:x", "env:\u4eac", "env:\u6d77", "faas.name:y", " :x", "a", ""]), max_size=3
+        ).map(",".join),
+    ),
+)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=60), LIKE_LINES.map(str.encode)), max_size=40))
+@settings(deadline=None)
 def test_any_bytes_are_counted_or_understood(datagrams):
     """And what comes of them can be exported both ways."""
     made = Aggregator(20, 100)
@@ -194,7 +236,7 @@ def test_both_outputs_agree_and_two_exports_add_up_to_one(lines, cut):
         parts.read([line.encode() for line in some], NOW_MS)
         for one in parts.take():
             before = kept.get(one.identity)
-            kept[one.identity] = one if before is None else joined(before, one)
+            kept[one.identity] = one if before is None else joined(before, one)[0]
     assert {one.identity for one in whole.values()} == set(kept)
     taken = {(one.name, tuple(sorted(one.attributes.items()))): one.value for one in streams(otlp([*kept.values()]))}
     documents = emf([*kept.values()])
@@ -244,7 +286,7 @@ def test_documents_keep_to_the_limits_of_the_format():
     made.read([b"took:" + b":".join(b"%d" % number for number in range(250)) + b"|ms|#env:prod,shop:eu"], NOW_MS)
     weighed = Emf("Shop", OTEL, {"faas.name": "orders"}).sent(made.take())
     documents = [read(line, NOW_MS) for line, _ in weighed]
-    assert sum(number for _, number in weighed) == 201
+    assert [number for _, number in weighed] == [90, 90, 20, 1, 1, 1]
     assert [len(one.values) for one in documents] == [90, 90, 20, 1, 1, 1]
     took = [value for one in documents for value in one.of("took")]
     assert took == [float(number) for number in range(250)]
@@ -257,6 +299,6 @@ def test_a_name_that_is_a_dimension_too_is_told_apart():
     made = Aggregator(10)
     made.read([b"env:5|g|#env:prod\nfaas.name:1|c"], NOW_MS)
     documents = emf(made.take())
-    assert [document.of(name) for document, name in zip(documents, ["statsd.env", "statsd.faas.name"], strict=True)] == [
+    assert [document.of(name) for document, name in zip(documents, ["statsd:env", "statsd:faas.name"], strict=True)] == [
         [5.0], [1.0],
     ]  # fmt: skip
