@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
+import time
 
 import pytest
 import requests
@@ -15,7 +17,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from extension_kit.events import Shutdown
 from extension_kit.io.clock import Clock
 from extension_kit.protocol.deadline import Deadline
-from tests.extensions.metrics_collector.test_intake import deadline, end, free_port, until
+from tests.extensions.metrics_collector.test_intake import deadline, end, free_port, to, until
+from tests.extensions.metrics_collector.test_invocations import done
 from tests.receivers.collector import Collector, Fault
 from tests.receivers.otlp_metrics import OtlpMetrics
 
@@ -291,6 +294,21 @@ def test_an_endpoint_that_hangs_costs_neither_of_them_the_other(plugin_of):
         provider.shutdown()
         assert receiver.total("level") == 7.0
         assert plugin._collecting.pending == 0
+
+
+def test_what_is_left_at_the_end_is_said_for_what_it_is(plugin_of, said):
+    """Not all of it are points: one series, one request, and the two points of the invocation."""
+    port, statsd = free_port(), free_port(socket.SOCK_DGRAM)
+    with Raw() as receiver:
+        plugin = plugin_of(otlp_port=port, statsd_port=statsd, export=("otlp",), endpoint=receiver.url)
+        receiver.dead = True
+        requests.post(f"http://127.0.0.1:{port}/v1/metrics", data=b"x", headers=PROTOBUF, timeout=5)
+        to(statsd, b"hits:1|c")
+        until(lambda: plugin._intake.datagrams.pending == 1)
+        plugin.on_telemetry([done("r1", int(time.time() * 1000))])
+        plugin.on_shutdown(Shutdown({"shutdownReason": "spindown"}), deadline(600, "shutdown"))
+    (line,) = [line for line in said if "before the end" in line]
+    assert re.search(r"WARNING \d could not be sent before the end: points, StatsD series and OTLP requests\n", line)
 
 
 def test_a_flush_that_had_hardly_any_time_is_no_failure_of_the_endpoint(plugin_of):
