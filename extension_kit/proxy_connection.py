@@ -106,6 +106,7 @@ class Connection:
             request = self.read_request(data)
             if request.call in (passing.NEXT, passing.RESTORE_NEXT):
                 self.asked += 1
+                request.first = self.proxy.is_first()  # whether anybody wants to know or not: init ends once
             if steering is not None:
                 again: bool = steering.exchange(self, request)
                 return again

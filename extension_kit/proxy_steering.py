@@ -50,7 +50,7 @@ def exchange(c: Connection, request: Request) -> bool:
     if request.call == passing.NEXT:
         return _next(c, request)
     if request.call == passing.RESTORE_NEXT:
-        return _asks(c) and c.forward(request)
+        return _asks(c, request.first) and c.forward(request)
     if request.call in (passing.RESPONSE, passing.ERROR):
         invocation = c.proxy.answered(passing.request_id_of(request.head))
         if invocation is not None:
@@ -119,7 +119,7 @@ def _latin(text: str) -> bytes:
 def _next(c: Connection, request: Request) -> bool:
     for invocation in c.proxy.over(lambda each: each.carrier is c):
         done(c.proxy, invocation)
-    if not _asks(c):
+    if not _asks(c, request.first):
         return False
     replay = c.proxy.take_replay()
     if replay is not None:
@@ -146,9 +146,8 @@ def _next(c: Connection, request: Request) -> bool:
         done(c.proxy, invocation)
 
 
-def _asks(c: Connection) -> bool:
+def _asks(c: Connection, first: bool) -> bool:
     """A runtime asks for its next event; False where its init has been made to fail."""
-    first = c.proxy.is_first()
     verdict = _hook(c.proxy, "on_next", first)
     if not isinstance(verdict, Fail):
         return True
