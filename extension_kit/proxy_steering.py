@@ -117,7 +117,7 @@ def _latin(text: str) -> bytes:
 
 
 def _next(c: Connection, request: Request) -> bool:
-    for invocation in c.proxy.over(lambda each: each.carrier is c):
+    for invocation in c.proxy.over():
         done(c.proxy, invocation)
     if not _asks(c, request.first):
         return False
@@ -134,11 +134,16 @@ def _next(c: Connection, request: Request) -> bool:
         invocation = Invocation(http1.Headers(passing.fields(reply.head)), reply.incoming)
         if reply.status != 200 or not invocation.request_id:
             return c.pass_down(reply) and reply.keep_alive and request.keep_alive
-        verdict = _hook(c.proxy, "on_event", invocation, incoming=reply.incoming)
-        message = _message(c, invocation, verdict) if isinstance(verdict, (Answer, Fail)) else b""
-        if not message:
-            return _deliver(c, invocation, reply, verdict) and reply.keep_alive and request.keep_alive
-        reply.incoming.drain()
+        try:
+            verdict = _hook(c.proxy, "on_event", invocation, incoming=reply.incoming)
+            message = _message(c, invocation, verdict) if isinstance(verdict, (Answer, Fail)) else b""
+            if not message:
+                return _deliver(c, invocation, reply, verdict) and reply.keep_alive and request.keep_alive
+            reply.incoming.drain()
+        except BaseException:  # the runtime has not got it, and cannot answer it
+            c.proxy.answered(invocation.request_id)
+            done(c.proxy, invocation)
+            raise
         if not (reply.keep_alive and request.keep_alive):
             c.drop_upstream()
         c.proxy.count("short_circuited")
@@ -199,7 +204,6 @@ def _again(c: Connection, invocation: Invocation) -> bool:
 
 def _opened(c: Connection, invocation: Invocation) -> None:
     invocation.release()
-    invocation.carrier = c
     dropped = c.proxy.opened(invocation)
     if dropped is not None:
         done(c.proxy, dropped)
