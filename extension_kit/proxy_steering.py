@@ -261,7 +261,8 @@ def _changed(c: Connection, request: Request, invocation: Invocation, verdict: o
 def _accept(c: Connection, request: Request, receipt: bytes = b"") -> bool:
     """The runtime, whose answer has been read, hears what upstream has said of another one, or that all is well."""
     c.took(request.incoming)
-    c.runtime.sendall(receipt or _ACCEPTED)
+    if not c.was_answered():
+        c.runtime.sendall(receipt or _ACCEPTED)
     return request.keep_alive
 
 
@@ -285,12 +286,13 @@ def _stream(c: Connection, request: Request, verdict: Stream, heard: Callable[[]
             return _refused(c, request)
     incoming.drain()
     c.took(incoming)
-    c.offer(http1.encode_last_chunk(incoming.trailers))
+    if not c.offer(http1.encode_last_chunk(incoming.trailers)):
+        return _refused(c, request)
     return c.answer(b"POST", heard) and request.keep_alive
 
 
 def _refused(c: Connection, request: Request) -> bool:
-    """Upstream has answered, or hung up, in the middle of a stream: the runtime hears it, and may say the rest to nobody."""
+    """Upstream has refused, or hung up, in the middle of a stream: the runtime hears it, and may say the rest to nobody."""
     if not c.answer(b"POST"):
         return False
     c.drop_upstream()
@@ -351,10 +353,12 @@ def _request(c: Connection, path: bytes, body: bytes, fields: tuple[tuple[bytes,
 def _post(c: Connection, message: bytes) -> bytes:
     """Upstream's answer to a whole request, as bytes, where it is 2xx; else it is reported, and b""."""
     proxy, taken = c.proxy, True
+    early: list[Reply | None] = []
     try:
         c.send(message[:_AT_ONCE])
-        taken = len(message) <= _AT_ONCE or c.offer(memoryview(message)[_AT_ONCE:])
-        reply = c.read_final_reply()
+        if len(message) > _AT_ONCE:
+            taken = c.offer(memoryview(message)[_AT_ONCE:], lambda: c.early(early.append))
+        reply = early[0] if early else c.read_final_reply()
         if reply is None:
             raise ConnectionResetError("the connection was closed")
         body = reply.incoming.read(_MAX_VERDICT)
