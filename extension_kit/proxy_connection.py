@@ -305,12 +305,14 @@ class Connection:
                 self.proxy.sleep(_PAUSE * 2**attempt)
             self._generation = self.proxy.generation
             family = _socket.AF_INET6 if ":" in self.proxy.address[0] else _socket.AF_INET
-            sock = _socket.socket(family, _socket.SOCK_STREAM)
+            sock = None
             try:
+                sock = _socket.socket(family, _socket.SOCK_STREAM)
                 sock.connect(self.proxy.address)
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             except OSError as error:
-                sock.close()
+                if sock is not None:
+                    sock.close()
                 failure = error
                 continue
             self.upstream = sock
