@@ -45,7 +45,9 @@ def _to_stderr(text: str) -> None:
 class RuntimeProxy:
     """Stands between a runtime and the Runtime API at `upstream` (``host:port``, an IP literal or a name).
 
-    ``say`` is told what went wrong, a line each, once for each kind. ``clock``: see `extension_kit.io.clock`.
+    ``say`` is told what went wrong, a line each, once for each kind. ``clock``: see `extension_kit.io.clock`. ``concurrent``:
+    several invocations at once (the init type ``lambda-managed-instances``): whoever asks for the next event is not done with
+    all others, and their workers may share connections.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RuntimeProxy:
         *,
         say: Callable[[str], object] = _to_stderr,
         clock: Clock | None = None,
+        concurrent: bool = False,
     ) -> None:
         host, _, port = upstream.rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
@@ -69,6 +72,7 @@ class RuntimeProxy:
         self.wants: frozenset[str] = frozenset()  # hooks that are overridden
         self.open: dict[str, Invocation] = {}
         self.replays: list[Invocation] = []
+        self._concurrent = concurrent
         self._first = True
         self._say = say
         self._clock = clock
@@ -156,7 +160,7 @@ class RuntimeProxy:
         if self._ended.acquire(timeout=patience_s):
             self._ended.release()
         if self.steering is not None:
-            for invocation in self.over(lambda _invocation: True):
+            for invocation in self.rest():
                 self.steering.done(self, invocation)
 
     def forget(self) -> None:
@@ -224,15 +228,38 @@ class RuntimeProxy:
         """It is being delivered. The oldest of too many, which will not be followed any longer."""
         with self._lock:
             self.open[invocation.request_id] = invocation
-            return self.open.pop(next(iter(self.open))) if len(self.open) > _MAX_OPEN else None
+            oldest = self.open.pop(next(iter(self.open))) if len(self.open) > _MAX_OPEN else None
+        if self.steering is None:  # hooks were unset meanwhile, and what they have said of this one is still to be done
+            self.settle()
+        return oldest
 
-    def over(self, judge: Callable[[Invocation], bool]) -> list[Invocation]:
-        """Those that are open, and of which `judge` says that they are over; they are no longer open."""
+    def over(self) -> list[Invocation]:
+        """A runtime asks for its next event: those that have had no answer and will have none; they are no longer open.
+
+        Of several at once nothing is known until their deadline (epoch ms) has passed.
+        """
         with self._lock:
-            found = [invocation for invocation in self.open.values() if judge(invocation)]
+            found = list(self.open.values())
+            if self._concurrent and found:
+                now_ms = self._wall_ms()
+                found = [invocation for invocation in found if 0 < invocation.deadline_ms < now_ms]
             for invocation in found:
                 del self.open[invocation.request_id]
             return found
+
+    def rest(self) -> list[Invocation]:
+        """All that are open; none is afterwards."""
+        with self._lock:
+            found = list(self.open.values())
+            self.open.clear()
+            return found
+
+    def _wall_ms(self) -> int:
+        if self._clock is not None:
+            return self._clock.wall_ms()
+        import time
+
+        return time.time_ns() // 1_000_000
 
     def answered(self, request_id: str) -> Invocation | None:
         """Its answer is here: it is open no longer."""

@@ -106,6 +106,7 @@ class Connection:
             request = self.read_request(data)
             if request.call in (passing.NEXT, passing.RESTORE_NEXT):
                 self.asked += 1
+                request.first = self.proxy.is_first()  # whether anybody wants to know or not: init ends once
             if steering is not None:
                 again: bool = steering.exchange(self, request)
                 return again
@@ -139,8 +140,7 @@ class Connection:
 
     def answer(self, method: bytes = b"GET", heard: Callable[[], object] | None = None) -> bool:
         """The answer comes down; whether the connections can be used again. ``heard()`` before the runtime hears it."""
-        if self._answered:
-            self._answered = False
+        if self.was_answered():
             return True
         while True:
             reply = self.read_reply(method)
@@ -162,22 +162,39 @@ class Connection:
             self.drop_upstream()  # it says more than it was asked for
         return True
 
+    def was_answered(self) -> bool:
+        """Whether the runtime had its answer while its request was on its way; told once."""
+        answered, self._answered = self._answered, False
+        return answered
+
     def _early(self) -> int:
         """Upstream says something while the request is on its way."""
         try:
-            reply = self.read_reply(b"POST")
+            return self.early(self._told_early)
         except Unreadable as unreadable:
             self.runtime.sendall(unreadable.down)
             self._answered = True
             return ANSWERED
+
+    def early(self, tell: Callable[[Reply | None], object]) -> int:
+        """The same: interim answers come down, ``tell(reply)`` is given the last one, None where it hangs up. `Unreadable`."""
+        reply = self.read_reply(b"POST")
+        while reply is not None and reply.interim:
+            self.pass_down(reply)
+            if not self._behind:
+                return WATCH
+            reply = self.read_reply(b"POST")
+        tell(reply)
+        return (
+            IGNORE if reply is not None and reply.status < 300 else ANSWERED
+        )  # who has accepted it may still want all
+
+    def _told_early(self, reply: Reply | None) -> None:
         if reply is None:
             self.runtime.shutdown(_socket.SHUT_WR)
-            return ANSWERED
-        self._answered = not reply.interim
-        self.pass_down(reply)
-        if reply.interim:
-            return WATCH
-        return ANSWERED if reply.status >= 300 else IGNORE  # who has accepted it may still want all of it
+        else:
+            self._answered = True
+            self.pass_down(reply)
 
     def last_words(self) -> bool:
         """Upstream has hung up in the middle of a request: why, if it has said so."""
@@ -259,10 +276,19 @@ class Connection:
             pass
         return True
 
-    def offer(self, data: bytes | memoryview) -> bool:
-        """To upstream, after `send`; False where it answers, or hangs up, before it has all."""
+    def offer(self, data: bytes | memoryview, spoken: Callable[[], int] | None = None) -> bool:
+        """To upstream, after `send`; False where it refuses, or hangs up, before it has all.
+
+        What it says meanwhile comes down to the runtime (see `was_answered`), or is for ``spoken()`` (see `relay`).
+        """
+        upstream = self.upstream
+        if upstream is None:
+            return False
         try:
-            return self.upstream is not None and offer(self.upstream, data)
+            if self._answered:  # it has accepted: nothing but its next answer can come
+                upstream.sendall(data)
+                return True
+            return offer(upstream, data, spoken or self._early)
         except OSError:
             return False
 
@@ -279,12 +305,14 @@ class Connection:
                 self.proxy.sleep(_PAUSE * 2**attempt)
             self._generation = self.proxy.generation
             family = _socket.AF_INET6 if ":" in self.proxy.address[0] else _socket.AF_INET
-            sock = _socket.socket(family, _socket.SOCK_STREAM)
+            sock = None
             try:
+                sock = _socket.socket(family, _socket.SOCK_STREAM)
                 sock.connect(self.proxy.address)
                 sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             except OSError as error:
-                sock.close()
+                if sock is not None:
+                    sock.close()
                 failure = error
                 continue
             self.upstream = sock

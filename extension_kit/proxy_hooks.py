@@ -104,7 +104,7 @@ class Invocation:
     """
 
     __slots__ = (
-        "_incoming", "carrier", "deadline_ms", "function_arn", "headers", "notes", "over", "request_id", "second", "tenant_id",
+        "_incoming", "deadline_ms", "function_arn", "headers", "notes", "over", "request_id", "second", "tenant_id",
         "trace_id", "twice",
     )  # fmt: skip
 
@@ -120,7 +120,6 @@ class Invocation:
         self.over = False
         self.twice = False  # its first answer is thrown away
         self.second = b""  # what the runtime is served then
-        self.carrier: object = None  # the connection that took it
         self._incoming = incoming
 
     def body(self) -> bytes:
@@ -177,7 +176,9 @@ class Hooks:
         """The same of its error."""
 
     def on_done(self, invocation: Invocation) -> None:
-        """Its answer has gone upstream, and the runtime has not heard that yet; or none will: it asks for the next event."""
+        """Its answer has gone upstream, and the runtime has not heard that yet; or none will: a runtime asks for the next event
+        (with several at once: after the deadline of this one), or has not got this one, since the connection has failed.
+        """
 
 
 def _text(headers: Headers, name: bytes) -> str:

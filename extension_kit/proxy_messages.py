@@ -29,9 +29,9 @@ class Unreadable(Exception):
 
 
 class Request:
-    """``head``: as it goes upstream; ``expects``: to be told to continue."""
+    """``head``: as it goes upstream; ``expects``: to be told to continue; ``first``: the runtime's init ends here."""
 
-    __slots__ = ("call", "expects", "head", "incoming", "keep_alive", "method")
+    __slots__ = ("call", "expects", "first", "head", "incoming", "keep_alive", "method")
 
     def __init__(
         self, call: int, method: bytes, head: bytes, incoming: Incoming, keep_alive: bool = True, expects: bool = False
@@ -42,6 +42,7 @@ class Request:
         self.incoming = incoming
         self.keep_alive = keep_alive
         self.expects = expects
+        self.first = False
 
 
 class Reply:

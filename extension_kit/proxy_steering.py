@@ -50,7 +50,7 @@ def exchange(c: Connection, request: Request) -> bool:
     if request.call == passing.NEXT:
         return _next(c, request)
     if request.call == passing.RESTORE_NEXT:
-        return _asks(c) and c.forward(request)
+        return _asks(c, request.first) and c.forward(request)
     if request.call in (passing.RESPONSE, passing.ERROR):
         invocation = c.proxy.answered(passing.request_id_of(request.head))
         if invocation is not None:
@@ -117,9 +117,9 @@ def _latin(text: str) -> bytes:
 
 
 def _next(c: Connection, request: Request) -> bool:
-    for invocation in c.proxy.over(lambda each: each.carrier is c):
+    for invocation in c.proxy.over():
         done(c.proxy, invocation)
-    if not _asks(c):
+    if not _asks(c, request.first):
         return False
     replay = c.proxy.take_replay()
     if replay is not None:
@@ -134,11 +134,16 @@ def _next(c: Connection, request: Request) -> bool:
         invocation = Invocation(http1.Headers(passing.fields(reply.head)), reply.incoming)
         if reply.status != 200 or not invocation.request_id:
             return c.pass_down(reply) and reply.keep_alive and request.keep_alive
-        verdict = _hook(c.proxy, "on_event", invocation, incoming=reply.incoming)
-        message = _message(c, invocation, verdict) if isinstance(verdict, (Answer, Fail)) else b""
-        if not message:
-            return _deliver(c, invocation, reply, verdict) and reply.keep_alive and request.keep_alive
-        reply.incoming.drain()
+        try:
+            verdict = _hook(c.proxy, "on_event", invocation, incoming=reply.incoming)
+            message = _message(c, invocation, verdict) if isinstance(verdict, (Answer, Fail)) else b""
+            if not message:
+                return _deliver(c, invocation, reply, verdict) and reply.keep_alive and request.keep_alive
+            reply.incoming.drain()
+        except BaseException:  # the runtime has not got it, and cannot answer it
+            c.proxy.answered(invocation.request_id)
+            done(c.proxy, invocation)
+            raise
         if not (reply.keep_alive and request.keep_alive):
             c.drop_upstream()
         c.proxy.count("short_circuited")
@@ -146,9 +151,8 @@ def _next(c: Connection, request: Request) -> bool:
         done(c.proxy, invocation)
 
 
-def _asks(c: Connection) -> bool:
+def _asks(c: Connection, first: bool) -> bool:
     """A runtime asks for its next event; False where its init has been made to fail."""
-    first = c.proxy.is_first()
     verdict = _hook(c.proxy, "on_next", first)
     if not isinstance(verdict, Fail):
         return True
@@ -200,7 +204,6 @@ def _again(c: Connection, invocation: Invocation) -> bool:
 
 def _opened(c: Connection, invocation: Invocation) -> None:
     invocation.release()
-    invocation.carrier = c
     dropped = c.proxy.opened(invocation)
     if dropped is not None:
         done(c.proxy, dropped)
@@ -258,7 +261,8 @@ def _changed(c: Connection, request: Request, invocation: Invocation, verdict: o
 def _accept(c: Connection, request: Request, receipt: bytes = b"") -> bool:
     """The runtime, whose answer has been read, hears what upstream has said of another one, or that all is well."""
     c.took(request.incoming)
-    c.runtime.sendall(receipt or _ACCEPTED)
+    if not c.was_answered():
+        c.runtime.sendall(receipt or _ACCEPTED)
     return request.keep_alive
 
 
@@ -282,12 +286,13 @@ def _stream(c: Connection, request: Request, verdict: Stream, heard: Callable[[]
             return _refused(c, request)
     incoming.drain()
     c.took(incoming)
-    c.offer(http1.encode_last_chunk(incoming.trailers))
+    if not c.offer(http1.encode_last_chunk(incoming.trailers)):
+        return _refused(c, request)
     return c.answer(b"POST", heard) and request.keep_alive
 
 
 def _refused(c: Connection, request: Request) -> bool:
-    """Upstream has answered, or hung up, in the middle of a stream: the runtime hears it, and may say the rest to nobody."""
+    """Upstream has refused, or hung up, in the middle of a stream: the runtime hears it, and may say the rest to nobody."""
     if not c.answer(b"POST"):
         return False
     c.drop_upstream()
@@ -348,10 +353,12 @@ def _request(c: Connection, path: bytes, body: bytes, fields: tuple[tuple[bytes,
 def _post(c: Connection, message: bytes) -> bytes:
     """Upstream's answer to a whole request, as bytes, where it is 2xx; else it is reported, and b""."""
     proxy, taken = c.proxy, True
+    early: list[Reply | None] = []
     try:
         c.send(message[:_AT_ONCE])
-        taken = len(message) <= _AT_ONCE or c.offer(memoryview(message)[_AT_ONCE:])
-        reply = c.read_final_reply()
+        if len(message) > _AT_ONCE:
+            taken = c.offer(memoryview(message)[_AT_ONCE:], lambda: c.early(early.append))
+        reply = early[0] if early else c.read_final_reply()
         if reply is None:
             raise ConnectionResetError("the connection was closed")
         body = reply.incoming.read(_MAX_VERDICT)

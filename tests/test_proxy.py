@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import socket
 import subprocess
@@ -467,6 +468,12 @@ def test_after_a_restore_connections_are_made_anew(proxy, runtime, upstream):
     served(runtime, upstream)
 
 
+def test_nobody_can_connect_from_elsewhere(proxy, runtime):
+    """It listens on 127.0.0.1 alone, where the wrapper looks for it: any other address of this machine refuses."""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", proxy.port), PATIENCE)
+
+
 def test_who_connects_before_it_serves_waits(upstream, said):
     """As while the interpreter boots: the launcher listens."""
     sockets = [bind("127.0.0.1"), bind("127.0.0.1")]
@@ -533,6 +540,26 @@ def test_no_descriptor_is_left(monkeypatch, upstream, said, clock):
     proxy.close()
     assert said == ["a connection cannot be taken: Too many open files"]
     assert clock.slept == [0.1]
+
+
+def test_no_descriptor_is_left_for_upstream(monkeypatch, runtime, upstream, said, clock):
+    """Tried again, as any connection that cannot be had: the runtime does not notice."""
+
+    class Few:
+        failures = 1
+
+        def __getattr__(self, name):
+            return getattr(_socket, name)
+
+        def socket(self, *given):
+            if self.failures:
+                self.failures -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return _socket.socket(*given)
+
+    monkeypatch.setattr("extension_kit.proxy_connection._socket", Few())
+    served(runtime, upstream)
+    assert (said, clock.slept) == ([], [0.1])
 
 
 class Exhausted:

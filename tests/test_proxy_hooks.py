@@ -44,11 +44,11 @@ class Scripted(Hooks):
 class Stage:
     """A runtime, our proxy with hooks, an upstream."""
 
-    def __init__(self):
+    def __init__(self, **settings):
         self.upstream = Upstream()
         self.hooks = Scripted()
         self.said = []
-        self.proxy = RuntimeProxy(self.upstream.address, self.hooks, say=self.said.append)
+        self.proxy = RuntimeProxy(self.upstream.address, self.hooks, say=self.said.append, **settings)
         self.port = self.proxy.listen()
         self.proxy.serve()
         self.runtime = Runtime(self.port)
@@ -78,11 +78,14 @@ class Stage:
 
 
 @pytest.fixture
-def stage():
-    made = Stage()
+def stage(request):
+    made = Stage(**getattr(request, "param", {}))
     yield made
     made.close()
     assert made.proxy.figures()["connections"] == 0
+
+
+SEVERAL = pytest.mark.parametrize("stage", [{"concurrent": True}], indirect=True, ids=["several"])
 
 
 def test_hooks_are_told_and_nothing_changes(stage):
@@ -363,6 +366,7 @@ def test_an_event_that_is_never_answered_is_over_at_the_end(stage):
     assert stage.hooks.told[-1] == ("done", "r1")
 
 
+@SEVERAL
 def test_concurrent_events_keep_apart(stage):
     """Managed Instances: each invocation has its own notes."""
 
@@ -386,6 +390,7 @@ def test_concurrent_events_keep_apart(stage):
         runtime.close()
 
 
+@SEVERAL
 def test_too_many_open_events_are_forgotten(stage, monkeypatch):
     """Bounded: the oldest is over, and its answer passes as it is."""
     monkeypatch.setattr("extension_kit.proxy._MAX_OPEN", 1)

@@ -19,7 +19,7 @@ import pytest
 from extension_kit.protocol import http1
 from extension_kit.proxy import Hooks, RuntimeProxy, Stream
 from tests.conftest import ROOT
-from tests.proxying import PATIENCE, Runtime, Upstream, event, posted
+from tests.proxying import OK, PATIENCE, Runtime, Upstream, event, posted
 from tests.test_proxy_fidelity import Idle, Reading
 
 CASES = max(40, int(os.environ.get("KIT_TESTS_EXCHANGES", "0")) // 12)
@@ -221,6 +221,33 @@ def program():
         process.kill()
         process.wait(PATIENCE)
         process.stdout.close()
+
+
+def test_upstream_closes_and_the_runtime_asks_while_it_is_frozen(program):
+    """Both are there when it thaws: the request goes out on a new connection."""
+    upstream = Upstream()
+    process, port = program(upstream)
+    runtime = Runtime(port)
+    runtime.ask()
+    platform = upstream.accept()
+    platform.message()
+    platform.send(event(b"r1"))
+    runtime.message()
+    runtime.post(b"r1")
+    platform.message()
+    platform.send(OK)
+    runtime.message()
+    os.kill(process.pid, signal.SIGSTOP)
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    platform.close()
+    runtime.ask()
+    os.kill(process.pid, signal.SIGCONT)
+    platform = upstream.accept()
+    platform.message()
+    platform.send(event(b"r2"))
+    assert runtime.message().head.headers.get(b"lambda-runtime-aws-request-id") == b"r2"
+    runtime.close()
+    upstream.close()
 
 
 @pytest.mark.parametrize("moment", ["idle", "in next", "in an event"])

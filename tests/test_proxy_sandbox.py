@@ -37,7 +37,8 @@ class Done(Hooks):
 class Proxying(Plugin):
     name = "proxying"
     def before_register(self, context):
-        self.proxy = RuntimeProxy(os.environ["AWS_LAMBDA_RUNTIME_API"], %s, say=say)
+        several = context.init_type == "lambda-managed-instances"
+        self.proxy = RuntimeProxy(os.environ["AWS_LAMBDA_RUNTIME_API"], %s, say=say, concurrent=several)
         with open("{PORT}", "w") as file:
             file.write(str(self.proxy.listen()))
         self.proxy.serve()

@@ -107,8 +107,8 @@ def relay_pieces(
         _blocking_again(source, sink)
 
 
-def offer(sink: _socket.socket, data: bytes | memoryview) -> bool:
-    """`data` to `sink`; False where it answers before it has taken all. OSError."""
+def offer(sink: _socket.socket, data: bytes | memoryview, spoken: Callable[[], int]) -> bool:
+    """`data` to `sink`; False where it has `ANSWERED` before it has taken all. OSError. ``spoken()``: see `relay`."""
     view = memoryview(data)
     poll = select.poll()
     poll.register(sink, _OUT | _IN)
@@ -116,7 +116,14 @@ def offer(sink: _socket.socket, data: bytes | memoryview) -> bool:
     try:
         while view:
             if poll.poll()[0][1] & _IN:
-                return False
+                sink.setblocking(True)
+                verdict = spoken()
+                sink.setblocking(False)
+                if verdict == ANSWERED:
+                    return False
+                if verdict == IGNORE:
+                    poll.modify(sink, _OUT)
+                continue
             try:
                 view = view[sink.send(view) :]
             except BlockingIOError:
@@ -252,13 +259,18 @@ def tunnel(one: _socket.socket, other: _socket.socket, pending: bytes) -> None:
     peers = {one.fileno(): other.fileno(), other.fileno(): one.fileno()}
     held = {one.fileno(): b"", other.fileno(): pending}  # for whom
     open_ends = set(socks)  # who may still send
+    hung_up = (
+        set()
+    )  # whose both ways have ended, while something of theirs may still be unread: poll would say it again and again
     one.setblocking(False)
     other.setblocking(False)
     while open_ends or any(held.values()):
         poll = select.poll()
         for fd in socks:
-            reads = _IN if fd in open_ends and not held[peers[fd]] else 0
-            poll.register(fd, reads | (_OUT if held[fd] else 0))
+            wanted = _IN if fd in open_ends and not held[peers[fd]] else 0
+            wanted |= _OUT if held[fd] else 0
+            if wanted or fd not in hung_up:
+                poll.register(fd, wanted)
         for fd, events in poll.poll():
             peer = peers[fd]
             if events & _OUT and held[fd]:
@@ -270,8 +282,10 @@ def tunnel(one: _socket.socket, other: _socket.socket, pending: bytes) -> None:
                 if not held[peer]:
                     open_ends.discard(fd)
                     socks[peer].shutdown(_socket.SHUT_WR)
-            elif events & _BAD:
+            elif events & select.POLLERR:
                 raise ConnectionResetError("the connection was reset")
+            elif events & select.POLLHUP:
+                hung_up.add(fd)
 
 
 def linger_reset(sock: _socket.socket) -> None:

@@ -48,7 +48,8 @@ class Armed(Plugin):
         self._clean_up()
         settings = context.settings
         upstream = settings.upstream or environ.get("AWS_LAMBDA_RUNTIME_API")
-        self._proxy = RuntimeProxy(upstream, say=context.log.warning, clock=context.clock)
+        several = context.init_type == "lambda-managed-instances"
+        self._proxy = RuntimeProxy(upstream, say=context.log.warning, clock=context.clock, concurrent=several)
         port = self._proxy.listen(context.sockets.get("runtime-api"))
         self._address = f"127.0.0.1:{port}"
         if settings.egress:
@@ -62,7 +63,7 @@ class Armed(Plugin):
         self._rails.on_end = self._follow
         self._poller = Poller(
             settings, environ.mapping(), self._rails, context.clock, context.log.warning,
-            directory=folder, always=context.init_type == "lambda-managed-instances",
+            directory=folder, always=several,
         )  # fmt: skip
         self._poller.start()
         self._proxy.serve()

@@ -106,7 +106,7 @@ CACHES = ("secret-cache", "go-secrets", "python-secrets", "aiohttp-secrets")
 SHIPPERS = ("log-shipper", "log-shipper-plain", "log-shipper-otlp", "python-shipper")
 COLLECTORS = ("metrics-collector-edges", "metrics-collector-emf", "metrics-collector-otlp", "python-scan")
 #: no extensions: they stand between this process and itself, and say on which port
-PROXIES = ("proxy", "proxy-hooks", "c-copy", "go-proxy", "python-proxy", "aiohttp-proxy")
+PROXIES = ("proxy", "proxy-hooks", "chaos-armed", "c-copy", "go-proxy", "python-proxy", "aiohttp-proxy")
 NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS, *COLLECTORS, *PROXIES)
 
 
@@ -156,7 +156,8 @@ class Workshop:
         makers |= {"python-http-server": self._http_server, "python-decode": self._http_server}
         makers |= {"launcher": self._launcher, "python-secrets": self._secrets}
         makers |= {"aiohttp-secrets": self._aiohttp, "aiohttp-proxy": self._aiohttp}
-        makers |= {"proxy": self._proxy, "proxy-hooks": self._proxy, "python-proxy": self._plain, "c-copy": self._c}
+        makers |= {"proxy": self._proxy, "proxy-hooks": self._proxy, "chaos-armed": self._chaos}
+        makers |= {"python-proxy": self._plain, "c-copy": self._c}
         made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
@@ -296,6 +297,13 @@ class Workshop:
         self._library(layer / layer.name)
         entry = _PROXY_ENTRY.format(python=self.python, name=layer.name)
         (layer / "extensions" / layer.name).write_text(entry)
+        return self._describe_python()
+
+    def _chaos(self, layer: Path) -> str:
+        self._library(layer / layer.name)
+        found = f"import sys\nsys.path.insert(0, {str(layer / layer.name)!r})\n"
+        source = (PEERS / "chaos_armed.py").read_text()
+        (layer / "extensions" / layer.name).write_text(f"#!{self.python} -IS\n{found}{source}")
         return self._describe_python()
 
     def _plain(self, layer: Path) -> str:

@@ -201,12 +201,15 @@ BUDGETS = (
     Budget("proxy: added to an invocation, 1 KB each way", "proxy_small_us", "proxy", "python-proxy"),
     Budget("proxy: added to an invocation, 1 KB each way", "proxy_small_us", "proxy", "aiohttp-proxy"),
     Budget("proxy: added to an invocation, 1 KB each way", "proxy_small_us", "proxy-hooks", "c-copy"),
+    Budget("proxy: added to an invocation, 1 KB each way", "proxy_small_us", "chaos-armed", "go-proxy"),
+    Budget("proxy: added to an invocation, 1 KB each way", "proxy_small_us", "chaos-armed", "proxy-hooks"),
     Budget("proxy: an invocation of 1 KB without any", "proxy_small_us", "direct", "direct"),
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy", "go-proxy", 1.0),
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy", "c-copy"),
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy", "python-proxy"),
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy", "aiohttp-proxy"),
     Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "proxy-hooks", "go-proxy"),
+    Budget("proxy: added to an invocation, 6 MB each way", "proxy_large_ms", "chaos-armed", "go-proxy"),
     Budget("proxy: an invocation of 6 MB without any", "proxy_large_ms", "direct", "direct"),
     *(
         Budget("proxy: its CPU, 1 KB each way", "proxy_small_cpu_us", "proxy", peer)
@@ -218,6 +221,7 @@ BUDGETS = (
     ),
     Budget("proxy: most resident, 6 MB each way", "proxy_peak_mb", "proxy", "go-proxy", 16.0, absolute=True),
     Budget("proxy: most resident, 6 MB each way", "proxy_peak_mb", "proxy-hooks", "go-proxy", 16.0, absolute=True),
+    Budget("proxy: its CPU, 1 KB each way", "proxy_small_cpu_us", "chaos-armed", "go-proxy"),
     Budget("proxy: resident afterwards", "proxy_rss_mb", "proxy", "go-proxy"),
     Budget("looking for secrets in an ordinary line", "redact_us", "log-shipper", "log-shipper"),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode-orjson", "go-decode", 1 / 4),

@@ -113,7 +113,7 @@ class TestTheCommand:
     def test_proxies_stand_between_this_process_and_itself(self, tmp_path):
         """Whole messages pass each; what was resident is theirs."""
         file = tmp_path / "bench.json"
-        names = ("proxy", "proxy-hooks", "c-copy", "python-proxy")
+        names = ("proxy", "proxy-hooks", "chaos-armed", "c-copy", "python-proxy")
 
         assert bench.main(["--rounds", "1", "--only", "proxying", "--json", str(file)], (), names, TINY) == 0
 

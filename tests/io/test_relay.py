@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import posix
+import select
 import socket
 import threading
 
@@ -167,7 +168,7 @@ def test_what_is_offered_is_refused(pairs):
     _writer, _source, sink, reader = pairs
     thread = threading.Timer(0.05, reader.sendall, (b"no",))
     thread.start()
-    assert relay.offer(sink, bytes(100_000_000)) is False
+    assert relay.offer(sink, bytes(100_000_000), lambda: relay.ANSWERED) is False
     thread.join(PATIENCE)
 
 
@@ -176,7 +177,7 @@ def test_what_is_offered_is_taken(pairs):
     got = bytearray()
     thread = threading.Thread(target=read, args=(reader, len(DATA), got))
     thread.start()
-    assert relay.offer(sink, DATA) is True
+    assert relay.offer(sink, DATA, lambda: relay.ANSWERED) is True
     thread.join(PATIENCE)
     assert got == DATA
 
@@ -252,3 +253,81 @@ def test_what_a_closed_source_has_sent_is_not_lost(pairs):
     read(reader, len(DATA), got)
     relaying.join(PATIENCE)
     assert got == DATA
+
+
+def test_a_tunnel_loses_nothing_for_a_slow_reader(pairs):
+    """Both ways have ended, and most of the answer still waits: that is no reset."""
+    writer, source, sink, reader = pairs
+    data = DATA[:200_000]
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    source.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
+    failed = []
+
+    def tunnel():
+        try:
+            relay.tunnel(source, sink, b"")
+        except OSError as error:
+            failed.append(error)
+        source.close()
+
+    thread = threading.Thread(target=tunnel)
+    thread.start()
+    writer.shutdown(socket.SHUT_WR)
+    assert reader.recv(1) == b""
+    reader.sendall(data)
+    reader.shutdown(socket.SHUT_WR)
+    poll = select.poll()
+    poll.register(sink, 0)
+    assert poll.poll(PATIENCE * 1_000) == [(sink.fileno(), select.POLLHUP)]
+    got = bytearray()
+    read(writer, len(data) + 1, got)
+    thread.join(PATIENCE)
+    assert (failed, got == data) == ([], True)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["idle", "while bytes wait"])
+def test_a_tunnel_ends_with_a_reset(pairs, held):
+    """Also where the other end does not read."""
+    _writer, source, sink, reader = pairs
+    failed = []
+
+    def tunnel():
+        try:
+            relay.tunnel(source, sink, b"")
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=tunnel)
+    if held:
+        reader.setblocking(False)
+        try:
+            while True:
+                reader.send(DATA)
+        except BlockingIOError:
+            pass
+    thread.start()
+    relay.linger_reset(reader)
+    reader.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert len(failed) == 1
+
+
+def test_what_is_offered_is_heard(pairs):
+    """An interim answer is no end of it; one that has accepted is not listened to again."""
+    _writer, _source, sink, reader = pairs
+    verdicts = [relay.WATCH, relay.IGNORE]
+    heard = bytearray()
+
+    def spoken():
+        heard.extend(sink.recv(1))
+        return verdicts.pop(0)
+
+    reader.sendall(b"abc")
+    got = bytearray()
+    thread = threading.Thread(target=read, args=(reader, len(DATA), got))
+    thread.start()
+    assert relay.offer(sink, DATA, spoken) is True
+    thread.join(PATIENCE)
+    assert (bytes(heard), got == DATA, sink.getblocking()) == (b"ab", True, True)
