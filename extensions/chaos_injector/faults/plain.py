@@ -1,12 +1,13 @@
 """One request in plain HTTP and its answer, on their way through the proxy for outgoing requests.
 
 A client that speaks to a proxy may ask for another host on the same connection, so there is one request a connection: its
-server and its client are both told so (``Connection: close``), and what comes after the request's body goes nowhere. A connection
-that is upgraded is that request's for good.
+server and its client are both told so (``Connection: close``), and what comes after the request's body goes nowhere. With an
+upgrade the connection is that request's for good.
 """
 
 from __future__ import annotations
 
+from extension_kit.errors import RemoteProtocolError
 from extension_kit.protocol import http1
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ class Exchange:
         self._body.receive(b"\r\n".join([b"POST / " + line.rpartition(b" ")[2], b"Host: h", *framing]) + _END)
         try:
             found = self._body.next_event()
-        except http1.RemoteProtocolError as error:
+        except RemoteProtocolError as error:
             raise ValueError(str(error)) from None
         self._is_chunked = isinstance(found, http1.RequestHead) and found.headers.get(_FRAMING[1]) is not None
         self._is_sent = False  # the request, all of it
@@ -87,7 +88,7 @@ class Exchange:
                 elif isinstance(event, http1.EndOfMessage):
                     out.append(http1.encode_last_chunk(event.trailers) if self._is_chunked else b"")
                     self._is_sent = True
-        except http1.RemoteProtocolError as error:
+        except RemoteProtocolError as error:
             raise ValueError(str(error)) from None
         if self._is_sent and self._may_change:
             held = self._body.buffered

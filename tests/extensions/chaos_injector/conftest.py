@@ -89,6 +89,11 @@ class Chaos:
         """What lies in the injector's folder."""
         return self.call(lambda: set(_names(f"/{FOLDER}")))
 
+    def has(self, *kinds):
+        """Whether something of each kind lies there: ``fill`` for ``fill-1``."""
+        names = self.files()
+        return all(any(name.partition("-")[0] == kind for name in names) for kind in kinds)
+
     def write(self, name, text):
         """A file of the injector's folder, whole or not at all."""
 
