@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from extensions.chaos_injector.faults.sinks import Sinks
 from tests.extensions.chaos_injector.conftest import PLUGIN, experiment
+from tests.extensions.chaos_injector.test_resources import fault
 from tests.receivers.collector import Collector
 
 SHIPPER = "extensions.log_shipper.plugin:LogShipper"
@@ -65,6 +67,18 @@ def test_an_order_ends_with_the_next_invocation_that_is_spared(start, receiver):
     chaos.answer({"x": 2})
     assert "sinks.json" not in chaos.files()
     assert chaos.is_clean()
+
+
+@pytest.mark.parametrize(("until_ms", "good_ms"), [(3_600_000, 60_000), (5_000, 5_000)])
+def test_an_order_is_good_for_a_minute_at_most(tmp_path, until_ms, good_ms):
+    """After the injector's last word: one that has been killed takes nothing back."""
+    orders = tmp_path / "sinks.json"
+    now_ms = 1_700_000_000_000
+    one = fault("sink", action="drop")
+
+    assert Sinks(str(orders)).begin(one, now_ms, now_ms + until_ms) == ""
+
+    assert json.loads(orders.read_text())["until_ms"] == now_ms + good_ms
 
 
 def test_what_is_measured_under_chaos_says_so(start, tmp_path):
