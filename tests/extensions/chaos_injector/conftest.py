@@ -77,6 +77,13 @@ class Chaos:
             time.sleep(0.005)
         return found
 
+    def told_line(self, text):
+        """Wait for a line, of whomever, with `text` in it."""
+        deadline = time.monotonic() + 10
+        while not any(text in line for line in self.lines):
+            assert time.monotonic() < deadline, self.lines
+            time.sleep(0.005)
+
     def actions(self):
         return [line["action"] for line in self.audit()]
 

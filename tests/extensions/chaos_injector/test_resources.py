@@ -211,6 +211,7 @@ def test_burners_that_have_ended_are_started_anew(resources):
     """The kernel takes them first: the next invocation has its own again."""
     one = fault("cpu", workers=2)
     assert resources.begin(one, "a", Limits()) == ""
+    until(lambda: len(children(os.getpid())) == 2)
     lost, kept = children(os.getpid())
     os.kill(lost, signal.SIGKILL)
     until(lambda: not is_alive(lost))
@@ -218,8 +219,8 @@ def test_burners_that_have_ended_are_started_anew(resources):
 
     assert resources.begin(one, "b", Limits()) == ""
 
+    until(lambda: len(children(os.getpid())) == 2)
     now = children(os.getpid())
-    assert len(now) == 2
     assert kept in now
     assert lost not in now
 
