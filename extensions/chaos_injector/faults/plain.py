@@ -59,10 +59,9 @@ class Exchange:
         # Only what tells its length is read: all else is the server's to judge.
         self._body.receive(b"\r\n".join([b"POST / " + line.rpartition(b" ")[2], b"Host: h", *framing]) + _END)
         try:
-            found = self._body.next_event()
+            self._body.next_event()
         except RemoteProtocolError as error:
             raise ValueError(str(error)) from None
-        self._is_chunked = isinstance(found, http1.RequestHead) and found.headers.get(_FRAMING[1]) is not None
         self._is_sent = False  # the request, all of it
         self._granted = granted
         self._may_change = _upgrades(fields)
@@ -80,20 +79,16 @@ class Exchange:
                 self._early += data
             return b""
         self._body.receive(data)
-        out = []
         try:
             while not isinstance(event := self._body.next_event(), http1.Sentinel):
-                if isinstance(event, http1.Data):
-                    out.append(http1.encode_chunk(event.data) if self._is_chunked else event.data)
-                elif isinstance(event, http1.EndOfMessage):
-                    out.append(http1.encode_last_chunk(event.trailers) if self._is_chunked else b"")
-                    self._is_sent = True
+                self._is_sent = self._is_sent or isinstance(event, http1.EndOfMessage)
         except RemoteProtocolError as error:
             raise ValueError(str(error)) from None
-        if self._is_sent and self._may_change:
-            held = self._body.buffered
-            self._early = data[len(data) - held :] if held else b""
-        return b"".join(out)
+        if not self._is_sent:
+            return data
+        end = len(data) - self._body.buffered  # chunks and trailers go on as they are, to the byte
+        self._early = data[end:] if self._may_change else b""
+        return data[:end]
 
     def answer(self, data: bytes) -> bytes:
         """What the client is sent of this."""

@@ -324,6 +324,13 @@ class TestPlainHttp:
         end.shutdown(socket.SHUT_WR)
         assert rest(client) == (answer, "closed")
 
+    def test_a_body_that_is_none_ends_the_connection(self, egress, server):
+        """Nobody can tell any more where the request ends."""
+        client, end = self.ask(egress, server, b"Transfer-Encoding: chunked\r\n", b"POST")
+        client.sendall(b"none\r\n")
+        assert b"none" not in rest(end)[0]
+        assert rest(client)[0] == b""
+
     @pytest.mark.parametrize("fields", [b"Content-Length: x\r\n", b"Transfer-Encoding: gzip\r\n"])
     def test_a_body_whose_end_cannot_be_told_is_refused(self, egress, server, fields):
         client = connect(egress)
