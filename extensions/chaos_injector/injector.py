@@ -116,7 +116,9 @@ class Injector(Hooks):
         assert experiment is not None
         from extensions.chaos_injector.faults.after import Response
 
-        changed = Response(invocation.request_id, experiment.seed, response, self.is_on)
+        deadline_ms = invocation.deadline_ms
+        room_ms = self._rails.room_ms(experiment, deadline_ms) if deadline_ms else None
+        changed = Response(invocation.request_id, experiment.seed, response, self.is_on, room_ms)
         for fault in faults:
             if self._rails.decide(fault, invocation, lambda: invocation.notes.get(_EVENT)):
                 try:
@@ -228,12 +230,19 @@ class Injector(Hooks):
         if not params["after_ms"]:
             return self._signal(params["signal"], experiment)
 
+        def runs() -> bool:
+            return self._running.get(invocation.request_id) is invocation
+
         def later() -> None:
-            before.pause(params["after_ms"], lambda: self.is_on() and invocation.request_id in self._running)
-            if self.is_on() and invocation.request_id in self._running:
+            before.pause(params["after_ms"], lambda: self.is_on() and runs())
+            if not self.is_on():
+                why = "the experiment had ended before that"
+            elif not runs():
+                why = "the invocation had ended before that"
+            else:
                 why = self._signal(params["signal"], experiment)
-                if why:
-                    self._cannot(fault, invocation, why)
+            if why:
+                self._cannot(fault, invocation, why, experiment)
 
         try:
             _thread.start_new_thread(later, ())
@@ -255,9 +264,10 @@ class Injector(Hooks):
         invocation.notes[_INJECTED] = True
         self._told(experiment)
 
-    def _cannot(self, fault: Fault, invocation: Invocation, why: str) -> None:
+    def _cannot(self, fault: Fault, invocation: Invocation, why: str, experiment: Experiment | None = None) -> None:
         """It was allowed, and this environment, event or response is not made for it."""
-        self._rails.audit.line("unable", self._rails.now(), fault, request_id=invocation.request_id, reason=why)
+        of = experiment or self._rails.now()
+        self._rails.audit.line("unable", of, fault, request_id=invocation.request_id, reason=why)
 
     def _look_after(self) -> None:
         """While something lasts, a thread looks whether it may; there is none at other times."""

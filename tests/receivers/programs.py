@@ -111,7 +111,9 @@ def from_debian(package: str) -> Path:
             # No lists, as in a fresh container, or lists that name what the archive has replaced: fetch them for us alone.
             (lists := cache() / "apt").mkdir(parents=True, exist_ok=True)
             own = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={lists}"]
-            with (lists / "one-at-a-time").open("w") as turn:  # apt does not wait for another that updates the same lists
+            with (lists / "one-at-a-time").open(
+                "w"
+            ) as turn:  # apt does not wait for another that updates the same lists
                 fcntl.flock(turn, fcntl.LOCK_EX)
                 _apt([*own, "update"], lists)
             return _unpacked(package, own)

@@ -34,13 +34,19 @@ _MANGLED = "\N{REPLACEMENT CHARACTER}" * 3
 
 
 class Response:
-    """One response on its way to the platform; faults are made one upon the other. ``is_on``: as of `before.Event`."""
+    """One response on its way to the platform; faults are made one upon the other. ``is_on``: as of `before.Event`.
 
-    def __init__(self, request_id: str, seed: str, posted: Posted, is_on: Callable[[], bool]) -> None:
+    ``room_ms``: the most that all of it may be held back together; None: the invocation has no deadline.
+    """
+
+    def __init__(
+        self, request_id: str, seed: str, posted: Posted, is_on: Callable[[], bool], room_ms: float | None
+    ) -> None:
         self._request_id = request_id
         self._seed = seed
         self._posted = posted
         self._is_on = is_on
+        self._room_ms = room_ms
         self._body: bytes | None = None
         self._transforms: list[Transform] = []
 
@@ -124,17 +130,27 @@ class Response:
         first_ms, chunk_ms, rate = float(params["first_byte_ms"]), float(params["chunk_ms"]), params["rate_kb"] * 1024
 
         def transform(chunks: Iterator[bytes]) -> Iterator[bytes]:
-            pause(first_ms, self._is_on)
+            self._pause(first_ms)
             free_at = time.monotonic()
             for chunk in chunks:
-                pause(chunk_ms, self._is_on)
+                self._pause(chunk_ms)
                 for piece in _pieces(chunk, max(1, rate // 20)) if rate else (chunk,):
                     if rate:
-                        pause((free_at - time.monotonic()) * 1000, self._is_on)
+                        self._pause((free_at - time.monotonic()) * 1000)
                         free_at = max(free_at, time.monotonic()) + len(piece) / rate
                     yield piece
 
         self._transforms.append(transform)
+
+    def _pause(self, ms: float) -> None:
+        """As long as there is room: what is left of a response then goes on at once, and in time."""
+        if self._room_ms is not None:
+            ms = min(ms, self._room_ms)
+        if ms > 0:
+            began = time.monotonic()
+            pause(ms, self._is_on)
+            if self._room_ms is not None:
+                self._room_ms = max(0.0, self._room_ms - (time.monotonic() - began) * 1000)
 
     def _make_cut_stream(self, fault: Fault) -> None:
         if not self._posted.streaming:

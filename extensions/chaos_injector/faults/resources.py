@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import posix
+import time
 
 from extensions.chaos_injector.faults.files import create, remove, remove_tree
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from extensions.chaos_injector.faults.children import Child
     from extensions.chaos_injector.plan import Fault, Limits
 
     class Held(Protocol):
@@ -33,7 +35,9 @@ _STEP = 16 * MB  # of memory: a hog takes it piece by piece, and the kernel refu
 _FILLING = "fill"
 _MANY = "inodes"
 _MOST_TMP = 10_240 * MB  # Lambda's largest /tmp
-_READY_MS = 5_000
+_READY_S = 5.0
+_LOOK_S = 0.05  # how often what takes long looks whether it may go on
+_STOPPED = "it was stopped while it was beginning"
 
 
 class Unable(Exception):
@@ -48,31 +52,57 @@ class Resources:
         self._memory_mb = memory_mb
         self._runtime_pid = runtime_pid
         self._lock = _thread.allocate_lock()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, Held] = {}  # by the fault's id
         self._users: dict[str, set[str]] = {}
+        self._beginning: list[Held] = []
+        self._lowered: list[_Descriptors] = []
+        self._made = 0
 
     @property
     def busy(self) -> bool:
         """Whether anything is taken, or could be taken again without a start."""
-        return bool(self._held)
+        return bool(self._held or self._beginning)
 
     def begin(self, fault: Fault, request_id: str, limits: Limits, go_on: Callable[[], bool] = lambda: True) -> str:
         """Take what `fault` says for this invocation; "" or why that cannot be. Not longer than `done` or `stop`.
 
-        ``go_on``: asked while it takes long.
+        ``go_on``: asked while it takes long. `done` and `stop` do not wait for it: what they end meanwhile is given back here.
         """
+        key = fault.id
         with self._lock:
-            held = self._held.get(fault.id)
+            held = self._held.get(key)
             try:
                 if held is None:
-                    held = self._held[fault.id] = self._take(fault, limits)
-                if not self._users.get(fault.id):
-                    held.begin(go_on)
+                    held = self._held[key] = self._take(fault, limits)
             except (OSError, ValueError, Unable) as error:
-                self._drop(fault.id)
-                return getattr(error, "strerror", None) or str(error)
-            self._users.setdefault(fault.id, set()).add(request_id)
-        return ""
+                return _why(error)
+            users = self._users.setdefault(key, set())
+            is_ours = not users and held not in self._beginning
+            users.add(request_id)
+            if is_ours:
+                self._beginning.append(held)
+
+        def wanted() -> bool:
+            return self._held.get(key) is held and go_on()
+
+        if not is_ours:
+            while held in self._beginning and wanted():
+                time.sleep(_LOOK_S)
+            return "" if self._held.get(key) is held else _STOPPED
+        why = ""
+        try:
+            held.begin(wanted)
+        except (OSError, ValueError, Unable) as error:
+            why = _why(error)
+        finally:
+            with self._lock:
+                self._beginning.remove(held)
+                if self._held.get(key) is not held:  # dropped meanwhile
+                    held.stop()
+                    why = why or _STOPPED
+                elif why or not (self._users.get(key) or held.rest()):
+                    self._drop(key)
+        return why
 
     def done(self, request_id: str) -> None:
         """The invocation has ended: what no other one needs is given back, or rests."""
@@ -91,7 +121,9 @@ class Resources:
     def _drop(self, key: str) -> None:
         self._users.pop(key, None)
         held = self._held.pop(key, None)
-        if held is not None:
+        if (
+            held is not None and held not in self._beginning
+        ):  # else whoever begins it sees that it is not wanted any more
             held.stop()
 
     def _take(self, fault: Fault, limits: Limits) -> Held:
@@ -103,16 +135,33 @@ class Resources:
                 return _IntoTheLimit(self._memory_mb, self._runtime_pid())
             return _Hog(_wanted(params, _free_memory(self._memory_mb), limits.min_free_memory_mb * MB, "memory"))
         if fault.type == "tmp":
-            return _Filling(self._folder, _wanted(params, _free_tmp(self._folder), limits.min_free_tmp_mb * MB, "/tmp"))
+            size = _wanted(params, _free_tmp(self._folder), limits.min_free_tmp_mb * MB, "/tmp")
+            return _Filling(self._new(_FILLING), size)
         if fault.type == "inodes":
-            return _ManyFiles(self._folder, int(params["count"]), int(params["leave"]))
-        return _Descriptors(int(params["limit"]), self._runtime_pid())
+            return _ManyFiles(self._new(_MANY), int(params["count"]), int(params["leave"]))
+        return _Descriptors(int(params["limit"]), self._runtime_pid(), self._lowered)
+
+    def _new(self, kind: str) -> str:
+        """A path of its own for each fault: there may be several of a type."""
+        self._made += 1
+        return f"{self._folder}/{kind}-{self._made}"
 
 
 def clear(folder: str) -> None:
     """Remove what a process before this one has left in `folder`."""
-    remove(f"{folder}/{_FILLING}")
-    remove_tree(f"{folder}/{_MANY}")
+    try:
+        names = posix.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(f"{_FILLING}-"):
+            remove(f"{folder}/{name}")
+        elif name.startswith(f"{_MANY}-"):
+            remove_tree(f"{folder}/{name}")
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _wanted(params: Any, free: int, floor: int, what: str) -> int:
@@ -131,17 +180,19 @@ class _Burners:
     """Children that keep ``duty_percent`` of a core busy each."""
 
     def __init__(self, workers: int, duty_percent: int) -> None:
-        from extensions.chaos_injector.faults.children import Child
-
+        self._workers = workers
+        self._duty = str(duty_percent)
         self._children: list[Child] = []
-        try:
-            for _ in range(workers):
-                self._children.append(Child("burn", str(duty_percent)))
-        except OSError:
-            self.stop()
-            raise
 
     def begin(self, _go_on: Callable[[], bool]) -> None:
+        from extensions.chaos_injector.faults.children import Child
+
+        for child in list(self._children):
+            if not child.runs:  # the kernel takes them first
+                self._children.remove(child)
+                child.end()
+        while len(self._children) < self._workers:
+            self._children.append(Child("burn", self._duty))
         for child in self._children:
             child.tell(b"r")
 
@@ -166,12 +217,15 @@ class _Hog:
         count = max(1, size // _STEP)
         self._child = Child("hog", str(size // count // 4096 * 4096 or 4096), str(count), "victim")
 
-    def begin(self, _go_on: Callable[[], bool]) -> None:
-        said = self._child.answer(_READY_MS)
+    def begin(self, go_on: Callable[[], bool]) -> None:
+        until = time.monotonic() + _READY_S
+        while not (said := self._child.answer(round(_LOOK_S * 1000))):
+            if not self._child.runs:
+                raise Unable("the process that holds the memory has ended")
+            if time.monotonic() > until or not go_on():
+                raise Unable("there was no time for so much memory")
         if said != b"+":
-            raise Unable(
-                "the memory is not to be had" if said == b"-" else "the process that holds the memory has ended"
-            )
+            raise Unable("the memory is not to be had")
 
     def rest(self) -> bool:
         return False
@@ -218,17 +272,16 @@ class _IntoTheLimit:
 class _Filling:
     """A file that takes disk space without anything being written: 0.7 ms for 400 MB."""
 
-    def __init__(self, folder: str, size: int) -> None:
-        self._path = f"{folder}/{_FILLING}"
+    def __init__(self, path: str, size: int) -> None:
+        self._path = path
         self._size = min(size, _MOST_TMP)
+        self._is_ours = False
 
     def begin(self, _go_on: Callable[[], bool]) -> None:
         handle = create(self._path)
+        self._is_ours = True
         try:
             posix.posix_fallocate(handle, 0, self._size)
-        except OSError:
-            remove(self._path)
-            raise
         finally:
             posix.close(handle)
 
@@ -236,7 +289,8 @@ class _Filling:
         return False
 
     def stop(self) -> None:
-        remove(self._path)
+        if self._is_ours:
+            remove(self._path)
 
 
 class _ManyFiles:
@@ -244,9 +298,10 @@ class _ManyFiles:
 
     _IN_A_FOLDER = 1_000
 
-    def __init__(self, folder: str, count: int, leave: int) -> None:
-        self._folder = f"{folder}/{_MANY}"
-        free = posix.statvfs(folder).f_favail
+    def __init__(self, path: str, count: int, leave: int) -> None:
+        self._folder = path
+        self._is_ours = False
+        free = posix.statvfs(path.rpartition("/")[0]).f_favail
         wanted = count if count else free - leave
         if free and count:
             wanted = min(count, free - leave)
@@ -255,56 +310,64 @@ class _ManyFiles:
             raise Unable(f"{free} inodes of /tmp are free, and {leave} must stay so")
 
     def begin(self, go_on: Callable[[], bool]) -> None:
-        try:
-            posix.mkdir(self._folder, 0o700)
-            for number in range(self._count):
-                if number % self._IN_A_FOLDER == 0:
-                    if not go_on():
-                        raise Unable(f"there was no time for more than {number} files")
-                    inside = f"{self._folder}/{number // self._IN_A_FOLDER}"
-                    posix.mkdir(inside, 0o700)
-                posix.close(create(f"{inside}/{number}"))
-        except (OSError, Unable):
-            self.stop()
-            raise
+        posix.mkdir(self._folder, 0o700)
+        self._is_ours = True
+        for number in range(self._count):
+            if number % self._IN_A_FOLDER == 0:
+                if not go_on():
+                    raise Unable(f"there was no time for more than {number} files")
+                inside = f"{self._folder}/{number // self._IN_A_FOLDER}"
+                posix.mkdir(inside, 0o700)
+            posix.close(create(f"{inside}/{number}"))
 
     def rest(self) -> bool:
         return False
 
     def stop(self) -> None:
-        remove_tree(self._folder)
+        if self._is_ours:
+            remove_tree(self._folder)
 
 
 class _Descriptors:
-    """The runtime's soft limit of open files, by prlimit(2); what it has open stays open."""
+    """The runtime's soft limit of open files, by prlimit(2); what it has open stays open.
 
-    def __init__(self, limit: int, pid: int | None) -> None:
+    ``lowered``: those that are in force. The lowest of them counts, and with the last one the limit is what it was.
+    """
+
+    def __init__(self, limit: int, pid: int | None, lowered: list[_Descriptors]) -> None:
         import resource
 
         if pid is None:
             raise Unable("the runtime's process is not known: was it started by the wrapper?")
         self._pid = pid
         self._limit = limit
-        self._before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        self._lowered = lowered
+        found = [one._before for one in lowered if one._pid == pid]
+        self._before: tuple[int, int] = found[0] if found else resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
     def begin(self, _go_on: Callable[[], bool]) -> None:
-        import resource
-
-        soft, hard = self._before
-        resource.prlimit(
-            self._pid, resource.RLIMIT_NOFILE, (min(self._limit, soft if soft >= 0 else self._limit), hard)
-        )
+        self._lowered.append(self)
+        self._set()
 
     def rest(self) -> bool:
         return False
 
     def stop(self) -> None:
+        if self in self._lowered:
+            self._lowered.remove(self)
+            try:
+                self._set()
+            except OSError:
+                pass  # it has ended
+
+    def _set(self) -> None:
         import resource
 
-        try:
-            resource.prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
-        except OSError:
-            pass  # it has ended
+        soft, hard = self._before
+        limits = [one._limit for one in self._lowered if one._pid == self._pid]
+        if soft >= 0 or not limits:  # below 0: without a limit
+            limits.append(soft)
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (min(limits), hard))
 
 
 def _free_tmp(folder: str) -> int:

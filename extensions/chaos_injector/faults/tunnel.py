@@ -7,10 +7,13 @@ import time
 from collections import deque
 
 from extension_kit.io.loop import READ, WRITE
+from extensions.chaos_injector.faults.plain import Exchange, target_of
 from extensions.chaos_injector.faults.toxics import Toxics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extension_kit.io.loop import Loop, Timer
     from extensions.chaos_injector.faults.egress import Egress
     from extensions.chaos_injector.plan import Fault
@@ -22,7 +25,6 @@ _HEAD_S = 30.0
 _CHUNK = 65_536
 _AHEAD = 262_144  # bytes of one direction that may wait here; then no more are read
 _AT_ONCE = b"\1\0\0\0\0\0\0\0"  # struct linger of a little-endian machine, as Lambda's are: on, 0 s
-_HOP = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive")
 
 
 class Connection:
@@ -36,6 +38,7 @@ class Connection:
         self._head = b""
         self.host = ""
         self.used_at = time.monotonic()
+        self._exchange: Exchange | None = None  # of plain HTTP
         self._pipes: tuple[_Pipe, ...] = ()
         self._watched: dict[_socket.socket, int] = {}
         self._reset_at: Timer | None = None
@@ -67,11 +70,17 @@ class Connection:
             self._refuse(431, "the request's head is too large")
 
     def _route(self, head: bytes, rest: bytes) -> None:
-        target = _target(head)
+        target = target_of(head)
         if target is None:
             self._refuse(400, "a proxy wants CONNECT host:port or an absolute http:// address")
             return
         self.host, port, first = target
+        if first:
+            try:
+                self._exchange = Exchange(first, lambda early: self._pipes[0].feed(early))
+            except ValueError as error:
+                self._refuse(400, str(error))
+                return
         for fault in self._egress.faults_for(self.host):
             if fault.type == "egress_dns":
                 self._refuse(502, f"{self.host}: Name or service not known")
@@ -96,8 +105,14 @@ class Connection:
         self._pipes = (up, down)
         up.other, down.other = down, up
         self.apply()
-        if first:
-            up.feed(first + rest)
+        if self._exchange is not None:
+            up.rewrite, down.rewrite, down.left = (
+                self._exchange.request,
+                self._exchange.answer,
+                self._exchange.answer_ends,
+            )
+            up.feed(first)
+            up.take(rest)
         else:
             down.write_now(b"HTTP/1.1 200 Connection established\r\n\r\n")
             if rest:
@@ -198,6 +213,8 @@ class _Pipe:
         self.source = source
         self.sink = sink
         self.other: _Pipe | None = None
+        self.rewrite: Callable[[bytes], bytes] | None = None  # what of it goes on, and how
+        self.left: Callable[[], bytes] | None = None  # what that has kept, at the end
         self.is_over = False
         self._connection = connection
         self._loop = loop
@@ -255,13 +272,24 @@ class _Pipe:
             self._connection.close()
             return
         if data:
-            self.feed(data)
+            self.take(data)
         else:
+            if self.left is not None:
+                self.feed(self.left())
             self._at_end = time.monotonic() + self._toxics.close_later_s
             self._next()
 
+    def take(self, data: bytes) -> None:
+        """What was read is to go on, as far as it is to."""
+        try:
+            self.feed(data if self.rewrite is None else self.rewrite(data))
+        except ValueError:  # the client says something that is no request: its server would not know where it ends
+            self._connection.close()
+
     def feed(self, data: bytes) -> None:
-        """Take what was read."""
+        """So much goes on."""
+        if not data:
+            return
         pieces, ends = self._toxics.shape(data, time.monotonic())
         for due, piece in pieces:
             self._waiting.append((due, piece))
@@ -335,35 +363,3 @@ class _Pipe:
         except OSError:
             pass
         self._connection.ended()
-
-
-def _target(head: bytes) -> tuple[str, int, bytes] | None:
-    """Host, port, and what the server is sent of the head (b"" for CONNECT); None for what is no request to a proxy."""
-    line, _, fields = head.partition(b"\r\n")
-    words = line.split(b" ")
-    if len(words) != 3:
-        return None
-    method, address, version = words
-    if method == b"CONNECT":
-        found = _host_port(address, None)
-        return (*found, b"") if found else None
-    if not address.lower().startswith(b"http://"):
-        return None
-    authority, slash, path = address[7:].partition(b"/")
-    found = _host_port(authority.rpartition(b"@")[2], 80)
-    if found is None:
-        return None
-    kept = [field for field in fields.split(b"\r\n") if field and field.partition(b":")[0].strip().lower() not in _HOP]
-    # One request a connection: the next one may be for another host.
-    lines = [b" ".join((method, slash + path or b"/", version)), *kept, b"Connection: close"]
-    return (*found, b"\r\n".join(lines) + b"\r\n\r\n")
-
-
-def _host_port(text: bytes, default: int | None) -> tuple[str, int] | None:
-    host, colon, port = text.rpartition(b":")
-    if not colon or b"]" in port:
-        host, port = text, b""
-    name = host.strip(b"[]").decode("ascii", "replace").rstrip(".").lower()
-    if not port:
-        return (name, default) if name and default else None
-    return (name, int(port)) if name and port.isdigit() and len(port) < 6 and 0 < int(port) < 65_536 else None

@@ -77,6 +77,13 @@ class Chaos:
             time.sleep(0.005)
         return found
 
+    def told_line(self, text):
+        """Wait for a line, of whomever, with `text` in it."""
+        deadline = time.monotonic() + 10
+        while not any(text in line for line in self.lines):
+            assert time.monotonic() < deadline, self.lines
+            time.sleep(0.005)
+
     def actions(self):
         return [line["action"] for line in self.audit()]
 
@@ -88,6 +95,11 @@ class Chaos:
     def files(self):
         """What lies in the injector's folder."""
         return self.call(lambda: set(_names(f"/{FOLDER}")))
+
+    def has(self, *kinds):
+        """Whether something of each kind lies there: ``fill`` for ``fill-1``."""
+        names = self.files()
+        return all(any(name.partition("-")[0] == kind for name in names) for kind in kinds)
 
     def write(self, name, text):
         """A file of the injector's folder, whole or not at all."""

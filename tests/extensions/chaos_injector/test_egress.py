@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import os
 import socket
@@ -150,9 +151,11 @@ class TestUntouched:
             b"POST /a/b?c=d HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nX-Other: yes\r\nConnection: close\r\n\r\nbody"
         )
         assert receive(end, len(expected)) == expected
-        end.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        end.sendall(
+            b"HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=5\r\nConnection: keep-alive\r\nX-Other: no\r\n\r\n"
+        )
         end.close()
-        assert rest(client) == (b"HTTP/1.1 204 No Content\r\n\r\n", "closed")
+        assert rest(client) == (b"HTTP/1.1 204 No Content\r\nX-Other: no\r\nConnection: close\r\n\r\n", "closed")
 
     def test_many_at_a_time(self, egress, server):
         pairs = [tunnel(egress, server) for _ in range(60)]
@@ -219,6 +222,120 @@ class TestUntouched:
         end.setblocking(True)
         end.close()
         assert len(rest(client)[0]) == sent
+
+
+class TestPlainHttp:
+    """One request a connection, and both sides know it: clients keep theirs, and may ask for another host on them."""
+
+    @staticmethod
+    def ask(egress, server, fields=b"", method=b"GET"):
+        client = connect(egress)
+        client.sendall(b"%s http://localhost:%d/a HTTP/1.1\r\nHost: h\r\n%s\r\n" % (method, server.port, fields))
+        end, _ = server.accept()
+        end.settimeout(PATIENCE)
+        return client, end
+
+    def test_a_client_that_keeps_its_connection(self, egress):
+        """Nothing is armed: each request must be answered, as without a proxy."""
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_arguments):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            client = http.client.HTTPConnection("127.0.0.1", egress.port, timeout=PATIENCE)
+            for number in range(50):
+                client.request("POST", f"http://127.0.0.1:{server.server_port}/", b"%d" % number)
+                assert client.getresponse().read() == b"%d" % number
+            client.close()
+            server.shutdown()
+
+    @pytest.mark.parametrize(
+        ("fields", "body"),
+        [
+            (b"", b""),
+            (b"Content-Length: 4\r\n", b"body"),
+            (b"Transfer-Encoding: chunked\r\n", b"4\r\nbody\r\n3\r\nand\r\n0\r\nX: trailer\r\n\r\n"),
+        ],
+    )
+    @pytest.mark.parametrize("piece", [1, 1_000])
+    def test_another_request_is_not_for_the_first_ones_host(self, egress, server, fields, body, piece):
+        """It may be for any host, and carry what is meant for that one alone."""
+        client, end = self.ask(egress, server, fields, b"POST")
+        later = b"GET http://other.example/ HTTP/1.1\r\nHost: other.example\r\nAuthorization: secret\r\n\r\n"
+        sent = body + later
+        for at in range(0, len(sent), piece):
+            client.sendall(sent[at : at + piece])
+        client.shutdown(socket.SHUT_WR)
+
+        data, how = rest(end)
+
+        assert (data.partition(b"\r\n\r\n")[2], how) == (body, "closed")
+        end.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        end.close()
+        assert rest(client) == (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", "closed")
+
+    def test_interim_answers(self, egress, server):
+        client, end = self.ask(egress, server, b"Expect: 100-continue\r\nContent-Length: 4\r\n", b"POST")
+        interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+        end.sendall(interim)
+        assert receive(client, len(interim)) == interim
+        client.sendall(b"body")
+        client.shutdown(socket.SHUT_WR)
+        assert rest(end)[0].endswith(b"\r\n\r\nbody")
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
+            end.send(bytes((byte,)))
+        expected = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        assert receive(client, len(expected)) == expected
+
+    def test_an_upgrade_is_left_alone(self, egress, server):
+        """WebSocket: after 101 both sides speak something else, and it is theirs."""
+        fields = b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+        client, end = self.ask(egress, server, fields + b"Sec-WebSocket-Key: k\r\n")
+        expected = (
+            b"GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\nConnection: Upgrade\r\n\r\n"
+        )
+        assert receive(end, len(expected)) == expected
+        client.sendall(b"early;")
+        granted = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello"
+        end.sendall(granted)
+        assert receive(client, len(granted)) == granted
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert receive(end, 24) == b"early;GET / HTTP/1.1\r\n\r\n"
+        end.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert receive(client, 19) == b"HTTP/1.1 200 OK\r\n\r\n"
+
+    @pytest.mark.parametrize(
+        "answer", [b"", b"HTTP/1.1 200 O", b"not HTTP\r\n\r\nat all", b"HTTP/1.1 abc\r\n\r\n", b"H"]
+    )
+    def test_an_answer_that_is_none_passes_as_it_is(self, egress, server, answer):
+        client, end = self.ask(egress, server)
+        end.sendall(answer)
+        end.shutdown(socket.SHUT_WR)
+        assert rest(client) == (answer, "closed")
+
+    def test_a_body_that_is_none_ends_the_connection(self, egress, server):
+        """Nobody can tell any more where the request ends."""
+        client, end = self.ask(egress, server, b"Transfer-Encoding: chunked\r\n", b"POST")
+        client.sendall(b"none\r\n")
+        assert b"none" not in rest(end)[0]
+        assert rest(client)[0] == b""
+
+    @pytest.mark.parametrize("fields", [b"Content-Length: x\r\n", b"Transfer-Encoding: gzip\r\n"])
+    def test_a_body_whose_end_cannot_be_told_is_refused(self, egress, server, fields):
+        client = connect(egress)
+        client.sendall(b"POST http://localhost:%d/ HTTP/1.1\r\n%s\r\n" % (server.port, fields))
+        assert rest(client)[0].startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(

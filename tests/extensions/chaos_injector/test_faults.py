@@ -137,15 +137,21 @@ def fail_init(chaos):
 
 def cpu(chaos):
     for _ in range(2):
-        spent = chaos.answer({"look": "burners", "watch_ms": 600})["burners"]
+        found = chaos.answer({"look": "burners", "watch_ms": 600})["burners"]
+        spent = found["spent"].values()
         assert len(spent) == 2
-        assert all(0 < seconds <= 0.5 for seconds in spent.values()), (
-            "30 % of 0.6 s each, on a machine that may be busy"
-        )
-    assert len(chaos.helpers()) == 2
-    before = {pid: ticks(pid) for pid in chaos.helpers()}
-    time.sleep(0.3)
-    assert {pid: ticks(pid) for pid in chaos.helpers()} == before, "they rest between invocations"
+        assert min(spent) > 0
+        # 30 % of the time, in periods of 100 ms, slices of 5 ms and the kernel's ticks of 10 ms; less on a machine that is busy
+        assert max(spent) <= 0.35 * found["seconds"] + 0.1, found
+    pids = chaos.helpers()
+    assert len(pids) == 2
+    deadline = time.monotonic() + 20
+    while True:  # they rest between invocations, as soon as they have heard of it
+        before = list(map(ticks, pids))
+        time.sleep(0.3)
+        if list(map(ticks, pids)) == before:
+            break
+        assert time.monotonic() < deadline, before
 
 
 def memory(chaos):
@@ -238,7 +244,7 @@ CASES = {
     "body: failure_lambda, none": ("body", {"mode": "failure_lambda"}, failure_lambda_mangles, {}),
     "slow_init": ("slow_init", {"ms": 700}, slow_init, {}),
     "fail_init": ("fail_init", {"error_type": "Custom.Init"}, fail_init, {}),
-    "cpu": ("cpu", {"workers": 2, "duty_percent": 30}, cpu, {}),
+    "cpu": ("cpu", {"workers": 2, "duty_percent": 30}, cpu, {"timeout": 60.0}),
     "memory": ("memory", {"mb": 200}, memory, {"memory_mb": 1_024}),
     "tmp": ("tmp", {"mb": 100}, tmp, {}),
     "tmp: floor": ("tmp", {"leave_mb": 1}, tmp_to_the_floor, {}),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 
 from extensions.chaos_injector.faults.before import draw_ms
+from extensions.chaos_injector.faults.egress import Egress
+from extensions.chaos_injector.faults.process import Killer
 from extensions.chaos_injector.injector import AFTER, BEFORE
 from extensions.chaos_injector.vocabulary import TYPES
 from tests.extensions.chaos_injector.conftest import experiment
 from tests.extensions.chaos_injector.injecting import Injecting
+from tests.extensions.chaos_injector.test_resources import state
 from tests.proxying import OK, Runtime, event, posted
 
 
@@ -186,6 +191,147 @@ def until_busy(one):
     while not one.resources.busy:
         assert time.monotonic() < limit
         time.sleep(0.005)
+
+
+def one_event(one, request_id=b"r-1", body=b"{}"):
+    """The platform has an event for the runtime, which gets it."""
+    one.platform.send(event(request_id, body, deadline()))
+    return one.runtime.message()
+
+
+def next_event(one, request_id, body=b"{}"):
+    one.runtime.ask()
+    one.platform.message()
+    return one_event(one, request_id, body)
+
+
+def wait_for(condition):
+    limit = time.monotonic() + 10
+    while not (found := condition()):
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+    return found
+
+
+class TestWhatLasts:
+    """It belongs to its invocation."""
+
+    @staticmethod
+    def kills(one):
+        """What is done to the runtime, which is none here."""
+        one.injector._killer.kill = lambda signal: killed.append(signal) or ""
+        killed = []
+        return killed
+
+    def test_a_signal_that_is_due_later(self, armed):
+        one = armed(("kill", {"after_ms": 100, "signal": "TERM"}))
+        killed = self.kills(one)
+        one_event(one)
+        wait_for(lambda: killed)
+        assert killed == ["TERM"]
+        assert not one.audit("unable")
+
+    def test_a_signal_after_its_invocation_hits_nobody(self, armed):
+        """Nor does it the next one, even where that is the same request once more; and the log takes its word back."""
+        one = armed(
+            {"type": "kill", "params": {"after_ms": 60_000}, "match": [{"path": "first", "operator": "exists"}]}
+        )
+        killed = self.kills(one)
+        one_event(one, b"r-1", b'{"first":1}')
+        respond(one)
+        next_event(one, b"r-1", b"{}")
+
+        (line,) = wait_for(lambda: one.audit("unable"))
+
+        assert (line["reason"], line["request_id"]) == ("the invocation had ended before that", "r-1")
+        assert line["experiment"] == "test"
+        assert not killed
+
+    def test_a_signal_after_the_experiment_hits_nobody(self, armed, tmp_path):
+        one = armed(("kill", {"after_ms": 60_000}))
+        killed = self.kills(one)
+        one_event(one)
+        (tmp_path / "off").write_text("")
+        (line,) = wait_for(lambda: one.audit("unable"))
+        assert line["reason"] == "the experiment had ended before that"
+        assert not killed
+
+    def test_a_runtime_that_was_stopped_goes_on_when_all_is_off(self, armed, tmp_path):
+        runtime = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            one = armed(("kill", {"signal": "STOP"}))
+            one.injector._killer = Killer(f"{tmp_path}/kills", lambda: 1, lambda: runtime.pid)
+            one_event(one)
+            wait_for(lambda: state(runtime.pid) == "T")
+            (tmp_path / "off").write_text("")
+            wait_for(lambda: state(runtime.pid) in "SR")
+            assert not one.injector.busy
+        finally:
+            runtime.kill()
+            runtime.wait(10)
+
+    def test_faults_of_outgoing_requests(self, armed):
+        one = armed(("egress_latency", {"hosts": ["*"], "latency": 1}))
+        egress = one.injector._egress = Egress()
+        egress.listen()
+        try:
+            one_event(one)
+            assert egress.faults_for("h")
+            respond(one)
+            one.runtime.ask()
+            one.platform.message()
+            assert not egress.busy
+            assert not egress.faults_for("h")
+        finally:
+            egress.close()
+
+    def test_what_takes_long_leaves_the_invocation_its_time(self, armed):
+        """`min_remaining_ms` is looked at while files are made, too."""
+        one = armed(("inodes", {"count": 50}), limits={"min_remaining_ms": 5_000})
+        late = one.injector._clock.wall_ms() + 59_000
+
+        class Late:
+            wall_ms = staticmethod(lambda: late)
+
+        one.injector._clock = Late
+        one_event(one)
+        assert one.audit("unable")[0]["reason"] == "there was no time for more than 0 files"
+        assert not one.resources.busy
+
+    def test_what_is_switched_off_while_it_begins(self, armed, tmp_path, monkeypatch):
+        """It ends before the function has its event, and not when somebody looks."""
+        one = armed(("tmp", {"mb": 1}))
+        monkeypatch.setattr(one.injector, "_look_after", lambda: None)
+        begin = one.resources.begin
+
+        def switched(*arguments):
+            why = begin(*arguments)
+            (tmp_path / "off").write_text("")
+            return why
+
+        monkeypatch.setattr(one.resources, "begin", switched)
+        one_event(one)
+        assert not list(tmp_path.glob("fill*"))
+        assert one.audit("clean")
+
+
+@pytest.mark.parametrize("spared", [False, True])
+def test_failures_of_invocations_that_were_hit_are_not_the_guards(armed, spared):
+    """They fail because of the experiment; those that were left alone end it."""
+    match = [{"path": "hit", "operator": "exists"}]
+    guard = {"abort_error_rate": 0.5, "min_requests": 3}
+    one = armed({"type": "delay", "params": {"ms": 0}, "match": match}, guard=guard)
+    for number in range(5):
+        body = b"{}" if spared else b'{"hit":1}'
+        (next_event if number else one_event)(one, b"r-%d" % number, body)
+        one.runtime.post(b"r-%d" % number, b"{}", what=b"error")
+        one.platform.message()
+        one.platform.send(OK)
+        one.runtime.message()
+    one.runtime.ask()
+    one.platform.message()
+    assert [line["action"] for line in one.audit("abort")] == (["abort"] if spared else [])
+    assert len(one.audit("inject")) == (0 if spared else 5)
 
 
 def test_a_request_decides_the_same_whoever_asks(tmp_path):

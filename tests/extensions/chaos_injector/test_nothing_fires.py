@@ -221,7 +221,7 @@ class TestKillSwitches:
         )
         chaos.future = chaos.environment.invoke(json.dumps({"spend_ms": 5_000}).encode())
         deadline = time.monotonic() + 20
-        while not {"fill", "inodes", "sinks.json"} <= chaos.files() or len(chaos.helpers()) < 2:
+        while not chaos.has("fill", "inodes", "sinks.json") or len(chaos.helpers()) < 2:
             assert time.monotonic() < deadline, (chaos.files(), chaos.helpers(), chaos.lines)
             time.sleep(0.01)
         return chaos

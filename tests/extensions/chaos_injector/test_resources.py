@@ -7,11 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from extensions.chaos_injector.faults.files import create, write
 from extensions.chaos_injector.faults.process import MOST_AN_HOUR, Killer, runtime_pid
 from extensions.chaos_injector.faults.resources import MB, Resources, clear
 from extensions.chaos_injector.plan import Fault, Limits
@@ -36,9 +38,9 @@ time.sleep(60)
 """
 
 
-def fault(kind, **given):
+def fault(kind, key="", **given):
     params = {name: param.default for name, param in TYPES[kind].params.items()}
-    return Fault(f"the-{kind}", kind, TYPES[kind].phase, 100.0, (), {**params, **given})
+    return Fault(key or f"the-{kind}", kind, TYPES[kind].phase, 100.0, (), {**params, **given})
 
 
 def children(pid):
@@ -115,20 +117,133 @@ def test_a_fault_is_taken_once_and_ends_with_its_last_invocation(resources, fold
     one = fault("tmp", mb=20)
     assert resources.begin(one, "a", Limits()) == ""
     assert resources.begin(one, "b", Limits()) == ""
-    assert Path(folder, "fill").stat().st_size == 20 * MB
+    assert Path(folder, "fill-1").stat().st_size == 20 * MB
 
     resources.done("a")
     resources.done("nobody")
-    assert Path(folder, "fill").exists()
+    assert Path(folder, "fill-1").exists()
     resources.done("b")
     assert not os.listdir(folder)
     assert not resources.busy
 
 
+def test_two_of_a_type(resources, folder):
+    """Each takes its own, and gives back its own."""
+    for kind, params in (("tmp", {"mb": 5}), ("inodes", {"count": 1_500})):
+        assert resources.begin(fault(kind, "first", **params), "a", Limits()) == ""
+        assert resources.begin(fault(kind, "second/../..", **params), "b", Limits()) == ""
+        assert len(os.listdir(folder)) == 2
+        resources.done("a")
+        (left,) = os.listdir(folder)
+        assert left.endswith("-2" if kind == "tmp" else "-4")
+        resources.done("b")
+        assert not os.listdir(folder)
+
+
+def test_what_is_somebody_elses_stays(resources, folder):
+    """At a path that we would have taken: said, and not removed."""
+    Path(folder, "fill-1").write_text("mine")
+    Path(folder, "inodes-2").mkdir()
+    Path(folder, "inodes-2", "mine").write_text("mine")
+
+    assert resources.begin(fault("tmp", mb=1), "r", Limits()) == "File exists"
+    assert resources.begin(fault("inodes", count=5), "r", Limits()) == "File exists"
+    resources.stop()
+
+    assert Path(folder, "fill-1").read_text() == "mine"
+    assert Path(folder, "inodes-2", "mine").read_text() == "mine"
+
+
+class TestMemoryThatDoesNotCome:
+    """A machine that swaps: the process that is to hold it says nothing for long."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """Set as soon as somebody waits for it."""
+        from extensions.chaos_injector.faults import children
+
+        asked = threading.Event()
+
+        def answer(_child, milliseconds):
+            asked.set()
+            time.sleep(milliseconds / 1000)
+            return b""
+
+        monkeypatch.setattr(children.Child, "answer", answer)
+        monkeypatch.setattr("extensions.chaos_injector.faults.resources._READY_S", 600.0)
+        return asked
+
+    def test_the_time_runs_out(self, resources, asked):
+        why = resources.begin(fault("memory", mb=32), "r", Limits(), lambda: not asked.is_set())
+        assert why == "there was no time for so much memory"
+        assert not resources.busy
+        assert not children(os.getpid())
+
+    @pytest.mark.parametrize("end", [lambda taken: taken.stop(), lambda taken: taken.done("r")], ids=["stop", "done"])
+    def test_nobody_waits_for_it(self, resources, asked, end):
+        """Neither the switch nor another invocation: who is stopped or done says so, and goes on."""
+        found = []
+        thread = threading.Thread(
+            target=lambda: found.append(resources.begin(fault("memory", mb=32), "r", Limits(), lambda: True))
+        )
+        thread.start()
+        assert asked.wait(10)
+        joined = threading.Thread(
+            target=lambda: found.append(resources.begin(fault("memory", mb=32), "r", Limits(), lambda: True))
+        )
+        joined.start()
+        assert resources.begin(fault("tmp", mb=1), "other", Limits()) == ""
+
+        end(resources)
+
+        thread.join(20)
+        joined.join(20)
+        assert not thread.is_alive()
+        assert not joined.is_alive()
+        assert len(found) == 2
+        assert all(found), "neither has had its memory"
+        resources.done("other")
+        until(lambda: not resources.busy)
+        assert not children(os.getpid())
+
+
+def test_burners_that_have_ended_are_started_anew(resources):
+    """The kernel takes them first: the next invocation has its own again."""
+    one = fault("cpu", workers=2)
+    assert resources.begin(one, "a", Limits()) == ""
+    until(lambda: len(children(os.getpid())) == 2)
+    lost, kept = children(os.getpid())
+    os.kill(lost, signal.SIGKILL)
+    until(lambda: not is_alive(lost))
+    resources.done("a")
+
+    assert resources.begin(one, "b", Limits()) == ""
+
+    until(lambda: len(children(os.getpid())) == 2)
+    now = children(os.getpid())
+    assert kept in now
+    assert lost not in now
+
+
+def test_a_file_is_new_or_is_not_made(tmp_path):
+    """Neither through somebody's link, nor over somebody's file."""
+    target, link, file = tmp_path / "target", tmp_path / "link", tmp_path / "file"
+    link.symlink_to(target)
+    file.write_text("mine")
+    for path in (link, file):
+        with pytest.raises(FileExistsError):
+            create(str(path))
+    assert file.read_text() == "mine"
+    (tmp_path / "orders.new").symlink_to(target)
+    write(str(tmp_path / "orders"), b"ours")
+    assert (tmp_path / "orders").read_text() == "ours"
+    assert not target.exists()
+
+
 def test_stop_gives_everything_back(resources, folder):
     for one in (fault("tmp", mb=20), fault("inodes", count=2_500), fault("cpu", workers=3), fault("memory", mb=32)):
         assert resources.begin(one, "r", Limits()) == ""
-    assert len(os.listdir(Path(folder, "inodes"))) == 3
+    assert len(os.listdir(Path(folder, "inodes-2"))) == 3
 
     resources.stop()
 
@@ -140,7 +255,7 @@ def test_what_an_earlier_process_has_left_is_removed(folder):
     left = Resources(folder, None, lambda: None)
     assert left.begin(fault("tmp", mb=1), "r", Limits()) == ""
     assert left.begin(fault("inodes", count=1_500), "r", Limits()) == ""
-    Path(folder, "inodes", "odd").write_text("")
+    Path(folder, "inodes-2", "odd").write_text("")
 
     clear(folder)
 
@@ -164,7 +279,7 @@ class TestFloors:
         floor = free // MB - 20
 
         assert resources.begin(fault("tmp", mb=10_240), "r", Limits(min_free_tmp_mb=floor)) == ""
-        assert 15 * MB <= Path(folder, "fill").stat().st_size <= 21 * MB
+        assert 15 * MB <= Path(folder, "fill-1").stat().st_size <= 21 * MB
 
     def test_nothing_is_taken_where_the_floor_is_reached(self, resources, folder):
         why = resources.begin(fault("tmp", mb=1), "r", Limits(min_free_tmp_mb=10_240))
@@ -238,6 +353,32 @@ class TestRuntimeProcess:
         assert resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE) == (12, before[1])
         taken.done("r")
         assert resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE) == before
+
+    @pytest.mark.parametrize("limits", [(12, 20), (20, 12)])
+    @pytest.mark.parametrize("first", ["a", "b"])
+    def test_two_limits_are_given_back_as_one(self, folder, runtime, limits, first):
+        """Whichever ends first; the lower one counts."""
+        before = resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE)
+        taken = Resources(folder, None, lambda: runtime.pid)
+        for key, limit in zip("ab", limits, strict=True):
+            assert taken.begin(fault("descriptors", key, limit=limit), key, Limits()) == ""
+        assert resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE) == (12, before[1])
+        taken.done(first)
+        left = limits["ab".index("b" if first == "a" else "a")]
+        assert resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE) == (left, before[1])
+        taken.stop()
+        assert resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE) == before
+
+    def test_the_runtime_is_no_longer_the_first_to_go(self, folder, runtime, monkeypatch):
+        """On a machine of 1 MB, so to speak: nothing is taken, and the rest is as in a function."""
+        monkeypatch.setattr("extensions.chaos_injector.faults.resources._machine_memory", lambda: MB)
+        score = Path(f"/proc/{runtime.pid}/oom_score_adj")
+        taken = Resources(folder, 1, lambda: runtime.pid)
+
+        assert taken.begin(fault("memory", oom=True), "r", Limits()) == ""
+        assert score.read_text() == "1000\n"
+        taken.done("r")
+        assert score.read_text() == "0\n"
 
     def test_a_limit_is_never_raised(self, folder, runtime):
         hard = resource.prlimit(runtime.pid, resource.RLIMIT_NOFILE)[1]

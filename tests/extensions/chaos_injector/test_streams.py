@@ -24,13 +24,14 @@ def armed(tmp_path):
     """Starts a proxy with an experiment of these faults; the runtime has its event, and has begun to answer."""
     made = []
 
-    def armed(*faults, content_type=b"text/plain", fields=STREAMING, **more):
+    def armed(*faults, content_type=b"text/plain", fields=STREAMING, deadline_ms=0, **more):
         one = Injecting(tmp_path, experiment(*faults, **more))
         made.append(one)
         one.runtime.ask()
         one.platform = one.upstream.accept()
         one.platform.message()
-        one.platform.send(event(b"r-1"))
+        told = ((b"Lambda-Runtime-Deadline-Ms", b"%d" % deadline_ms),)
+        one.platform.send(event(b"r-1", fields=told) if deadline_ms else event(b"r-1"))
         one.runtime.message()
         head = [b"POST " + posted(b"r-1") + b" HTTP/1.1", b"Host: x", b"Content-Type: " + content_type]
         one.runtime.send(b"\r\n".join([*head, *(b": ".join(field) for field in fields), b"", b""]))
@@ -240,6 +241,23 @@ def test_a_stream_without_a_head_has_no_status(armed):
     in_step(one, CHUNKS, CHUNKS)
 
     assert "without a head" in one.audit("unable")[0]["reason"]
+
+
+@pytest.mark.parametrize("params", [{"first_byte_ms": 60_000}, {"chunk_ms": 60_000}, {"rate_kb": 1}])
+def test_it_leaves_the_invocation_its_time(armed, params):
+    """All pauses together are no longer than the experiment allows; two of them as little as one."""
+    deadline_ms = int(time.time() * 1000) + 15_000
+    one = armed(
+        ("slow_stream", params), ("slow_stream", params), limits={"max_fraction_of_deadline": 0.05},
+        deadline_ms=deadline_ms,
+    )  # fmt: skip
+    data = bytes(20_000)
+    began = time.monotonic()
+
+    in_step(one, [data] * 3, [data] * 3)
+
+    assert time.monotonic() - began >= 0.3, "it is slow at all"
+    assert time.time() * 1000 < deadline_ms
 
 
 def test_several_at_once(armed):

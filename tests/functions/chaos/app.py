@@ -50,11 +50,20 @@ def look_at_descriptors(_event):
 
 
 def look_at_burners(event):
-    """CPU time that children of the injector take while this waits, in seconds, by process."""
+    """CPU time that children of the injector take while this waits, by process, and how long it has waited; in seconds.
+
+    It waits until each has had some, since a machine may have other things to do.
+    """
+    began = time.monotonic()
     before = _burners()
     time.sleep(event.get("watch_ms", 300) / 1000)
-    after = _burners()
-    return {pid: after[pid] - before.get(pid, 0) for pid in after}
+    while True:
+        after = _burners()
+        spent = {pid: after[pid] - before.get(pid, 0) for pid in after}
+        seconds = time.monotonic() - began
+        if seconds > event.get("patience", 30) or (spent and all(spent.values())):
+            return {"spent": spent, "seconds": seconds}
+        time.sleep(0.05)
 
 
 def _burners():
