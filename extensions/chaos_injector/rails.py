@@ -65,12 +65,22 @@ class Facts(Value):
         set_field(self, "stream", stream)
 
 
+class Asked(Since):
+    """When somebody was asked, and in which life of the environment: a restore begins another, in which it counts nothing."""
+
+    __slots__ = ("life",)
+
+    def __init__(self, clock: Clock, life: object) -> None:
+        super().__init__(clock)
+        self.life = life
+
+
 class _Armed:
     """An experiment that is armed, since when and by which document."""
 
     __slots__ = ("accepted", "book", "experiment", "seen")
 
-    def __init__(self, experiment: Experiment, book: Book, accepted: Since, seen: Since) -> None:
+    def __init__(self, experiment: Experiment, book: Book, accepted: Asked, seen: Asked) -> None:
         self.experiment = experiment
         self.book = book
         self.accepted = accepted
@@ -95,7 +105,8 @@ class Rails:
         self._books: dict[str, Book] = {}
         self._text: bytes | None = None  # of the document that was judged last
         self._candidate: Experiment | None = None  # what it says, if it can be read
-        self._accepted: Since | None = None
+        self._accepted: Asked | None = None
+        self._life = object()  # since the last restore
         self._bounds = Bounds(settings)
         self._said = ""  # why it is not armed, as it was told last
         self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
@@ -171,10 +182,16 @@ class Rails:
 
     # told by the poller
 
-    def documented(self, data: bytes, source: str) -> None:
-        """The source has a document, maybe the one it had before."""
-        seen = Since(self._clock)
-        if data != self._text:
+    def asking(self) -> Asked:
+        """To be called before a request: its answer is no younger than that, however long it takes."""
+        return Asked(self._clock, self._life)
+
+    def documented(self, data: bytes, source: str, seen: Asked | None = None) -> None:
+        """The source has a document, maybe the one it had before. ``seen``: from before it was asked."""
+        seen = seen or self.asking()
+        if seen.life is not self._life:
+            return  # a restore came between: it is asked again
+        if data != self._text or (self._accepted is not None and self._accepted.life is not seen.life):
             self._read(data, source, seen)
         candidate, accepted, armed = self._candidate, self._accepted, self._armed
         if candidate is None or accepted is None:
@@ -203,15 +220,20 @@ class Rails:
         if self._armed is None:
             self._refuse(self._candidate, f"{source}: {why}")
 
-    def switched(self, on: bool, what: str) -> None:
-        """The global switch was read. ``what``: what it says, or why it cannot be understood."""
-        self._switch = (on, what, Since(self._clock))
+    def switched(self, on: bool, what: str, seen: Asked | None = None) -> None:
+        """The global switch was read. ``what``: what it says, or why it cannot be understood; ``seen``: as of `documented`."""
+        seen = seen or self.asking()
+        with self._lock:
+            if seen.life is self._life:
+                self._switch = (on, what, seen)
         self.now()
 
     def restored(self) -> None:
         """A snapshot was resumed, or time has jumped: nothing counts until the source has been asked again."""
-        self._switch = None
-        armed = self._armed
+        with self._lock:
+            self._life = object()  # whatever was asked before this arms nothing
+            self._switch = None
+            armed = self._armed
         if armed is not None:
             self._end(armed, "expire", "restore: the document must be seen again")
 
@@ -220,7 +242,7 @@ class Rails:
     def _forget(self) -> None:
         self._text = self._candidate = self._accepted = None
 
-    def _read(self, data: bytes, source: str, seen: Since) -> None:
+    def _read(self, data: bytes, source: str, seen: Asked) -> None:
         from extensions.chaos_injector.plan import Refused
         from extensions.chaos_injector.readers import Reading, read
 
@@ -243,7 +265,7 @@ class Rails:
         self._candidate, self._accepted = candidate, seen
         self._said = ""
 
-    def _judge(self, candidate: Experiment, accepted: Since, seen: Since) -> None:
+    def _judge(self, candidate: Experiment, accepted: Asked, seen: Asked) -> None:
         """Arm `candidate`, or say why not."""
         armed = self._armed
         if armed is not None and armed.experiment.owner != candidate.owner and self._replaced is None:
@@ -260,6 +282,8 @@ class Rails:
             self._end(armed, "disarm", f"replaced by {what}")
         if not why:
             with self._lock:
+                if seen.life is not self._life:
+                    return  # as in `documented`
                 why = self._holder.take(candidate.owner)
                 if not why:
                     self._armed = new

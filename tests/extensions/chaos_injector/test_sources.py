@@ -220,6 +220,79 @@ def test_files_that_are_no_document(polled, tmp_path, what):
     assert str(path) in bench.said()[1]
 
 
+class Frozen:
+    """A source whose answer is read only after a freeze."""
+
+    def __init__(self, bench, thaw):
+        self.bench = bench
+        self.thaw = thaw
+        self.frozen_s = 0
+
+    def fetch(self):
+        if self.frozen_s:
+            self.bench.clock.pass_s(self.frozen_s)
+            self.thaw()
+        return as_bytes(document())
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_an_answer_that_was_on_its_way_over_a_freeze_is_as_old_as_the_question(polled, told):
+    """Whether or not anybody has noticed the thaw; the next answer counts again."""
+    bench = polled(CHAOS_SOURCE="file:/nowhere.json")
+    source = bench.poller._source = Frozen(bench, lambda: bench.poller.restored(snapshot=False) if told else None)
+    assert bench.poll() is not None
+    source.frozen_s = 200
+    assert bench.poll() is None
+    source.frozen_s = 0
+    assert bench.poll() is not None
+
+
+def test_an_answer_from_before_a_restore_counts_nothing(polled):
+    """However young it is; nor does a switch that was read before."""
+    bench = polled(CHAOS_GLOBAL_SWITCH="/chaos")
+    asked = bench.rails.asking()
+    bench.rails.switched(True, "on", asked)
+    bench.rails.documented(as_bytes(document()), "test", asked)
+    assert bench.rails.now() is not None
+    bench.rails.restored()
+    bench.rails.documented(as_bytes(document()), "test", asked)
+    bench.rails.switched(True, "on", asked)
+    assert bench.rails.now() is None
+    bench.rails.documented(as_bytes(document()), "test")
+    assert bench.said()[1] == "kill switch: CHAOS_GLOBAL_SWITCH has not been read for too long"
+    bench.rails.switched(True, "on")
+    bench.rails.documented(as_bytes(document()), "test")
+    assert bench.rails.now() is not None
+
+
+def test_a_restore_while_it_is_armed_arms_nothing(polled, monkeypatch):
+    """Between the judgement and the arming."""
+    bench = polled()
+    take = bench.rails._over
+
+    def restored_meanwhile(armed):
+        monkeypatch.setattr(bench.rails, "_over", take)
+        found = take(armed)
+        bench.rails.restored()
+        return found
+
+    monkeypatch.setattr(bench.rails, "_over", restored_meanwhile)
+    bench.rails.documented(as_bytes(document()), "test")
+    assert not bench.rails.is_armed
+    bench.rails.documented(as_bytes(document()), "test")
+    assert bench.rails.is_armed
+
+
+def test_a_clock_that_begins_anew_with_a_restore(polled):
+    """What was accepted by the old one is read again, and not expired for ever."""
+    bench = polled()
+    assert bench.give(document()) is not None
+    bench.clock.mono_ns = 1
+    bench.clock.now_ms += 5_000
+    bench.rails.restored()
+    assert bench.give(document()) is not None
+
+
 # SSM ------------------------------------------------------------------------------------------------------------------
 
 
