@@ -71,8 +71,8 @@ def _as_text(found: object) -> str:
     return dumps(found).decode()
 
 
-def search(pattern: str, text: str) -> bool:
-    """Whether a pattern that `why_not_regex` has let through is somewhere in `text`."""
+def search(pattern: str, text: str, *, too_long: bool = False) -> bool:
+    """Whether a pattern that `why_not_regex` has let through is somewhere in `text`; ``too_long``: the answer for such a text."""
     found = _compiled.get(pattern)
     if found is None:
         import re
@@ -81,7 +81,7 @@ def search(pattern: str, text: str) -> bool:
             _compiled.clear()
         found = _compiled[pattern] = (re.compile(pattern), _longest(_parse(pattern)))
     compiled, longest = found
-    return len(text) <= longest and compiled.search(text) is not None
+    return too_long if len(text) > longest else compiled.search(text) is not None
 
 
 def glob(pattern: str, name: str) -> bool:

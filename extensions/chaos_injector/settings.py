@@ -97,8 +97,10 @@ class ChaosSettings(Settings):
         help="Whether production may be meant: besides, the document must say `allow_prod` and name it without `*`.",
     )
     prod = text(
-        "(?:^|[^A-Za-z])(?<![Nn]on[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
-        help="Regular expression: what in the name of a function or an alias means production. A wrong one: any name does.",
+        "",
+        help="Regular expression: what in the name of a function or an alias means production; a wrong one: any name does. "
+        "Empty: prod, production, prd or live as a word of it, where words end at other characters, at digits and at a change "
+        "of case, but for one behind the word non.",
     )
     deny = comma_list(
         (), help="Functions, aliases and tenants, with `*`, into which nothing is injected, whoever says so."

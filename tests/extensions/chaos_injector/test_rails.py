@@ -343,6 +343,10 @@ def test_in_the_init_nobody_knows_alias_and_tenant(bench):
         ("checkoutProd", True), ("non-prod-checkout", False), ("nonprod", False), ("pre-prod", True),
         ("live-shop", True), ("prd.shop", True), ("shop2Live", True), ("products", False), ("reproduce", False),
         ("delivery", False), ("olive-oil", False), ("checkout", False), ("productionize", False), ("Non_Prod", False),
+        ("ProdStack-CheckoutFn-1A2B", True), ("ProductionStack-Fn", True), ("prodCheckout", True), ("PRDCheckout", True),
+        ("PRODcheckout", True), ("LiveOrders", True), ("checkoutPROD", True), ("canon-prod", True), ("lebanon-live", True),
+        ("canonProd", True), ("prod2", True), ("2prod", True), ("non-prod-live", True), ("non2-prod", True), ("NonProd", False),
+        ("nonPROD", False), ("NONProd-x", False), ("OLIVE", False), ("Products", False), ("oliveOil", False), ("PRODUCTS", False),
     ],
 )  # fmt: skip
 def test_what_is_production(tmp_path, name, is_prod):
@@ -356,6 +360,15 @@ def test_a_pattern_for_production_that_is_wrong_means_any_name(tmp_path, pattern
     bench = Bench(tmp_path, CHAOS_PROD=pattern)
     assert bench.give(document()) is None
     assert bench.said()[1].startswith("prod: the function checkout")
+
+
+def test_a_name_that_is_too_long_for_the_pattern_for_production_is_production(tmp_path):
+    """An alias has up to 128 characters; what is not looked at might be it."""
+    pattern = "^[a-z]*-[a-z]*-[a-z]*-prod"
+    bench = Bench(tmp_path, CHAOS_PROD=pattern)
+    bench.give(document(scope={"functions": ["*"]}))
+    assert bench.decide(Invocation("r-1", qualifier="a-b-c-beta"))
+    assert not bench.decide(Invocation("r-2", qualifier="a" * 115 + "-b-c-prod"))
 
 
 def test_a_pattern_for_production_of_ones_own(tmp_path):
