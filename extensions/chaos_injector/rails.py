@@ -332,6 +332,8 @@ class Rails:
         settings, facts, scope = self.settings, self.facts, experiment.scope
         if not settings.enabled:
             return "CHAOS_ENABLED is not set: without this key nothing is injected"
+        if settings.wrong:
+            return f"settings: {settings.wrong[0]}: nothing is injected until it is corrected"
         replaced = self._replaced
         if replaced is not None:
             if replaced.owner == experiment.owner or replaced.armed_until_ms <= self._clock.wall_ms():
@@ -351,7 +353,7 @@ class Rails:
         """Action and reason where an armed experiment is over at this moment; "" twice where it goes on."""
         experiment = armed.experiment
         if self.settings.is_off():
-            return "disarm", "kill switch: the variable CHAOS_OFF"
+            return "disarm", "kill switch: the variable CHAOS_OFF or FAILURE_LAMBDA_DISABLED"
         if access(self._off_file, _ANY):
             return "disarm", f"kill switch: the file {self._off_file}"
         if armed.book.aborted:

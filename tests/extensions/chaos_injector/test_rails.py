@@ -102,6 +102,19 @@ RAILS = {
     "variable": ({"CHAOS_OFF": "1"}, None, never, "kill switch: the variable"),
     "variable slip": ({"CHAOS_OFF": "ture"}, None, never, "kill switch: the variable"),
     "failure-lambda's": ({"FAILURE_LAMBDA_DISABLED": "true"}, None, never, "kill switch: the variable"),
+    "failure-lambda's besides": (
+        {"CHAOS_OFF": "false", "FAILURE_LAMBDA_DISABLED": "true"}, None, never, "kill switch: the variable",
+    ),
+    "variable too long": ({"CHAOS_OFF": "incident " * 40}, None, never, "settings: CHAOS_OFF is not"),
+    "variable of two lines": ({"FAILURE_LAMBDA_DISABLED": "a\nb"}, None, never, "settings: FAILURE_LAMBDA_DISABLED is not"),
+    "global is no name": ({"CHAOS_GLOBAL_SWITCH": "/chaos/my switch"}, None, never, "settings: CHAOS_GLOBAL_SWITCH is not"),
+    "dry run is a slip": ({"CHAOS_DRY_RUN": "ture"}, None, never, "settings: CHAOS_DRY_RUN is not true or false"),
+    "deny of two lines": ({"CHAOS_DENY": "a,\nb"}, None, never, "settings: CHAOS_DENY is not"),
+    "no number": ({"CHAOS_MAX_INJECTIONS": "ten"}, None, never, "settings: CHAOS_MAX_INJECTIONS is not a whole number"),
+    "no number a minute": ({"CHAOS_MAX_PER_MINUTE": "1.5"}, None, never, "settings: CHAOS_MAX_PER_MINUTE is not"),
+    "no time": ({"CHAOS_MAX_TTL": "5 minutes"}, None, never, "settings: CHAOS_MAX_TTL is not a time such as"),
+    "no unit": ({"CHAOS_LEASE": "10"}, None, never, "settings: CHAOS_LEASE is not"),
+    "prod too long": ({"CHAOS_PROD": "x" * 4_097}, None, never, "settings: CHAOS_PROD is not"),
     "file": ({}, None, switch_file, "kill switch: the file"),
     "global never read": ({"CHAOS_GLOBAL_SWITCH": "/chaos"}, None, never, "kill switch: CHAOS_GLOBAL_SWITCH"),
     "expired": ({}, None, with_(armed_until=format_ms(NOW_MS)), "armed_until has passed"),
@@ -206,6 +219,14 @@ def test_the_file_works_both_ways(bench):
     assert bench.rails.now() is None  # not by itself
     assert bench.give(document()) is not None
     assert bench.actions() == ["arm", "disarm", "arm"]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"CHAOS_MAX_TTL": "2h"}, {"CHAOS_MAX_INJECTIONS": "9999999"}, {"CHAOS_LEASE": "1s"}, {"CHAOS_OFF": "no"}]
+)
+def test_a_bound_beyond_its_range_is_the_end_of_the_range(tmp_path, variables):
+    """It can be understood, so it does not hold everything back."""
+    assert Bench(tmp_path, **variables).give(document(lease_s=10)) is not None
 
 
 # the lease -------------------------------------------------------------------------------------------------------------
