@@ -81,7 +81,7 @@ class Injector(Hooks):
             for fault in _ordered(experiment, init.ORDER):
                 if self._rails.decide(fault, None, dict):
                     self._told(experiment)
-                    ended = init.make(fault, self.is_on)
+                    ended = init.make(fault, lambda: self.is_on(experiment))
                     if ended is not None:
                         return ended
         return None
@@ -94,7 +94,7 @@ class Injector(Hooks):
         self._running[invocation.request_id] = invocation
         read = _Reader(invocation)
         most = experiment.limits.max_fraction_of_deadline
-        event = before.Event(invocation, experiment.seed, most, self._clock.wall_ms, self.is_on)
+        event = before.Event(invocation, experiment.seed, most, self._clock.wall_ms, lambda: self.is_on(experiment))
         answer = None
         for fault in _ordered(experiment, BEFORE):
             if self._rails.decide(fault, invocation, read):
@@ -116,7 +116,7 @@ class Injector(Hooks):
         assert experiment is not None
         from extensions.chaos_injector.faults.after import Response
 
-        changed = Response(invocation.request_id, experiment.seed, response, self.is_on)
+        changed = Response(invocation.request_id, experiment.seed, response, lambda: self.is_on(experiment))
         for fault in faults:
             if self._rails.decide(fault, invocation, lambda: invocation.notes.get(_EVENT)):
                 try:
@@ -143,9 +143,9 @@ class Injector(Hooks):
 
     # for the plug-in
 
-    def is_on(self) -> bool:
-        """Whether a fault may go on: what sleeps asks it many times a second."""
-        return self._rails.now() is not None
+    def is_on(self, experiment: Experiment) -> bool:
+        """Whether a fault of this experiment may go on: what sleeps asks it many times a second."""
+        return not self._rails.clean(experiment)
 
     @property
     def busy(self) -> bool:
@@ -202,7 +202,7 @@ class Injector(Hooks):
                 fault,
                 invocation.request_id,
                 experiment.limits,
-                lambda: self.is_on() and self._has_time(invocation, most_ms),
+                lambda: self.is_on(experiment) and self._has_time(invocation, most_ms),
             )
         elif fault.phase == "telemetry":
             why = self._sinks.begin(fault, self._clock.wall_ms(), experiment.armed_until_ms)
@@ -214,7 +214,7 @@ class Injector(Hooks):
         if not why:
             self._made_for = experiment
             self._look_after()
-            if not self.is_on():  # it has been switched off meanwhile
+            if not self.is_on(experiment):  # it has been switched off meanwhile
                 self.stop()
         return why
 
@@ -229,8 +229,8 @@ class Injector(Hooks):
             return self._signal(params["signal"], experiment)
 
         def later() -> None:
-            before.pause(params["after_ms"], lambda: self.is_on() and invocation.request_id in self._running)
-            if self.is_on() and invocation.request_id in self._running:
+            before.pause(params["after_ms"], lambda: self.is_on(experiment) and invocation.request_id in self._running)
+            if self.is_on(experiment) and invocation.request_id in self._running:
                 why = self._signal(params["signal"], experiment)
                 if why:
                     self._cannot(fault, invocation, why)

@@ -144,6 +144,8 @@ class Rails:
             )
             return False
         reason = self._against(armed, fault, invocation, event)
+        if not reason and self.clean(experiment):
+            reason = "disarmed"  # while the event was read, which may take long
         rolled = None
         if not reason:
             rolled = roll(experiment.seed, request_id or f"init {self.facts.stream}", fault.id)
@@ -167,9 +169,11 @@ class Rails:
             self._end(armed, "abort", f"guard: {why}", request_id)
 
     def clean(self, experiment: Experiment | None = None) -> bool:
-        """Whether what was started must be stopped: nothing is armed, or no longer the faults of `experiment`."""
+        """Whether what was started must be stopped: nothing is armed, or no longer what `experiment` allows."""
         now = self.now()
-        return now is None or (experiment is not None and (now.id, now.faults) != (experiment.id, experiment.faults))
+        if now is None or experiment is None or now is experiment:
+            return now is None
+        return any(getattr(now, name) != getattr(experiment, name) for name in ("id", "faults", "scope", "dry_run"))
 
     def cleaned(self, what: str, experiment: Experiment | None = None) -> None:
         """What was started has been stopped: a line."""

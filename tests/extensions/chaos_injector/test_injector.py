@@ -153,6 +153,28 @@ def test_a_delay_is_no_longer_than_the_experiment_allows(armed):
     assert 0.1 <= time.monotonic() - began < 15
 
 
+@pytest.mark.parametrize("phase", ["before", "after"])
+def test_a_delay_ends_with_its_own_experiment(armed, phase):
+    """Although another one is armed by then."""
+    slow = ("delay", {"ms": 60_000}) if phase == "before" else ("slow_stream", {"first_byte_ms": 60_000})
+    one = armed(slow, limits={"max_fraction_of_deadline": 1})
+    one.platform.send(event(b"r-1", b"{}", deadline(300_000)))
+    if phase == "after":
+        one.runtime.message()
+        one.runtime.post(b"r-1", b"fine")
+    limit = time.monotonic() + 20
+    while not one.audit("inject"):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    one.rails.documented(experiment(("error_after", {}), id="next").encode(), "tests")
+    assert one.rails.now().id == "next"
+
+    if phase == "before":
+        assert one.runtime.message().body == b"{}"  # or the limit of its socket ends this
+    else:
+        assert one.platform.message().body == b"fine"
+
+
 def test_invocations_side_by_side(armed):
     """As on Managed Instances: one that is held back holds back no other, and what they share ends with the last of them."""
     match = [{"path": "slow", "operator": "exists"}]

@@ -501,6 +501,50 @@ def test_an_event_that_cannot_be_read_matches_nothing(bench):
     assert bench.counters["skip_match"] == 1
 
 
+@pytest.mark.parametrize(
+    "happens",
+    [file_switch, lambda bench: bench.clock.pass_s(700), lambda bench: bench.rails.gone("test"),
+     lambda bench: bench.give(document(fault(match=[{"path": "a", "value": "1"}]), dry_run=True))],
+)  # fmt: skip
+def test_what_comes_while_the_event_is_read_counts(bench, happens):
+    """A large event, or a condition that takes its time."""
+    os.makedirs(bench.directory, exist_ok=True)
+    armed = bench.give(document(fault(match=[{"path": "a", "value": "1"}])))
+
+    def event():
+        happens(bench)
+        return {"a": 1}
+
+    assert not bench.rails.decide(armed.faults[0], Invocation(), event)
+    assert bench.said() == ("skip", "disarmed")
+    assert "inject" not in bench.counters
+
+
+def test_an_extension_while_the_event_is_read_does_not(bench):
+    match = fault(match=[{"path": "a", "value": "1"}])
+    armed = bench.give(document(match))
+
+    def event():
+        bench.give(document(match, armed_until=format_ms(NOW_MS + 900_000)))
+        return {"a": 1}
+
+    assert bench.rails.decide(armed.faults[0], Invocation(), event)
+
+
+@pytest.mark.parametrize(
+    ("more", "stops"),
+    [
+        ({}, False), ({"armed_until": format_ms(NOW_MS + 900_000)}, False), ({"dry_run": True}, True), ({"id": "x"}, True),
+        ({"scope": {"functions": ["checkout"], "aliases": ["beta"]}}, True), ({"faults": [fault(percentage=1)]}, True),
+    ],
+)  # fmt: skip
+def test_what_was_started_lasts_no_longer_than_what_allows_it(bench, more, stops):
+    armed = bench.give(document())
+    bench.give(document(**more))
+    assert bench.rails.clean(armed) is stops
+    assert not bench.rails.clean()
+
+
 def test_a_fault_of_another_experiment_does_not_happen(bench):
     """A document was replaced between the question what is armed and the decision."""
     armed = bench.give(document())
