@@ -109,7 +109,7 @@ class Rails:
         self._life = object()  # since the last restore
         self._bounds = Bounds(settings)
         self._said = ""  # why it is not armed, as it was told last
-        self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
+        self._owned: Experiment | None = None  # the last that might be armed here: its owner's until it is over or gone
         self._switch: tuple[bool, str, Since] | None = None  # the global one: on, what it says, when it was seen
 
     # asked by whoever injects
@@ -208,7 +208,7 @@ class Rails:
 
     def gone(self, source: str, why: str = "") -> None:
         """The source has no document: the lease was taken away."""
-        self._replaced = None
+        self._owned = None
         self._forget()
         self._disarm("disarm", why or f"{source}: there is no document any more")
 
@@ -272,14 +272,15 @@ class Rails:
     def _judge(self, candidate: Experiment, accepted: Asked, seen: Asked) -> None:
         """Arm `candidate`, or say why not."""
         armed = self._armed
-        if armed is not None and armed.experiment.owner != candidate.owner and self._replaced is None:
-            self._replaced = armed.experiment
         with self._lock:
             book = self._books.setdefault(candidate.id, Book())
             while len(self._books) > _MOST_BOOKS:
                 del self._books[next(iter(self._books))]
         new = _Armed(candidate, book, accepted, seen)
-        why = self.objection(candidate) or self._over(new)[1]
+        why = self.objection(candidate)
+        if not why:
+            self._owned = candidate
+            why = self._over(new)[1]
         same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
         if armed is not None and (why or not same):
             what = f"a document that arms nothing: {why}" if why else candidate.id
@@ -338,20 +339,22 @@ class Rails:
             return "CHAOS_ENABLED is not set: without this key nothing is injected"
         if settings.wrong:
             return f"settings: {settings.wrong[0]}: nothing is injected until it is corrected"
-        replaced = self._replaced
-        if replaced is not None:
-            if replaced.owner == experiment.owner or replaced.armed_until_ms <= self._clock.wall_ms():
-                self._replaced = None
-            else:
-                return (
-                    f"owner: {experiment.owner} has overwritten {replaced.id} of {replaced.owner}, so neither counts: "
-                    f"disarm, then arm again"
-                )
+        owned = self._owned
+        if owned is not None and owned.owner != experiment.owner and not self._has_ended(owned):
+            return (
+                f"owner: {experiment.owner} has overwritten {owned.id} of {owned.owner}, so neither counts: disarm, then arm "
+                f"again"
+            )
         for what, name in (("functions", facts.function), ("regions", facts.region), ("accounts", facts.account)):
             why = self._bounds.outside(scope, what, name, known=bool(name))
             if why:
                 return why
         return self._bounds.production(scope, "functions", facts.function)
+
+    def _has_ended(self, experiment: Experiment) -> bool:
+        """By what is written in it."""
+        wall_ms, renewed_ms = self._clock.wall_ms(), experiment.renewed_ms
+        return wall_ms >= experiment.armed_until_ms or bool(renewed_ms and wall_ms - renewed_ms > experiment.lease_ms)
 
     def _over(self, armed: _Armed) -> tuple[str, str]:
         """Action and reason where an armed experiment is over at this moment; "" twice where it goes on."""

@@ -635,6 +635,46 @@ def test_another_owner_who_overwrites_stops_both(bench):
     assert bench.give(other) is not None
 
 
+def killed_for_a_while(bench):
+    file_switch(bench)
+    bench.give(document())
+    os.unlink(f"{bench.directory}/off")
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda bench: bench.give(document(faults=[])), lambda bench: bench.rails.restored(), killed_for_a_while,
+        lambda bench: bench.rails.unreadable("test", "AccessDenied"), lambda bench: bench.clock.pass_s(200),
+    ],
+)  # fmt: skip
+def test_another_owner_who_overwrites_what_is_not_armed_at_the_moment(bench, between):
+    """A mistake, a restore, a kill switch, a lease: whatever has ended it, it is its owner's until its end."""
+    os.makedirs(bench.directory, exist_ok=True)
+    bench.give(document())
+    between(bench)
+    other = document(id="mine", owner="joe")
+    assert bench.rails.now() is None
+    assert bench.give(other) is None
+    assert "joe has overwritten slow of jane" in bench.said()[1]
+    bench.clock.pass_s(600)  # the first would be over
+    assert bench.give(document(id="mine", owner="joe", now_ms=bench.clock.now_ms)) is not None
+
+
+def test_what_its_owner_does_not_renew_is_nobodys(bench):
+    """`arm` puts another one in its place then."""
+    bench.give(document(renewed_at=format_ms(NOW_MS), lease_s=30))
+    other = document(id="mine", owner="joe")
+    assert bench.give(other) is None
+    bench.clock.pass_s(31)
+    assert bench.give(other) is not None
+
+
+def test_what_is_another_functions_is_nobodys_here(bench):
+    bench.give(document(scope={"functions": ["other"]}))
+    assert bench.give(document(id="mine", owner="joe")) is not None
+
+
 def test_the_same_owner_may_replace(bench):
     bench.give(document())
     assert bench.give(document(fault("error"), id="next")).id == "next"
