@@ -72,7 +72,7 @@ def _as_text(found: object) -> str:
 
 
 def search(pattern: str, text: str, *, too_long: bool = False) -> bool:
-    """Whether a pattern that `why_not_regex` has let through is somewhere in `text`; ``too_long``: the answer for such a text."""
+    """Whether a pattern that `why_not_regex` has let through is in `text`; ``too_long``: the answer for a text that is."""
     found = _compiled.get(pattern)
     if found is None:
         import re

@@ -10,7 +10,7 @@ import _thread
 from posix import access
 
 from extension_kit.protocol.values import Value, set_field
-from extensions.chaos_injector.book import Book
+from extensions.chaos_injector.book import Book, Books
 from extensions.chaos_injector.dice import roll
 from extensions.chaos_injector.lease import Holder, Since
 from extensions.chaos_injector.matching import matches
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["DIRECTORY", "Facts", "Rails"]
 
 DIRECTORY = "/tmp/.extension-kit/chaos-injector"  # noqa: S108 - named in the design
-_MOST_BOOKS = 8  # experiments whose figures are kept
 _ANY = 0  # access(2): F_OK
 
 
@@ -102,7 +101,7 @@ class Rails:
         self._holder = Holder(directory)
         self._lock = _thread.allocate_lock()
         self._armed: _Armed | None = None
-        self._books: dict[str, Book] = {}
+        self._books = Books()
         self._text: bytes | None = None  # of the document that was judged last
         self._candidate: Experiment | None = None  # what it says, if it can be read
         self._accepted: Asked | None = None
@@ -178,11 +177,6 @@ class Rails:
     def cleaned(self, what: str, experiment: Experiment | None = None) -> None:
         """What was started has been stopped: a line."""
         self.audit.line("clean", experiment, reason=what)
-
-    def room_ms(self, experiment: Experiment, deadline_ms: int) -> int:
-        """The longest that an invocation may be delayed now, by ``max_fraction_of_deadline``."""
-        left = deadline_ms - self._clock.wall_ms()
-        return max(0, int(left * experiment.limits.max_fraction_of_deadline))
 
     # told by the poller
 
@@ -272,12 +266,11 @@ class Rails:
     def _judge(self, candidate: Experiment, accepted: Asked, seen: Asked) -> None:
         """Arm `candidate`, or say why not."""
         armed = self._armed
-        with self._lock:
-            book = self._books.setdefault(candidate.id, Book())
-            while len(self._books) > _MOST_BOOKS:
-                del self._books[next(iter(self._books))]
-        new = _Armed(candidate, book, accepted, seen)
         why = self.objection(candidate)
+        book = None if why else self._books.of(candidate.id, candidate.armed_until_ms, self._clock.wall_ms())
+        if not why and book is None:
+            why = "limits: too many experiments were armed here that are not over, or were aborted: wait until one is over"
+        new = _Armed(candidate, book or Book(), accepted, seen)
         if not why:
             self._owned = candidate
             why = self._over(new)[1]
@@ -410,10 +403,15 @@ class Rails:
 
     def _elsewhere(self, scope: Scope, invocation: Invoked | None) -> str:
         """Alias, version and tenant, which only an invocation tells."""
-        alias, version = qualified(invocation.function_arn if invocation else "", self.facts.version)
+        arn = invocation.function_arn if invocation else ""
+        alias, version = qualified(arn, self.facts.version)
         tenant = invocation.tenant_id if invocation else ""
-        for what, name in (("aliases", alias), ("versions", version), ("tenants", tenant)):
-            why = self._bounds.outside(scope, what, name, known=invocation is not None)
+        for what, name, known in (
+            ("aliases", alias, bool(arn)),
+            ("versions", version, bool(version)),
+            ("tenants", tenant, invocation is not None),
+        ):
+            why = self._bounds.outside(scope, what, name, known=known)
             if why:
                 return why
         return self._bounds.production(scope, "aliases", alias)

@@ -73,7 +73,7 @@ def names_production(name: str) -> bool:
 
 
 def _words(name: str) -> Iterator[tuple[str, ...]]:
-    """The words of a name in small letters, digits too; each in all its readings: PRDCheckout is PRD Checkout or PRDC heckout."""
+    """The words of a name in small letters, digits too, each in all readings: PRDCheckout is PRD Checkout or PRDC heckout."""
     runs: list[tuple[str, str]] = []  # kind and text
     for one in name:
         kind = "A" if one.isupper() else "a" if one.isalpha() else "0" if one.isdigit() else ""

@@ -172,7 +172,8 @@ def test_patterns_that_are_refused(pattern):
 @pytest.mark.parametrize(
     "pattern",
     ["s3.*.amazonaws.com", "dynamodb.*.amazonaws.com", "^(GET|HEAD)$", r"/api/v\d+/users/\d+", "^/api/.*/items/.*$", "(?i)prod",
-     "[a-z]{3,10}-[0-9]+", "(abc){3}", "a|b|c", "^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", "(?:a{3}){4}", "(?:^)?x", "", "^$", ".", r"\bx\b", "(?=a)b"],
+     "[a-z]{3,10}-[0-9]+", "(abc){3}", "a|b|c", "^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", "(?:a{3}){4}",
+     "(?:^)?x", "", "^$", ".", r"\bx\b", "(?=a)b"],
 )  # fmt: skip
 def test_patterns_that_are_good(pattern):
     assert why_not_regex(pattern) == ""
@@ -197,9 +198,11 @@ def test_what_is_not_refused_ends(pattern, length):
 #: fixed counts in one another too, of what takes text and of what does not
 nested = st.recursive(
     st.sampled_from(["a", "ab", "", "^", "$", "(?=a)", "(?!b)", "a{0}", "a*", ".", "a|b"]),
-    lambda inner: st.builds("(?:{}){{{}}}".format, inner, st.sampled_from([1, 2, 60, 9_999, 65_000]))
-    | st.builds("{}{}".format, inner, inner)
-    | st.builds("(?={})".format, inner),
+    lambda inner: (
+        st.builds("(?:{}){{{}}}".format, inner, st.sampled_from([1, 2, 60, 9_999, 65_000]))
+        | st.builds("{}{}".format, inner, inner)
+        | st.builds("(?={})".format, inner)
+    ),
     max_leaves=6,
 )
 

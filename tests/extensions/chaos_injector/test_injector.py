@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from extensions.chaos_injector.faults import before
 from extensions.chaos_injector.faults.before import draw_ms
 from extensions.chaos_injector.injector import AFTER, BEFORE
+from extensions.chaos_injector.plan import Fault
 from extensions.chaos_injector.vocabulary import TYPES
 from tests.extensions.chaos_injector.conftest import experiment
 from tests.extensions.chaos_injector.injecting import Injecting
@@ -173,6 +175,24 @@ def test_a_delay_ends_with_its_own_experiment(armed, phase):
         assert one.runtime.message().body == b"{}"  # or the limit of its socket ends this
     else:
         assert one.platform.message().body == b"fine"
+
+
+def test_delays_together_are_no_longer_than_the_experiment_allows(monkeypatch):
+    """The second has what the first has left of the invocation's time, not as much again."""
+    now_ms, pauses = 1_000_000, []
+
+    def pause(ms, _is_on):
+        nonlocal now_ms
+        now_ms += round(ms)
+        pauses.append(round(ms))
+
+    monkeypatch.setattr(before, "pause", pause)
+    invocation = Asked("r-1")
+    invocation.deadline_ms = now_ms + 10_000
+    one = before.Event(invocation, "seed", 0.5, lambda: now_ms, lambda: True)
+    for ms in (2_000, 60_000, 60_000):
+        one.make(Fault("delay", "delay", "before", 100, (), {"distribution": "fixed", "ms": ms}))
+    assert pauses == [2_000, 3_000, 0]
 
 
 def test_invocations_side_by_side(armed):

@@ -222,7 +222,8 @@ def test_the_file_works_both_ways(bench):
 
 
 @pytest.mark.parametrize(
-    "variables", [{"CHAOS_MAX_TTL": "2h"}, {"CHAOS_MAX_INJECTIONS": "9999999"}, {"CHAOS_LEASE": "1s"}, {"CHAOS_OFF": "no"}]
+    "variables",
+    [{"CHAOS_MAX_TTL": "2h"}, {"CHAOS_MAX_INJECTIONS": "9999999"}, {"CHAOS_LEASE": "1s"}, {"CHAOS_OFF": "no"}],
 )
 def test_a_bound_beyond_its_range_is_the_end_of_the_range(tmp_path, variables):
     """It can be understood, so it does not hold everything back."""
@@ -347,6 +348,18 @@ def test_alias_version_tenant(bench, scope, qualifier, tenant, expected):
     assert bench.said() == (("skip", expected) if expected else ("inject", ""))
 
 
+def test_without_an_arn_nobody_knows_the_alias(bench):
+    """So a list of aliases holds it back, whether it allows or denies; the version is the environment's."""
+    for scope, expected in (
+        ({}, True), ({"aliases": ["*"]}, False), ({"deny": {"aliases": ["live*"]}}, False), ({"versions": ["7"]}, True),
+        ({"deny": {"versions": ["8"]}}, True), ({"deny": {"tenants": ["vip"]}}, True),
+    ):  # fmt: skip
+        bench.give(document(scope={"functions": ["*"], **scope}))
+        invocation = Invocation()
+        invocation.function_arn = ""
+        assert bench.decide(invocation) is expected
+
+
 def test_in_the_init_nobody_knows_alias_and_tenant(bench):
     """So a scope that depends on them holds faults of the init back; one without does not."""
     for scope, expected in (({}, True), ({"aliases": ["*"]}, False), ({"deny": {"tenants": ["x"]}}, False)):
@@ -367,7 +380,8 @@ def test_in_the_init_nobody_knows_alias_and_tenant(bench):
         ("ProdStack-CheckoutFn-1A2B", True), ("ProductionStack-Fn", True), ("prodCheckout", True), ("PRDCheckout", True),
         ("PRODcheckout", True), ("LiveOrders", True), ("checkoutPROD", True), ("canon-prod", True), ("lebanon-live", True),
         ("canonProd", True), ("prod2", True), ("2prod", True), ("non-prod-live", True), ("non2-prod", True), ("NonProd", False),
-        ("nonPROD", False), ("NONProd-x", False), ("OLIVE", False), ("Products", False), ("oliveOil", False), ("PRODUCTS", False),
+        ("nonPROD", False), ("NONProd-x", False), ("OLIVE", False), ("Products", False), ("oliveOil", False),
+        ("PRODUCTS", False),
     ],
 )  # fmt: skip
 def test_what_is_production(tmp_path, name, is_prod):
@@ -429,6 +443,28 @@ def test_max_injections(bench):
     assert bench.counters["skip_max_injections"] == 7
 
 
+def test_many_experiments_do_not_make_limits_begin_anew(bench):
+    """Nor one that was aborted count again; who comes when all must be kept waits."""
+    one = {"limits": {"max_injections": 1}, "guard": {"abort_error_rate": 0.5, "min_requests": 1}}
+    bench.give(document(id="aborted", **one))
+    bench.rails.ended("r", failed=True, injected=False)
+    bench.give(document(id="a", **one))
+    assert [bench.decide(Invocation(f"{at}")) for at in range(2)] == [True, False]
+    for at in range(40):
+        bench.give(document(id=f"b{at}", **one))
+    assert bench.rails.now() is None
+    assert bench.said()[1].startswith("limits: too many experiments")
+    assert len(bench.rails._books._books) == 32
+    assert bench.give(document(id="a", **one)) is not None
+    assert not bench.decide(Invocation("2"))
+    assert bench.give(document(id="aborted", **one)) is None
+    bench.clock.pass_s(600)
+    armed = [bench.give(document(id=f"c{at}", now_ms=bench.clock.now_ms, **one)) is not None for at in range(40)]
+    assert armed == [True] * 31 + [False] * 9
+    assert bench.give(document(id="aborted", now_ms=bench.clock.now_ms, **one)) is None
+    assert bench.said()[1].startswith("guard: ")
+
+
 def test_max_injections_zero(bench):
     bench.give(document(limits={"max_injections": 0}))
     assert not bench.decide()
@@ -468,12 +504,6 @@ def test_too_little_time_left(bench):
     assert not bench.decide(Invocation(seconds=1))
     assert bench.said() == ("skip", "deadline")
     assert bench.decide(Invocation("r-2", seconds=2))
-
-
-def test_room_for_a_delay(bench):
-    armed = bench.give(document(limits={"max_fraction_of_deadline": 0.5}))
-    assert bench.rails.room_ms(armed, NOW_MS + 10_000) == 5_000
-    assert bench.rails.room_ms(armed, NOW_MS - 1) == 0
 
 
 def test_conditions_read_the_event_only_where_there_are_any(bench):
