@@ -44,7 +44,7 @@ def read_v0(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     table = Table(fields, "", reading.mistakes)
     enabled = table.flag("isEnabled", False)
     mode = table.choice("failureMode", MUST, tuple(_V0))
-    rate = table.number("rate", 1.0, 0.0, 1.0)
+    rate = table.number("rate", MUST if enabled else 0.0, 0.0, 1.0)  # the original never injects without
     reading.mistakes.raise_if_any()
     if not enabled:
         return None

@@ -566,6 +566,7 @@ def test_version_0_of_failure_lambda_means_a_flag_of_version_1(mode):
     [
         ({"failureMode": "lag"}, "one of latency, exception"),
         ({"rate": 2}, "rate = 2"),
+        ({"rate": None}, "rate = null"),
         ({"isEnabled": "true"}, 'isEnabled = "true"'),
         ({"minLatency": -1}, "minLatency = -1"),
         ({"maxLatency": 50}, "maxLatency = 50"),
@@ -581,6 +582,29 @@ def test_version_0_that_is_off_or_denies_nothing():
     assert experiment_of({**V0, "isEnabled": False}) == (None, [])
     assert experiment_of({**V0, "failureMode": "denylist", "denylist": []}, **UNTIL)[0] is None
     assert "CHAOS_ARMED_UNTIL is not set" in refusal(V0)
+
+
+def test_version_0_without_a_rate():
+    """The original never injects then; it is not read as always."""
+    fields = {name: value for name, value in V0.items() if name != "rate"}
+    assert "rate is missing" in refusal(fields, **UNTIL)
+    assert experiment_of({**fields, "isEnabled": False}) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [V0, {"actions": {"a": action("add-delay")}}, action("add-delay"), {"experiment": fis(a=action("add-delay"))},
+     {"fault_type": "latency", "is_enabled": True}, {"CHAOS_EXTENSION__LAMBDA__ENABLE_LATENCY": "true"}],
+)  # fmt: skip
+@pytest.mark.parametrize("more", [document(), {"armed_until": "x"}, {"off": True}, {"faults": []}])
+def test_fields_of_two_formats(foreign, more):
+    """The rails of ours, above all, must not be passed over by a reader that does not know them."""
+    assert "are of different formats" in refusal({**foreign, **more}, **UNTIL)
+
+
+def test_fields_of_two_formats_of_others():
+    assert "isEnabled and actions are of different formats" in refusal({**V0, "actions": {}}, **UNTIL)
+    assert "actions and fault_type are of different formats" in refusal({**CHAOS_INJECTION, "actions": {}}, **UNTIL)
 
 
 CHAOS_INJECTION = {

@@ -213,6 +213,15 @@ NO_DOCUMENTS = [
     (b"version = 1\narmed_until = 2026-11-29", "with its zone"),
     (b"version = 1\narmed_until = 10:50:00", "with its zone"),
     (b"version = inf", "version = inf"),
+    (b"a" + b".a" * 30_000 + b" = 1", "more than 10 dots"),
+    (b"a" + b' . "a/="' * 5_000 + b" = 1", "more than 10 dots"),
+    (b"[a" + b".'a'" * 5_000 + b"]", "more than 10 dots"),
+    (b"x = { y = 1, a" + b".a" * 30_000 + b" = 1 }", "more than 10 dots"),
+    (b'x = { y = """a"""", a' + b".a" * 30_000 + b" = 1 }", "more than 10 dots"),
+    (b'x = "\\\\" # "\n' + b"y" + b".a" * 30_000 + b" = 1", "more than 10 dots"),
+    (b"x = '\\'\ny" + b".a" * 30_000 + b" = 1", "more than 10 dots"),
+    (b"[a]\n" + b"[" * 10 + b"\n", "neither an object of JSON nor TOML"),
+    (b"x = " + b"{ a = " * 5_000 + b"1" + b" }" * 5_000, "neither an object of JSON nor TOML"),
 ]
 
 
@@ -224,6 +233,22 @@ def test_what_is_no_document(tmp_path, data, says):
 
     refusals = [line["reason"] for line in bench.lines if line["action"] == "refuse"]
     assert any(says in line for line in refusals), refusals
+
+
+def test_dots_in_strings_and_comments_of_toml_are_no_keys():
+    text = b"""
+    # ........................
+    version = 1 # ..............
+    id = "x"
+    owner = "a............b \\" ............"
+    armed_until = 2026-11-29T10:50:00Z
+    scope = { functions = ['............', \"\"\"c...........\"\"\"] }
+    [[faults]]
+    type = "delay"
+    percentage = 5.5
+    params.ms = 5
+    """
+    assert read(text, reading()).scope.allow.functions == ("............", "c...........")
 
 
 def test_every_mistake_is_told_at_once():
