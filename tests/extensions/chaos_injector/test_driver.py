@@ -16,9 +16,13 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
+from extension_kit.aws import Aws
 from extension_kit.io.clock import Clock
 from extension_kit.protocol.timestamps import format_ms, parse_ms
+from extensions.chaos_injector import destinations
 from extensions.chaos_injector.__main__ import main
+from extensions.chaos_injector.destinations import open_destination
+from extensions.chaos_injector.sources import Place
 from tests.extensions.chaos_injector.rails_bench import Bench, document, fault
 from tests.extensions.chaos_injector.test_formats import README_EXAMPLE, action, enabled
 
@@ -128,6 +132,85 @@ def test_of_many_who_arm_at_once_one_succeeds(environ, place, command):
     for thread in threads:
         thread.join(60)
     assert sorted(statuses) == [0, 1, 1, 1, 1, 1]
+
+
+def opened(place, environ):
+    return open_destination(Place.of(place, "/"), lambda: Aws(environ))
+
+
+def test_what_is_replaced_is_what_was_read(place, environ):
+    """Who comes later, with what he read before, is refused."""
+    destination = opened(place, environ)
+    assert destination.create(b'{"a":1}', "about")
+    assert not destination.create(b'{"a":0}', "about")
+    _data, tag = destination.read()
+    assert destination.replace(b'{"a":2}', "about", tag)
+    assert not destination.replace(b'{"a":3}', "about", tag)
+    assert destination.read()[0] == b'{"a":2}'
+
+
+def test_what_was_deleted_meanwhile_is_not_put_back(place, environ):
+    """An extension must not undo somebody's disarming."""
+    destination, other = opened(place, environ), opened(place, environ)
+    destination.create(b"{}", "about")
+    _data, tag = destination.read()
+    assert other.delete()
+    assert not destination.replace(b"{}", "about", tag)
+    assert destination.read() is None
+    assert not destination.delete()
+
+
+@pytest.mark.parametrize("place", ["ssm"], indirect=True)
+def test_what_is_deleted_in_the_moment_before_it_is_replaced(place, environ, monkeypatch):
+    """A parameter has no conditional write: what comes of it is taken back."""
+    destination, other = opened(place, environ), opened(place, environ)
+    destination.create(b"{}", "about")
+    read = destination.read
+    found = read()
+
+    def read_and_deleted():
+        other.delete()
+        return found
+
+    monkeypatch.setattr(destination, "read", read_and_deleted)
+    assert not destination.replace(b"{}", "about", found[1])
+    assert read() is None
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_of_many_who_replace_a_file_one_succeeds(place, environ):
+    destination = opened(place, environ)
+    for at in range(20):
+        destination.delete()
+        destination.create(b"old", "about")
+        tag = destination.read()[1]
+        begin, done = threading.Barrier(4), []
+
+        def replace(number, tag=tag, begin=begin, done=done):
+            begin.wait(20)
+            done.append(opened(place, environ).replace(b"new %d" % number, "about", tag))
+
+        threads = [threading.Thread(target=replace, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(done) == [False, False, False, True], at
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_file_that_somebody_locks_can_be_deleted(place, environ, monkeypatch):
+    """And is not replaced."""
+    monkeypatch.setattr(destinations, "_PATIENCE_S", 0.05)
+    destination = opened(place, environ)
+    destination.create(b"old", "about")
+    lock = destination._lock()
+    try:
+        with pytest.raises(OSError, match="cannot be locked"):
+            destination.replace(b"new", "about", destination.read()[1])
+        assert destination.delete()
+    finally:
+        os.close(lock)
 
 
 def test_an_experiment_that_has_ended_makes_place(command, place):
