@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from extensions.chaos_injector.plan import Experiment
     from extensions.chaos_injector.settings import ChaosSettings
 
-__all__ = ["LARGEST", "Reading", "parse", "read"]
+__all__ = ["LARGEST", "Reading", "parse", "read", "read_fields"]
 
 LARGEST = 65_536  # bytes of a document
 _DEEPEST = 20  # objects and lists in one another
@@ -37,6 +37,7 @@ class Reading:
         self.function = function
         self.mistakes = Mistakes()
         self.notes: list[str] = []
+        self.hangs_on_time = False  # whether what is wrong may be right later
 
     def note(self, line: str) -> None:
         if len(self.notes) < 50:
@@ -45,7 +46,11 @@ class Reading:
 
 def read(data: bytes, reading: Reading) -> Experiment | None:
     """The experiment in a document, None where it says that there is none; Refused for anything that is wrong with it."""
-    fields = parse(data)
+    return read_fields(parse(data), reading)
+
+
+def read_fields(fields: dict[str, Any], reading: Reading) -> Experiment | None:
+    """The same of what `parse` has given."""
     try:
         found: Experiment | None = _reader(fields)(fields, reading)
         return found

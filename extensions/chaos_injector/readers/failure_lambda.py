@@ -109,8 +109,8 @@ def _diskspace(table: Table) -> tuple[str, dict[str, Any]]:
 
 
 def _denylist(table: Table) -> tuple[str, dict[str, Any]]:
-    use = "a regular expression"
-    hosts = table.texts("deny_list", 100, lambda one: bool(one), use)
+    use = "a regular expression of printable characters"
+    hosts = table.texts("deny_list", 100, lambda one: bool(one) and one.isprintable(), use)
     for at, host in enumerate(hosts):
         why = why_not_regex(host)
         if why:

@@ -22,8 +22,10 @@ from extension_kit.protocol.timestamps import format_ms, parse_ms
 from extensions.chaos_injector import destinations
 from extensions.chaos_injector.__main__ import main
 from extensions.chaos_injector.destinations import open_destination
+from extensions.chaos_injector.driver import Driver
+from extensions.chaos_injector.settings import ChaosSettings
 from extensions.chaos_injector.sources import Place
-from tests.extensions.chaos_injector.rails_bench import Bench, document, fault
+from tests.extensions.chaos_injector.rails_bench import Bench, document, experiment_of, fault
 from tests.extensions.chaos_injector.test_formats import README_EXAMPLE, action, enabled
 
 ROOT = Path(__file__).parents[3]
@@ -343,6 +345,43 @@ def test_refusals_are_told_line_by_line(command, tmp_path):
     found = command.json("arm", path, "--source", f"file:{tmp_path}/x.json", status=1)
     assert (found["state"], len(found["lines"])) == ("refused", 2)
     assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (
+            "version = 0x" + "f" * 7_000 + "\narmed_until = 2026-11-29T10:50:00Z",
+            "version = a number of thousands of digits",
+        ),
+        ("armed_until" + ".a" * 5_000 + " = 1", "more than 10 dots"),
+        ("faults = " + "[" * 3_000, "neither an object of JSON nor TOML"),
+        ('{"denylist": {"enabled": true, "deny_list": ["a\\tb"]}}', "nothing is armed"),
+    ],
+)
+def test_documents_that_cannot_be_written_are_refused_in_a_line(command, tmp_path, document, says):
+    path = command.write(document, "odd")
+    said = command("arm", path, "--source", f"file:{tmp_path}/x.json", "--for", "5m", status=1)
+    assert says in said
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_what_functions_would_refuse_is_not_armed(tmp_path):
+    """Whoever has made the experiment."""
+    experiment = experiment_of(document(now_ms=CLOCK.wall_ms()), now_ms=CLOCK.wall_ms())[0]
+    twice = experiment.changed(faults=experiment.faults * 2)
+    destination = destinations.File(f"{tmp_path}/e.json")
+    outcome = Driver(destination, "here", ChaosSettings(), CLOCK).arm(twice)
+    assert (outcome.state, "use different ids" in outcome.lines[0]) == ("refused", True)
+    assert destination.read() is None
+
+
+def test_actions_of_fis_whose_names_are_nearly_the_same(command, tmp_path):
+    """Are two faults; functions would refuse two of one id."""
+    fields = {"actions": {"a b": action("add-delay"), "a/b": action("error", preventExecution="true")}}
+    target = f"file:{tmp_path}/x.json"
+    command("arm", command.write(fields), "--source", target, "--for", "5m")
+    assert [one["id"] for one in command.json("status", "--source", target)["experiment"]["faults"]] == ["a-b", "a-b-2"]
 
 
 def test_an_end_that_has_passed(command, tmp_path):
