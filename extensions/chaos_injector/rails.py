@@ -103,6 +103,7 @@ class Rails:
         self._armed: _Armed | None = None
         self._books = Books()
         self._text: bytes | None = None  # of the document that was judged last
+        self._again = False  # whether it must be read again though it is the same: what was wrong may be right later
         self._candidate: Experiment | None = None  # what it says, if it can be read
         self._accepted: Asked | None = None
         self._life = object()  # since the last restore
@@ -189,7 +190,7 @@ class Rails:
         seen = seen or self.asking()
         if seen.life is not self._life:
             return  # a restore came between: it is asked again
-        if data != self._text or (self._accepted is not None and self._accepted.life is not seen.life):
+        if data != self._text or self._again or (self._accepted is not None and self._accepted.life is not seen.life):
             self._read(data, source, seen)
         candidate, accepted, armed = self._candidate, self._accepted, self._armed
         if candidate is None or accepted is None:
@@ -239,18 +240,21 @@ class Rails:
 
     def _forget(self) -> None:
         self._text = self._candidate = self._accepted = None
+        self._again = False
 
     def _read(self, data: bytes, source: str, seen: Asked) -> None:
         from extensions.chaos_injector.plan import Refused
         from extensions.chaos_injector.readers import Reading, read
 
+        is_told, self._again = self._again and data == self._text, False
         self._text, self._candidate, self._accepted = data, None, None
         reading = Reading(self.settings, seen.wall_ms, source, self.facts.function)
         try:
             candidate = read(data, reading)
         except Refused as refused:
             self._disarm("disarm", f"{source}: its document cannot be read any more")
-            for line in refused.lines:
+            self._again = reading.hangs_on_time
+            for line in () if is_told else refused.lines:
                 self.audit.line("refuse", reason=f"{source}: {line}")
             self._said = "document"
             return

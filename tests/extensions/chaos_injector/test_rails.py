@@ -824,10 +824,52 @@ def test_a_log_that_cannot_be_written_changes_nothing(tmp_path):
     assert bench.counters["audit_lost"] == 2
 
 
+def test_lines_are_bounded_whatever_names_are_in_them(bench):
+    """Tenants, aliases: what is behind a reason's colon has no end."""
+    bench.give(document(scope={"functions": ["checkout"], "tenants": ["t"]}))
+    for at in range(1_000):
+        bench.decide(Invocation(f"r{at}", tenant=f"t{at}"))
+    assert bench.actions().count("skip") == 60
+    bench.rails.gone("test")
+    assert bench.lines[-1]["left_out"] == 940
+
+
 def test_kinds_of_lines_are_bounded(bench):
-    for at in range(2_000):
-        bench.audit.line("skip", reason=f"r{at}")
+    """Those that come when there are too many are one kind; what was left out of others is told when they are old."""
+    for _ in range(2):
+        for at in range(2_000):
+            bench.audit.line("skip", reason=f"r{at}")
     assert len(bench.audit._kinds) <= 500
+    assert len(bench.lines) <= 2 * 497 + 60
+    bench.clock.pass_s(61)
+    bench.audit.line("skip", reason="new")
+    bench.audit.close()
+    written = sum(1 for line in bench.lines if "left_out" not in line)
+    assert written + sum(line.get("left_out", 0) for line in bench.lines) == 4_001
+
+
+@pytest.mark.parametrize("few", ["few", "all"])
+def test_refusals_are_bounded_and_a_document_has_all_of_its_own(tmp_path, few):
+    bench = Bench(tmp_path, CHAOS_LOG_SKIPS=few)
+    for at in range(20):
+        bench.give(document(**{f"x{at}{n}": 1 for n in range(40)}))
+    assert bench.actions().count("refuse") == 60
+    assert len({line["reason"] for line in bench.lines[:40]}) == 40
+
+
+def test_a_refusal_that_time_puts_right(bench):
+    """An end that was too far ahead is not any more; it is told once."""
+    fields = document(armed_until=format_ms(NOW_MS + 3_660_000))
+    assert bench.give(fields) is None
+    bench.clock.pass_s(30)
+    assert bench.give(fields) is None
+    assert bench.actions() == ["refuse"]
+    bench.clock.pass_s(31)
+    assert bench.give(fields) is not None
+    early = document(id="next", renewed_at=format_ms(bench.clock.now_ms + 90_000))
+    assert bench.give(early) is None
+    bench.clock.pass_s(31)
+    assert bench.give(early) is not None
 
 
 def test_nothing_in_a_line_breaks_it(bench):
