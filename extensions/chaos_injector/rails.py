@@ -363,8 +363,7 @@ class Rails:
         if armed.book.aborted:
             return "abort", f"guard: {armed.book.aborted}"
         wall_ms = self._clock.wall_ms()
-        age_ms = armed.accepted.age_ms()
-        if wall_ms >= experiment.armed_until_ms or age_ms >= experiment.armed_until_ms - armed.accepted.wall_ms:
+        if armed.accepted.age_ms() >= experiment.armed_until_ms - armed.accepted.wall_ms:  # by either clock
             return "expire", "armed_until has passed"
         if armed.seen.age_ms() > experiment.lease_ms:
             return "expire", "lease: the document has not been seen for too long"
@@ -372,7 +371,7 @@ class Rails:
             return "expire", "lease: its owner has not renewed it"
         if self.settings.global_switch:
             switch = self._switch
-            if switch is None or switch[2].age_ms() > min(experiment.lease_ms, self.settings.lease):
+            if switch is None or switch[2].age_ms() > experiment.lease_ms:
                 return "disarm", "kill switch: CHAOS_GLOBAL_SWITCH has not been read for too long"
             if not switch[0]:
                 return "disarm", f"kill switch: CHAOS_GLOBAL_SWITCH: {switch[1]}"

@@ -229,6 +229,17 @@ def test_an_experiment_that_has_ended_makes_place(command, place):
     assert command.json("status", "--source", place)["experiment"]["id"] == "next"
 
 
+def test_what_its_owner_has_not_renewed_has_ended(command, place):
+    """It makes place, and is not extended: whoever held it is gone."""
+    now_ms = CLOCK.wall_ms()
+    held = document(now_ms=now_ms, renewed_at=format_ms(now_ms - 11_000), lease_s=10)
+    command("arm", command.write(held), "--source", place)
+    assert "slow of jane was not renewed since" in command("status", "--source", place, status=1)
+    assert "was not renewed" in command("extend", "--source", place, "--owner", "jane", "--for", "5m", status=1)
+    command("arm", command.write(document(id="next", owner="joe", now_ms=now_ms), "new.json"), "--source", place)
+    assert command.json("status", "--source", place)["experiment"]["id"] == "next"
+
+
 def test_what_cannot_be_read_is_not_overwritten_but_deleted(command, place, experiment, ask):
     target = {"ssm": lambda: ask("ssm").put_parameter(Name="/chaos/checkout", Value="{", Type="String"),
               "s3:": lambda: ask("s3").put_object(Bucket="chaos", Key="e.json", Body=b"{")}  # fmt: skip

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from extension_kit.protocol.timestamps import format_ms
+from extensions.chaos_injector import rails
 from extensions.chaos_injector.audit import Audit
+from extensions.chaos_injector.book import Book
 from extensions.chaos_injector.lease import FOREVER_MS, Since
+from extensions.chaos_injector.plan import Guard
 from extensions.chaos_injector.rails import Facts
 from extensions.chaos_injector.vocabulary import PHASES, TYPES
 from tests.extensions.chaos_injector.rails_bench import (
@@ -463,6 +466,24 @@ def test_many_experiments_do_not_make_limits_begin_anew(bench):
     assert armed == [True] * 31 + [False] * 9
     assert bench.give(document(id="aborted", now_ms=bench.clock.now_ms, **one)) is None
     assert bench.said()[1].startswith("guard: ")
+
+
+def test_a_roll_that_is_the_percentage_does_not_happen(bench, monkeypatch):
+    """Zero percent never does, whatever is rolled."""
+    for at, (percentage, rolled, expected) in enumerate([(50, 50.0, False), (50, 49.999, True), (0, 0.0, False)]):
+        monkeypatch.setattr(rails, "roll", lambda *_, rolled=rolled: rolled)
+        bench.give(document(fault(percentage=percentage)))
+        assert bench.decide(Invocation(f"{at}")) is expected
+
+
+def test_a_book_is_bounded():
+    """However many invocations come in a window; the latest count."""
+    book, guard = Book(), Guard(abort_error_rate=1.0, window_ms=3_600_000, min_requests=10_000)
+    book.ended(guard, 0, False)
+    for _ in range(9_999):
+        assert book.ended(guard, 0, True) == ""
+    assert book.ended(guard, 0, True) == "10000 of 10000 invocations failed into which nothing was injected"
+    assert len(book._ends) == 10_000
 
 
 def test_max_injections_zero(bench):

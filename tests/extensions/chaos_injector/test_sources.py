@@ -530,8 +530,8 @@ def test_the_thread_arms_disarms_and_sees_the_kill_switch_without_an_invocation(
     off.unlink()
     until(lambda: bench.poller.invoked() or bench.rails.is_armed)
     ssm.delete_parameter(Name="/chaos/checkout")
-    until(lambda: not bench.rails.is_armed)
-    assert bench.actions() == ["arm", "disarm", "arm", "disarm"]
+    # The line comes a moment after it is disarmed; a busy machine may be slow to answer, which is told as well.
+    until(lambda: [one for one in bench.actions() if one != "refuse"] == ["arm", "disarm", "arm", "disarm"])
 
 
 def test_the_thread_sleeps_where_no_invocation_comes(of_fake, fake, polled):
@@ -558,6 +558,20 @@ def test_after_a_restore_it_is_asked_at_once(of_fake, fake, polled):
     until(lambda: fake.count() > asked)
     until(lambda: bench.rails.is_armed)
     assert bench.actions() == ["arm", "expire", "arm"]
+
+
+@pytest.mark.parametrize(("snapshot", "forgotten"), [(True, 1), (False, 0)])
+def test_credentials_are_those_of_a_life(of_fake, fake, snapshot, forgotten):
+    """A snapshot's have expired, and belong to many environments."""
+    fake.put_parameter("/chaos", as_bytes(document()).decode())
+    bench = of_fake(CHAOS_SOURCE="ssm:/chaos")
+    assert bench.poll() is not None
+    forget, count = bench.poller._aws.forget_credentials, []
+    bench.poller._aws.forget_credentials = lambda: (count.append(1), forget())
+    bench.poller.restored(snapshot=snapshot)
+    for _ in range(2):
+        assert bench.poll() is not None
+    assert len(count) == forgotten
 
 
 def test_it_asks_less_often_where_nobody_answers(of_fake, fake):
