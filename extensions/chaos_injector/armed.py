@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from extensions.chaos_injector.faults.egress import Egress
     from extensions.chaos_injector.injector import Injector
     from extensions.chaos_injector.plan import Experiment
+    from extensions.chaos_injector.rails import Asked
 
 __all__ = ["Armed"]
 
@@ -173,8 +174,8 @@ class _Rails(Rails):
 
     on_document: Callable[[], object] | None = None
 
-    def documented(self, data: bytes, source: str) -> None:
-        super().documented(data, source)
+    def documented(self, data: bytes, source: str, seen: Asked | None = None) -> None:
+        super().documented(data, source, seen)
         if self.on_document is not None:
             self.on_document()
 

@@ -101,28 +101,46 @@ class Audit:
         reason: str,
         fields: dict[str, object],
     ) -> bool:
-        key = (action, experiment.id if experiment else "", fault.id if fault else "", reason)
+        # A reason has names behind its colon (of tenants, say), of which there is no end.
+        key: tuple[str, ...] = (
+            action, experiment.id if experiment else "", fault.id if fault else "", reason.partition(":")[0],
+        )  # fmt: skip
+        if action == "refuse":
+            key = (
+                action,
+            )  # a document has so many mistakes at most, and another one comes no sooner than it is asked for
         now = self._clock.monotonic_ns()
+        if key not in self._kinds and len(self._kinds) >= _MOST_KINDS - len(_REPEATED):
+            self._tell_old(now)
+            if len(self._kinds) >= _MOST_KINDS - len(_REPEATED):
+                key = (action,)
         kind = self._kinds.get(key)
         if kind is None or not 0 <= now - kind.since_ns < _MINUTE_NS:
             if kind is not None and kind.left_out:
                 fields["left_out"] = kind.left_out
-            if len(self._kinds) >= _MOST_KINDS:
-                self._tell_all()
             kind = self._kinds[key] = _Kind(now)
-        if kind.written < self._most:
+        if kind.written < (_PER_MINUTE if action == "refuse" else self._most):
             kind.written += 1
             return True
         kind.left_out += 1
         kind.fields = fields
         return False
 
+    def _tell_old(self, now: int) -> None:
+        for key, kind in list(self._kinds.items()):
+            if not 0 <= now - kind.since_ns < _MINUTE_NS:
+                self._tell(kind)
+                del self._kinds[key]
+
     def _tell_all(self) -> None:
         for kind in self._kinds.values():
-            if kind.left_out:
-                one = {name: value for name, value in kind.fields.items() if name not in ("request_id", "roll")}
-                self._put({**one, "left_out": kind.left_out})
+            self._tell(kind)
         self._kinds.clear()
+
+    def _tell(self, kind: _Kind) -> None:
+        if kind.left_out:
+            one = {name: value for name, value in kind.fields.items() if name not in ("request_id", "roll")}
+            self._put({**one, "left_out": kind.left_out})
 
     def _put(self, fields: dict[str, object]) -> None:
         try:

@@ -11,19 +11,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from extensions.chaos_injector.plan import Guard, Limits
 
-__all__ = ["Book"]
+__all__ = ["Book", "Books"]
 
 _MINUTE_NS = 60_000_000_000
+_MOST_BOOKS = 32
 _MOST_ENDS = 10_000  # of invocations, that the guard looks at
 
 
 class Book:
     """``aborted``: why the guard has ended the experiment, "" where it has not. Times are monotonic nanoseconds."""
 
-    __slots__ = ("_bad", "_ends", "_lock", "_recent", "aborted", "injections")
+    __slots__ = ("_bad", "_ends", "_lock", "_recent", "aborted", "injections", "until_ms")
 
     def __init__(self) -> None:
         self.injections = 0
+        self.until_ms = 0  # the latest end that was written in its experiment, epoch ms
         self.aborted = ""
         self._recent: list[int] = []  # injections of the last minute
         self._ends: list[tuple[int, bool]] = []  # of invocations without an injection: when, and whether they failed
@@ -58,3 +60,28 @@ class Book:
             if guard.abort_error_rate and asked >= guard.min_requests and self._bad >= guard.abort_error_rate * asked:
                 self.aborted = f"{self._bad} of {asked} invocations failed into which nothing was injected"
             return self.aborted
+
+
+class Books:
+    """Of an environment's experiments, by their ids. One that still counts is kept: its limits would begin anew."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, Book] = {}
+        self._lock = _thread.allocate_lock()
+
+    def of(self, id: str, until_ms: int, now_ms: int) -> Book | None:
+        """The book of an experiment that ends at `until_ms`; None where there are too many that must be kept."""
+        with self._lock:
+            book = self._books.get(id)
+            if book is None:
+                self._make_room(now_ms)
+                if len(self._books) >= _MOST_BOOKS:
+                    return None
+                book = self._books[id] = Book()
+            book.until_ms = max(book.until_ms, until_ms)
+            return book
+
+    def _make_room(self, now_ms: int) -> None:
+        over = [id for id, book in self._books.items() if not book.aborted and book.until_ms <= now_ms]
+        for id in over[: max(0, len(self._books) - _MOST_BOOKS + 1)]:
+            del self._books[id]

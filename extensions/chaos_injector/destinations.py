@@ -27,7 +27,8 @@ __all__ = ["open_destination"]
 
 _STANDARD = 4_096  # bytes of a standard parameter
 _ADVANCED = 8_192
-_TAKEN = ("ConditionalRequestConflict", "PreconditionFailed")
+_TAKEN = ("ConditionalRequestConflict", "NoSuchKey", "PreconditionFailed")
+_PATIENCE_S = 2.0  # for another one who is replacing a file, which takes a moment
 
 
 def open_destination(place: Place, connect: Callable[[], Aws]) -> Destination:
@@ -49,6 +50,8 @@ def open_destination(place: Place, connect: Callable[[], Aws]) -> Destination:
 
 
 class File:
+    """A lock on the folder excludes each other of who replaces and who deletes; what is created is linked into its place."""
+
     def __init__(self, path: str) -> None:
         self._path = path
 
@@ -62,7 +65,9 @@ class File:
             return None
         except Unreadable as error:
             raise OSError(str(error)) from None
-        return data, ""
+        import hashlib
+
+        return data, hashlib.sha256(data).hexdigest()
 
     def create(self, data: bytes, _about: str) -> bool:
         import os
@@ -76,20 +81,54 @@ class File:
             os.unlink(written)
         return True
 
-    def replace(self, data: bytes, _about: str, _tag: str) -> bool:
+    def replace(self, data: bytes, _about: str, tag: str) -> bool:
         import os
 
-        os.replace(self._write(data), self._path)
+        lock = self._lock()
+        if lock < 0:
+            raise OSError(f"{os.path.dirname(self._path)} cannot be locked: another one is writing there")
+        try:
+            found = self.read()
+            if found is None or found[1] != tag:
+                return False
+            os.replace(self._write(data), self._path)
+        finally:
+            os.close(lock)
         return True
 
     def delete(self) -> bool:
         import os
 
+        lock = self._lock()
         try:
-            os.unlink(self._path)
+            os.unlink(self._path)  # lock or no lock: it is a kill switch
         except FileNotFoundError:
             return False
+        finally:
+            if lock >= 0:
+                os.close(lock)
         return True
+
+    def _lock(self) -> int:
+        """A descriptor that holds the lock until it is closed; -1 where it cannot be had."""
+        import fcntl
+        import os
+        import time
+
+        limit = time.monotonic() + _PATIENCE_S
+        try:
+            descriptor = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except OSError as error:
+                if not isinstance(error, BlockingIOError) or time.monotonic() >= limit:
+                    os.close(descriptor)
+                    return -1
+            time.sleep(0.01)
 
     def _write(self, data: bytes) -> str:
         import os
@@ -131,7 +170,9 @@ class Parameter:
         found = self.read()
         if found is None or found[1] != tag:
             return False
-        self._put(data, about, Overwrite=True)
+        if self._put(data, about, Overwrite=True) == 1:
+            self.delete()  # it was deleted meanwhile, and this has made it anew: whoever disarmed meant it
+            return False
         return True
 
     def delete(self) -> bool:
@@ -143,14 +184,16 @@ class Parameter:
             raise
         return True
 
-    def _put(self, data: bytes, about: str, **more: object) -> None:
+    def _put(self, data: bytes, about: str, **more: object) -> int:
+        """The version that was written."""
         if len(data) > _ADVANCED:
             raise ConfigError(
                 f"the document has {len(data)} bytes, and a parameter holds {_ADVANCED}: use fewer faults, or s3:"
             )
         tier = "Standard" if len(data) <= _STANDARD else "Advanced"
         fields = {"Name": self._name, "Value": data.decode(), "Description": about[:1_024], "Tier": tier}
-        self._aws.call("ssm", "PutParameter", {**fields, **more})
+        version = self._aws.call("ssm", "PutParameter", {**fields, **more}).get("Version")
+        return version if isinstance(version, int) else 0
 
 
 class Object:

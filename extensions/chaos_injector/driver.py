@@ -11,7 +11,7 @@ from extension_kit.protocol.jsontext import dumps
 from extension_kit.protocol.timestamps import format_ms
 from extension_kit.protocol.values import Value, set_field
 from extensions.chaos_injector.plan import Experiment, Names, Refused, Scope, render
-from extensions.chaos_injector.readers import Reading, parse, read
+from extensions.chaos_injector.readers import Reading, parse, read, read_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,11 +75,10 @@ def load(
             fields.setdefault("owner", owner)
         if functions and isinstance(fields.setdefault("scope", {}), dict) and "functions" not in fields["scope"]:
             fields["scope"] = {**fields["scope"], "functions": list(functions)}
-        data = dumps(fields)
     elif for_ms:
         settings = with_settings(settings, armed_until=format_ms(now_ms + for_ms))
     reading = Reading(settings, now_ms)
-    experiment = read(data, reading)
+    experiment = read_fields(fields, reading)
     if experiment is not None and renewed:
         experiment = experiment.changed(renewed_ms=now_ms)
     if experiment is not None and functions and not is_ours:
@@ -101,6 +100,10 @@ class Driver:
         if experiment.armed_until_ms <= self._clock.wall_ms():
             return Outcome(1, "refused", [f"armed_until of {experiment.id} has passed: use another, or --for 10m"])
         data, about = _written(experiment)
+        try:
+            read(data, Reading(self._settings, self._clock.wall_ms()))  # as functions will
+        except Refused as refused:
+            return Outcome(1, "refused", refused.lines)
         if not self._destination.create(data, about):
             refusal = self._take_over(data, about)
             if refusal is not None:

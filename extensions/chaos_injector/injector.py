@@ -81,7 +81,7 @@ class Injector(Hooks):
             for fault in _ordered(experiment, init.ORDER):
                 if self._rails.decide(fault, None, dict):
                     self._told(experiment)
-                    ended = init.make(fault, self.is_on)
+                    ended = init.make(fault, lambda: self.is_on(experiment))
                     if ended is not None:
                         return ended
         return None
@@ -94,7 +94,7 @@ class Injector(Hooks):
         self._running[invocation.request_id] = invocation
         read = _Reader(invocation)
         most = experiment.limits.max_fraction_of_deadline
-        event = before.Event(invocation, experiment.seed, most, self._clock.wall_ms, self.is_on)
+        event = before.Event(invocation, experiment.seed, most, self._clock.wall_ms, lambda: self.is_on(experiment))
         answer = None
         for fault in _ordered(experiment, BEFORE):
             if self._rails.decide(fault, invocation, read):
@@ -116,9 +116,9 @@ class Injector(Hooks):
         assert experiment is not None
         from extensions.chaos_injector.faults.after import Response
 
-        deadline_ms = invocation.deadline_ms
-        room_ms = self._rails.room_ms(experiment, deadline_ms) if deadline_ms else None
-        changed = Response(invocation.request_id, experiment.seed, response, self.is_on, room_ms)
+        is_on = lambda: self.is_on(experiment)  # noqa: E731 - it is handed on
+        room_ms = self._room_ms(experiment, invocation)
+        changed = Response(invocation.request_id, experiment.seed, response, is_on, room_ms)
         for fault in faults:
             if self._rails.decide(fault, invocation, lambda: invocation.notes.get(_EVENT)):
                 try:
@@ -145,9 +145,9 @@ class Injector(Hooks):
 
     # for the plug-in
 
-    def is_on(self) -> bool:
-        """Whether a fault may go on: what sleeps asks it many times a second."""
-        return self._rails.now() is not None
+    def is_on(self, experiment: Experiment) -> bool:
+        """Whether a fault of this experiment may go on: what sleeps asks it many times a second."""
+        return not self._rails.clean(experiment)
 
     @property
     def busy(self) -> bool:
@@ -204,7 +204,7 @@ class Injector(Hooks):
                 fault,
                 invocation.request_id,
                 experiment.limits,
-                lambda: self.is_on() and self._has_time(invocation, most_ms),
+                lambda: self.is_on(experiment) and self._has_time(invocation, most_ms),
             )
         elif fault.phase == "telemetry":
             why = self._sinks.begin(fault, self._clock.wall_ms(), experiment.armed_until_ms)
@@ -216,9 +216,16 @@ class Injector(Hooks):
         if not why:
             self._made_for = experiment
             self._look_after()
-            if not self.is_on():  # it has been switched off meanwhile
+            if not self.is_on(experiment):  # it has been switched off meanwhile
                 self.stop()
         return why
+
+    def _room_ms(self, experiment: Experiment, invocation: Invocation) -> int | None:
+        """The most that a response may be held back now; None where the invocation has no deadline."""
+        if not invocation.deadline_ms:
+            return None
+        left = invocation.deadline_ms - self._clock.wall_ms()
+        return max(0, int(left * experiment.limits.max_fraction_of_deadline))
 
     def _sinks_are_as_decided(self, invocation: Invocation) -> None:
         """An order outlives its invocation, since extensions send after it; it ends with the next one that is spared."""
@@ -234,8 +241,8 @@ class Injector(Hooks):
             return self._running.get(invocation.request_id) is invocation
 
         def later() -> None:
-            before.pause(params["after_ms"], lambda: self.is_on() and runs())
-            if not self.is_on():
+            before.pause(params["after_ms"], lambda: self.is_on(experiment) and runs())
+            if not self.is_on(experiment):
                 why = "the experiment had ended before that"
             elif not runs():
                 why = "the invocation had ended before that"

@@ -1,9 +1,9 @@
 """What an event, a name or a host must look like: dotted paths, four operators, ``*``, and regular expressions with bounds.
 
 Python's ``re`` can take forever. So a pattern is checked when a document is read, with re's own parser: no longer than 512
-characters, nothing inside a repetition that may match in more than one way (another repetition, an alternative), no reference
-to a group. The steps of what is left are at most the product of its choices and the text's length: `_longest` finds the length
-up to which that is bearable, and a longer text never matches.
+characters, nothing inside a repetition that may match in more than one way (another repetition, an alternative), no repetition
+of what takes no text, no reference to a group. The steps of what is left are at most the product of its choices, its fixed
+counts and the text's length: `_longest` finds the length up to which that is bearable, and a longer text never matches.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _as_text(found: object) -> str:
     return dumps(found).decode()
 
 
-def search(pattern: str, text: str) -> bool:
-    """Whether a pattern that `why_not_regex` has let through is somewhere in `text`."""
+def search(pattern: str, text: str, *, too_long: bool = False) -> bool:
+    """Whether a pattern that `why_not_regex` has let through is in `text`; ``too_long``: the answer for a text that is."""
     found = _compiled.get(pattern)
     if found is None:
         import re
@@ -81,7 +81,7 @@ def search(pattern: str, text: str) -> bool:
             _compiled.clear()
         found = _compiled[pattern] = (re.compile(pattern), _longest(_parse(pattern)))
     compiled, longest = found
-    return len(text) <= longest and compiled.search(text) is not None
+    return too_long if len(text) > longest else compiled.search(text) is not None
 
 
 def glob(pattern: str, name: str) -> bool:
@@ -133,43 +133,52 @@ def _parse(pattern: str) -> Any:
 
 
 def _risk(parsed: Any) -> str:
-    for name, _argument, repeated in _walk(parsed):
+    for name, argument, repeated, _times in _walk(parsed):
         if name in ("GROUPREF", "GROUPREF_EXISTS"):
             return "it refers to a group, which cannot be bounded"
         if repeated and name in ("REPEAT", "BRANCH"):
             what = "repetition" if name == "REPEAT" else "alternative"
             return f"a {what} is inside a repetition; take one of them out".replace("a alt", "an alt")
+        if repeated and name in ("ASSERT", "ASSERT_NOT"):
+            return "a look-around is inside a repetition; take one of them out"
+        # A body that takes nothing of the text is not bounded by the text's length.
+        if name in ("REPEAT", "FIXED") and int(argument[1]) > 1 and argument[2].getwidth()[0] == 0:
+            return "a repetition is of something that may be empty; take it out"
     return "" if _longest(parsed) else "it has too many repetitions and alternatives"
 
 
 def _longest(parsed: Any) -> int:
     """The length of text up to which the pattern's steps are bearable; 0: not even for a short one."""
+    fixed = max(1, sum(times for name, _argument, _repeated, times in _walk(parsed) if name == "FIXED"))
     for length in _LENGTHS:
-        steps = length  # where a match may begin
-        for name, argument, _repeated in _walk(parsed):
+        steps = length * fixed  # where a match may begin, and what it always repeats there
+        for name, argument, _repeated, _times in _walk(parsed):
             if name == "REPEAT":
                 steps *= min(int(argument[1]) - int(argument[0]) + 1, length)
             elif name == "BRANCH":
                 steps *= len(argument[1])
             if steps > _MOST_STEPS:
                 break
-        else:
+        if steps <= _MOST_STEPS:
             return length
     return 0
 
 
-def _walk(parsed: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Every operation of a pattern: name (REPEAT: of any kind, whose count varies), argument, whether it is repeated."""
-    todo: list[tuple[Any, bool]] = [(parsed, False)]
+def _walk(parsed: Any) -> Iterator[tuple[str, Any, bool, int]]:
+    """Every operation of a pattern: name (REPEAT: of any kind, whose count varies; FIXED: whose count does not), argument,
+    whether it is repeated, and how often it is by all fixed counts around it and its own.
+    """
+    todo: list[tuple[Any, bool, int]] = [(parsed, False, 1)]
     while todo:
-        items, repeated = todo.pop()
+        items, repeated, times = todo.pop()
         for operation, argument in items:
-            name, again = str(operation), repeated
+            name, again, within = str(operation), repeated, times
             if name.endswith("_REPEAT"):
                 again = repeated or int(argument[1]) > 1
                 name = "REPEAT" if argument[0] != argument[1] else "FIXED"
-            yield name, argument, repeated
-            todo += [(inner, again) for inner in _inside(argument)]
+                within = times * max(1, int(argument[1])) if name == "FIXED" else times
+            yield name, argument, repeated, within
+            todo += [(inner, again, within) for inner in _inside(argument)]
 
 
 def _inside(argument: Any) -> list[Any]:

@@ -121,6 +121,7 @@ class Poller:
         self._prepare()
         assert self._source is not None
         self._ask_switch()
+        asked = self._rails.asking()
         try:
             data = self._source.fetch()
         except Gone as gone:
@@ -133,7 +134,7 @@ class Poller:
             return
         else:
             if data is not None:
-                self._rails.documented(data, name)
+                self._rails.documented(data, name, asked)
         self._failures = 0
 
     def _prepare(self) -> None:
@@ -157,8 +158,9 @@ class Poller:
             from extensions.chaos_injector.sources import Unreachable
             from extensions.chaos_injector.sources.amazon import read_switch
 
+            asked = self._rails.asking()
             try:
-                self._rails.switched(*read_switch(self._aws, self._settings.global_switch))
+                self._rails.switched(*read_switch(self._aws, self._settings.global_switch), asked)
             except Unreachable:
                 self._failures += 1  # what it said before counts as long as a lease
 

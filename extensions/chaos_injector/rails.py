@@ -10,7 +10,7 @@ import _thread
 from posix import access
 
 from extension_kit.protocol.values import Value, set_field
-from extensions.chaos_injector.book import Book
+from extensions.chaos_injector.book import Book, Books
 from extensions.chaos_injector.dice import roll
 from extensions.chaos_injector.lease import Holder, Since
 from extensions.chaos_injector.matching import matches
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["DIRECTORY", "Facts", "Rails"]
 
 DIRECTORY = "/tmp/.extension-kit/chaos-injector"  # noqa: S108 - named in the design
-_MOST_BOOKS = 8  # experiments whose figures are kept
 _ANY = 0  # access(2): F_OK
 
 
@@ -65,12 +64,22 @@ class Facts(Value):
         set_field(self, "stream", stream)
 
 
+class Asked(Since):
+    """When somebody was asked, and in which life of the environment: a restore begins another, in which it counts nothing."""
+
+    __slots__ = ("life",)
+
+    def __init__(self, clock: Clock, life: object) -> None:
+        super().__init__(clock)
+        self.life = life
+
+
 class _Armed:
     """An experiment that is armed, since when and by which document."""
 
     __slots__ = ("accepted", "book", "experiment", "seen")
 
-    def __init__(self, experiment: Experiment, book: Book, accepted: Since, seen: Since) -> None:
+    def __init__(self, experiment: Experiment, book: Book, accepted: Asked, seen: Asked) -> None:
         self.experiment = experiment
         self.book = book
         self.accepted = accepted
@@ -92,13 +101,15 @@ class Rails:
         self._holder = Holder(directory)
         self._lock = _thread.allocate_lock()
         self._armed: _Armed | None = None
-        self._books: dict[str, Book] = {}
+        self._books = Books()
         self._text: bytes | None = None  # of the document that was judged last
+        self._again = False  # whether it must be read again though it is the same: what was wrong may be right later
         self._candidate: Experiment | None = None  # what it says, if it can be read
-        self._accepted: Since | None = None
+        self._accepted: Asked | None = None
+        self._life = object()  # since the last restore
         self._bounds = Bounds(settings)
         self._said = ""  # why it is not armed, as it was told last
-        self._replaced: Experiment | None = None  # whose place another owner has taken without a disarm between
+        self._owned: Experiment | None = None  # the last that might be armed here: its owner's until it is over or gone
         self._switch: tuple[bool, str, Since] | None = None  # the global one: on, what it says, when it was seen
 
     # asked by whoever injects
@@ -133,6 +144,8 @@ class Rails:
             )
             return False
         reason = self._against(armed, fault, invocation, event)
+        if not reason and self.clean(experiment):
+            reason = "disarmed"  # while the event was read, which may take long
         rolled = None
         if not reason:
             rolled = roll(experiment.seed, request_id or f"init {self.facts.stream}", fault.id)
@@ -156,25 +169,28 @@ class Rails:
             self._end(armed, "abort", f"guard: {why}", request_id)
 
     def clean(self, experiment: Experiment | None = None) -> bool:
-        """Whether what was started must be stopped: nothing is armed, or no longer the faults of `experiment`."""
+        """Whether what was started must be stopped: nothing is armed, or no longer what `experiment` allows."""
         now = self.now()
-        return now is None or (experiment is not None and (now.id, now.faults) != (experiment.id, experiment.faults))
+        if now is None or experiment is None or now is experiment:
+            return now is None
+        return any(getattr(now, name) != getattr(experiment, name) for name in ("id", "faults", "scope", "dry_run"))
 
     def cleaned(self, what: str, experiment: Experiment | None = None) -> None:
         """What was started has been stopped: a line."""
         self.audit.line("clean", experiment, reason=what)
 
-    def room_ms(self, experiment: Experiment, deadline_ms: int) -> int:
-        """The longest that an invocation may be delayed now, by ``max_fraction_of_deadline``."""
-        left = deadline_ms - self._clock.wall_ms()
-        return max(0, int(left * experiment.limits.max_fraction_of_deadline))
-
     # told by the poller
 
-    def documented(self, data: bytes, source: str) -> None:
-        """The source has a document, maybe the one it had before."""
-        seen = Since(self._clock)
-        if data != self._text:
+    def asking(self) -> Asked:
+        """To be called before a request: its answer is no younger than that, however long it takes."""
+        return Asked(self._clock, self._life)
+
+    def documented(self, data: bytes, source: str, seen: Asked | None = None) -> None:
+        """The source has a document, maybe the one it had before. ``seen``: from before it was asked."""
+        seen = seen or self.asking()
+        if seen.life is not self._life:
+            return  # a restore came between: it is asked again
+        if data != self._text or self._again or (self._accepted is not None and self._accepted.life is not seen.life):
             self._read(data, source, seen)
         candidate, accepted, armed = self._candidate, self._accepted, self._armed
         if candidate is None or accepted is None:
@@ -187,7 +203,7 @@ class Rails:
 
     def gone(self, source: str, why: str = "") -> None:
         """The source has no document: the lease was taken away."""
-        self._replaced = None
+        self._owned = None
         self._forget()
         self._disarm("disarm", why or f"{source}: there is no document any more")
 
@@ -203,15 +219,20 @@ class Rails:
         if self._armed is None:
             self._refuse(self._candidate, f"{source}: {why}")
 
-    def switched(self, on: bool, what: str) -> None:
-        """The global switch was read. ``what``: what it says, or why it cannot be understood."""
-        self._switch = (on, what, Since(self._clock))
+    def switched(self, on: bool, what: str, seen: Asked | None = None) -> None:
+        """The global switch was read. ``what``: what it says, or why it cannot be understood; ``seen``: as of `documented`."""
+        seen = seen or self.asking()
+        with self._lock:
+            if seen.life is self._life:
+                self._switch = (on, what, seen)
         self.now()
 
     def restored(self) -> None:
         """A snapshot was resumed, or time has jumped: nothing counts until the source has been asked again."""
-        self._switch = None
-        armed = self._armed
+        with self._lock:
+            self._life = object()  # whatever was asked before this arms nothing
+            self._switch = None
+            armed = self._armed
         if armed is not None:
             self._end(armed, "expire", "restore: the document must be seen again")
 
@@ -219,18 +240,21 @@ class Rails:
 
     def _forget(self) -> None:
         self._text = self._candidate = self._accepted = None
+        self._again = False
 
-    def _read(self, data: bytes, source: str, seen: Since) -> None:
+    def _read(self, data: bytes, source: str, seen: Asked) -> None:
         from extensions.chaos_injector.plan import Refused
         from extensions.chaos_injector.readers import Reading, read
 
+        is_told, self._again = self._again and data == self._text, False
         self._text, self._candidate, self._accepted = data, None, None
         reading = Reading(self.settings, seen.wall_ms, source, self.facts.function)
         try:
             candidate = read(data, reading)
         except Refused as refused:
             self._disarm("disarm", f"{source}: its document cannot be read any more")
-            for line in refused.lines:
+            self._again = reading.hangs_on_time
+            for line in () if is_told else refused.lines:
                 self.audit.line("refuse", reason=f"{source}: {line}")
             self._said = "document"
             return
@@ -243,23 +267,25 @@ class Rails:
         self._candidate, self._accepted = candidate, seen
         self._said = ""
 
-    def _judge(self, candidate: Experiment, accepted: Since, seen: Since) -> None:
+    def _judge(self, candidate: Experiment, accepted: Asked, seen: Asked) -> None:
         """Arm `candidate`, or say why not."""
         armed = self._armed
-        if armed is not None and armed.experiment.owner != candidate.owner and self._replaced is None:
-            self._replaced = armed.experiment
-        with self._lock:
-            book = self._books.setdefault(candidate.id, Book())
-            while len(self._books) > _MOST_BOOKS:
-                del self._books[next(iter(self._books))]
-        new = _Armed(candidate, book, accepted, seen)
-        why = self.objection(candidate) or self._over(new)[1]
+        why = self.objection(candidate)
+        book = None if why else self._books.of(candidate.id, candidate.armed_until_ms, self._clock.wall_ms())
+        if not why and book is None:
+            why = "limits: too many experiments were armed here that are not over, or were aborted: wait until one is over"
+        new = _Armed(candidate, book or Book(), accepted, seen)
+        if not why:
+            self._owned = candidate
+            why = self._over(new)[1]
         same = armed is not None and (armed.experiment.id, armed.experiment.faults) == (candidate.id, candidate.faults)
         if armed is not None and (why or not same):
             what = f"a document that arms nothing: {why}" if why else candidate.id
             self._end(armed, "disarm", f"replaced by {what}")
         if not why:
             with self._lock:
+                if seen.life is not self._life:
+                    return  # as in `documented`
                 why = self._holder.take(candidate.owner)
                 if not why:
                     self._armed = new
@@ -308,33 +334,36 @@ class Rails:
         settings, facts, scope = self.settings, self.facts, experiment.scope
         if not settings.enabled:
             return "CHAOS_ENABLED is not set: without this key nothing is injected"
-        replaced = self._replaced
-        if replaced is not None:
-            if replaced.owner == experiment.owner or replaced.armed_until_ms <= self._clock.wall_ms():
-                self._replaced = None
-            else:
-                return (
-                    f"owner: {experiment.owner} has overwritten {replaced.id} of {replaced.owner}, so neither counts: "
-                    f"disarm, then arm again"
-                )
+        if settings.wrong:
+            return f"settings: {settings.wrong[0]}: nothing is injected until it is corrected"
+        owned = self._owned
+        if owned is not None and owned.owner != experiment.owner and not self._has_ended(owned):
+            return (
+                f"owner: {experiment.owner} has overwritten {owned.id} of {owned.owner}, so neither counts: disarm, then arm "
+                f"again"
+            )
         for what, name in (("functions", facts.function), ("regions", facts.region), ("accounts", facts.account)):
             why = self._bounds.outside(scope, what, name, known=bool(name))
             if why:
                 return why
         return self._bounds.production(scope, "functions", facts.function)
 
+    def _has_ended(self, experiment: Experiment) -> bool:
+        """By what is written in it."""
+        wall_ms, renewed_ms = self._clock.wall_ms(), experiment.renewed_ms
+        return wall_ms >= experiment.armed_until_ms or bool(renewed_ms and wall_ms - renewed_ms > experiment.lease_ms)
+
     def _over(self, armed: _Armed) -> tuple[str, str]:
         """Action and reason where an armed experiment is over at this moment; "" twice where it goes on."""
         experiment = armed.experiment
         if self.settings.is_off():
-            return "disarm", "kill switch: the variable CHAOS_OFF"
+            return "disarm", "kill switch: the variable CHAOS_OFF or FAILURE_LAMBDA_DISABLED"
         if access(self._off_file, _ANY):
             return "disarm", f"kill switch: the file {self._off_file}"
         if armed.book.aborted:
             return "abort", f"guard: {armed.book.aborted}"
         wall_ms = self._clock.wall_ms()
-        age_ms = armed.accepted.age_ms()
-        if wall_ms >= experiment.armed_until_ms or age_ms >= experiment.armed_until_ms - armed.accepted.wall_ms:
+        if armed.accepted.age_ms() >= experiment.armed_until_ms - armed.accepted.wall_ms:  # by either clock
             return "expire", "armed_until has passed"
         if armed.seen.age_ms() > experiment.lease_ms:
             return "expire", "lease: the document has not been seen for too long"
@@ -342,7 +371,7 @@ class Rails:
             return "expire", "lease: its owner has not renewed it"
         if self.settings.global_switch:
             switch = self._switch
-            if switch is None or switch[2].age_ms() > min(experiment.lease_ms, self.settings.lease):
+            if switch is None or switch[2].age_ms() > experiment.lease_ms:
                 return "disarm", "kill switch: CHAOS_GLOBAL_SWITCH has not been read for too long"
             if not switch[0]:
                 return "disarm", f"kill switch: CHAOS_GLOBAL_SWITCH: {switch[1]}"
@@ -377,10 +406,15 @@ class Rails:
 
     def _elsewhere(self, scope: Scope, invocation: Invoked | None) -> str:
         """Alias, version and tenant, which only an invocation tells."""
-        alias, version = qualified(invocation.function_arn if invocation else "", self.facts.version)
+        arn = invocation.function_arn if invocation else ""
+        alias, version = qualified(arn, self.facts.version)
         tenant = invocation.tenant_id if invocation else ""
-        for what, name in (("aliases", alias), ("versions", version), ("tenants", tenant)):
-            why = self._bounds.outside(scope, what, name, known=invocation is not None)
+        for what, name, known in (
+            ("aliases", alias, bool(arn)),
+            ("versions", version, bool(version)),
+            ("tenants", tenant, invocation is not None),
+        ):
+            why = self._bounds.outside(scope, what, name, known=known)
             if why:
                 return why
         return self._bounds.production(scope, "aliases", alias)

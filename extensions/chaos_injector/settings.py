@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from extension_kit.settings import Settings, choice, comma_list, duration, flag, integer, text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
 __all__ = ["ChaosSettings"]
 
 _HOUR_MS = 3_600_000
+#: settings that only hold back: a wrong value must not stand for none
+_RAILS = (
+    "off", "failure_off", "global_switch", "dry_run", "deny", "prod", "max_ttl", "max_injections", "max_per_minute", "lease",
+)  # fmt: skip
 
 
 class ChaosSettings(Settings):
@@ -58,10 +67,8 @@ class ChaosSettings(Settings):
     )
 
     # kill switches: what is written into them means off, unless it says the opposite
-    off = text(
-        "", aliases=("FAILURE_LAMBDA_DISABLED",), maximum_length=200,
-        help="Kill switch: anything but false, 0 or no ends everything.",
-    )  # fmt: skip
+    off = text("", maximum_length=200, help="Kill switch: anything but false, 0 or no ends everything.")
+    failure_off = text("", env="FAILURE_LAMBDA_DISABLED", maximum_length=200, help="failure-lambda's: likewise.")
     global_switch = text(
         "", maximum_length=2_048, characters="/._-:",
         help="Kill switch of many functions: name of a parameter (SSM). Where it is not exactly `on`, or cannot be read for as "
@@ -97,8 +104,10 @@ class ChaosSettings(Settings):
         help="Whether production may be meant: besides, the document must say `allow_prod` and name it without `*`.",
     )
     prod = text(
-        "(?:^|[^A-Za-z])(?<![Nn]on[^A-Za-z])(?i:prod|production|prd|live)(?![A-Za-z])|[a-z0-9](?:Prod|Production|Live)(?![a-z])",
-        help="Regular expression: what in the name of a function or an alias means production. A wrong one: any name does.",
+        "",
+        help="Regular expression: what in the name of a function or an alias means production; a wrong one: any name does. "
+        "Empty: prod, production, prd or live as a word of it, where words end at other characters, at digits and at a change "
+        "of case, but for one behind the word non.",
     )
     deny = comma_list(
         (), help="Functions, aliases and tenants, with `*`, into which nothing is injected, whoever says so."
@@ -109,6 +118,26 @@ class ChaosSettings(Settings):
         help="Decisions against a fault in the log: each (up to 60 a minute and reason), or the first of each minute.",
     )  # fmt: skip
 
+    #: of rails whose variables have values that are none: which, and what would be allowed
+    wrong: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, environ: Mapping[str, str]) -> tuple[Self, tuple[str, ...]]:
+        """As of every other settings; besides, `wrong` has what makes rails hold nothing: then nothing is injected at all."""
+        settings, warnings = super().parse(environ)
+        wrong = []
+        for one in cls.declared():
+            written = environ.get(one.variable, "").strip() if one.attribute in _RAILS else ""
+            try:
+                if written:
+                    one.read(written)
+            except ValueError:
+                wrong.append(f"{one.variable} is not {one.allowed}")
+            except Exception:  # out of its range, of which the nearest end is taken
+                pass
+        settings.__dict__["wrong"] = tuple(wrong)
+        return settings, warnings
+
     def is_off(self) -> bool:
-        """Whether the kill switch says so: a slip of the pen does."""
-        return self.off.lower() not in ("", "false", "0", "no")
+        """Whether one of the kill switches says so: a slip of the pen does."""
+        return any(one.lower() not in ("", "false", "0", "no") for one in (self.off, self.failure_off))

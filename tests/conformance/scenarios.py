@@ -138,7 +138,8 @@ SCENARIOS: dict[str, Scenario] = {
     "a slow init and the deadline": Scenario(
         probe("register()", "time.sleep(1.2)",
               # Rounded up: what AWS's emulator has counted of the init is more on a busy machine.
-              "left = next()['deadlineMs'] / 1000 - time.time()", "tell(who=name, step='seconds left', body=str(-int(-left // 1)))",
+              "left = next()['deadlineMs'] / 1000 - time.time()",
+              "tell(who=name, step='seconds left', body=str(-int(-left // 1)))",
               "loop()"),
     ),
     "an init beyond Lambda's limit": Scenario(

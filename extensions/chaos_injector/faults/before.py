@@ -45,8 +45,9 @@ class Event:
     ) -> None:
         self._invocation = invocation
         self._seed = seed
-        self._max_fraction = max_fraction
         self._now_ms = now_ms
+        begins_ms = now_ms()
+        self._delay_until_ms = begins_ms + (invocation.deadline_ms - begins_ms) * max_fraction  # all delays together
         self._is_on = is_on
         self._body: bytes | None = None
         self._headers: list[tuple[bytes, bytes]] = []
@@ -76,7 +77,7 @@ class Event:
         unit = fraction(self._seed, self._invocation.request_id, fault.id, "ms")
         wanted = draw_ms(fault.params, unit)
         if self._invocation.deadline_ms:
-            wanted = min(wanted, self._remaining_ms() * self._max_fraction)
+            wanted = min(wanted, self._delay_until_ms - self._now_ms())
         pause(min(wanted, _LONGEST_MS), self._is_on)
 
     def _timeout(self, fault: Fault) -> None:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from extensions.chaos_injector.plan import Experiment
     from extensions.chaos_injector.settings import ChaosSettings
 
-__all__ = ["LARGEST", "Reading", "parse", "read"]
+__all__ = ["LARGEST", "Reading", "parse", "read", "read_fields"]
 
 LARGEST = 65_536  # bytes of a document
 _DEEPEST = 20  # objects and lists in one another
+_MOST_DOTS = 10  # in a key of TOML
+_IN_KEYS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_- \t")
 
 
 class Reading:
@@ -35,6 +37,7 @@ class Reading:
         self.function = function
         self.mistakes = Mistakes()
         self.notes: list[str] = []
+        self.hangs_on_time = False  # whether what is wrong may be right later
 
     def note(self, line: str) -> None:
         if len(self.notes) < 50:
@@ -43,7 +46,11 @@ class Reading:
 
 def read(data: bytes, reading: Reading) -> Experiment | None:
     """The experiment in a document, None where it says that there is none; Refused for anything that is wrong with it."""
-    fields = parse(data)
+    return read_fields(parse(data), reading)
+
+
+def read_fields(fields: dict[str, Any], reading: Reading) -> Experiment | None:
+    """The same of what `parse` has given."""
     try:
         found: Experiment | None = _reader(fields)(fields, reading)
         return found
@@ -94,13 +101,49 @@ def _from_json(text: str) -> dict[str, Any]:
 def _from_toml(text: str) -> dict[str, Any]:
     import tomllib
 
+    # Its time grows with the square of a key's dots.
+    if _most_dots(text) > _MOST_DOTS:
+        raise Refused((f"a key of the document has more than {_MOST_DOTS} dots: use the fields of the README",))
     try:
-        fields = tomllib.loads(text)
+        fields = {name: _plain(value) for name, value in tomllib.loads(text).items()}
     except (ValueError, RecursionError) as error:
         raise Refused(
             (clean_line(f"the document is neither an object of JSON nor TOML: {error}; correct it there"),)
         ) from None
-    return {name: _plain(value) for name, value in fields.items()}
+    return fields
+
+
+def _most_dots(text: str) -> int:
+    """The most dots that a key of a text in TOML has; what is in strings, which keys may be of, and in comments is none."""
+    most = dots = at = 0
+    while at < len(text):
+        one = text[at]
+        if one in "\"'":
+            at = _string_end(text, at)
+            continue
+        if one == "#":
+            at = text.find("\n", at)
+            if at < 0:
+                break
+        dots = dots + (one == ".") if one == "." or one in _IN_KEYS else 0
+        most = max(most, dots)
+        at += 1
+    return most
+
+
+def _string_end(text: str, at: int) -> int:
+    """Where the string that begins at `at` has ended: behind its quotes, or at the end of its line."""
+    quote = text[at]
+    whole = quote * 3 if text.startswith(quote * 3, at) else quote
+    at += len(whole)
+    while at < len(text) and not text.startswith(whole, at):
+        if text[at] == "\n" and whole == quote:
+            return at
+        at += 2 if text[at] == "\\" and quote == '"' else 1
+    at += len(whole)
+    for _ in range(2 if whole != quote else 0):  # up to two quotes before the last three are the string's
+        at += text.startswith(quote, at)
+    return at
 
 
 def _plain(value: Any) -> Any:
@@ -126,25 +169,47 @@ def _require_shallow(fields: dict[str, Any]) -> None:
     raise Refused(("the document is nested too deeply: use the fields of the README",))
 
 
+#: fields that no other format has
+_OWN = ("faults", "armed_until", "version", "off")
+_FOREIGN = (
+    ("isEnabled", "failureMode"), ("actions", "actionId", "experiment", "experimentTemplate"), ("fault_type",),
+)  # fmt: skip
+
+
 def _reader(fields: dict[str, Any]) -> Callable[[dict[str, Any], Reading], Experiment | None]:
-    """Told by fields that no other format has; what is none of them is read as our own, whose reader says what is wrong."""
-    if "isEnabled" in fields or "failureMode" in fields:
+    """Told by fields that no other format has; what is none of them is read as our own, whose reader says what is wrong.
+
+    Refused where two formats are told: what the one says to hold back, the reader of the other does not look at.
+    """
+    variables = tuple(name for name in fields if name.startswith("CHAOS_EXTENSION__"))
+    told = [next((name for name in names if name in fields), "") for names in (_OWN, *_FOREIGN, variables)]
+    both = [name for name in told if name]
+    if len(both) > 1:
+        raise Refused(
+            (
+                clean_line(
+                    f"{both[0]} and {both[1]} are of different formats: use one document for each, and correct this one"
+                ),
+            )
+        )
+    _own, v0, fis_action, injection, variable = told
+    if v0:
         from extensions.chaos_injector.readers import failure_lambda
 
         return failure_lambda.read_v0
-    if {"actions", "actionId", "experiment", "experimentTemplate"} & fields.keys():
+    if fis_action:
         from extensions.chaos_injector.readers import fis
 
         return fis.read
-    if "fault_type" in fields:
+    if injection:
         from extensions.chaos_injector.readers import chaos_injection
 
         return chaos_injection.read
-    if any(name.startswith("CHAOS_EXTENSION__") for name in fields):
+    if variable:
         from extensions.chaos_injector.readers import aws_cli_tools
 
         return aws_cli_tools.read
-    if not {"faults", "armed_until", "version", "off"} & fields.keys():
+    if not both:
         from extensions.chaos_injector.readers import failure_lambda
 
         if failure_lambda.is_one(fields):

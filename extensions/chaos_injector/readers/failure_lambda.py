@@ -44,7 +44,7 @@ def read_v0(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     table = Table(fields, "", reading.mistakes)
     enabled = table.flag("isEnabled", False)
     mode = table.choice("failureMode", MUST, tuple(_V0))
-    rate = table.number("rate", 1.0, 0.0, 1.0)
+    rate = table.number("rate", MUST if enabled else 0.0, 0.0, 1.0)  # the original never injects without
     reading.mistakes.raise_if_any()
     if not enabled:
         return None
@@ -109,8 +109,8 @@ def _diskspace(table: Table) -> tuple[str, dict[str, Any]]:
 
 
 def _denylist(table: Table) -> tuple[str, dict[str, Any]]:
-    use = "a regular expression"
-    hosts = table.texts("deny_list", 100, lambda one: bool(one), use)
+    use = "a regular expression of printable characters"
+    hosts = table.texts("deny_list", 100, lambda one: bool(one) and one.isprintable(), use)
     for at, host in enumerate(hosts):
         why = why_not_regex(host)
         if why:

@@ -216,8 +216,15 @@ def _place(actions: list[_Action], reading: Reading) -> None:
         waiting = [one for one in waiting if one not in ready]
 
 
+def _id(name: str, taken: list[str]) -> str:
+    """An action's name as the id of a fault, which no other one has."""
+    named = "".join(one if one in NAME_CHARACTERS else "-" for one in name[:60]) or "action"
+    others = (f"{named}-{number}" for number in range(2, _MOST_ACTIONS + 2))
+    return named if named not in taken else next(one for one in others if one not in taken)
+
+
 def _faults(actions: list[_Action], start_ms: int, reading: Reading) -> tuple[Fault, ...]:
-    faults = []
+    faults: list[Fault] = []
     busy: dict[str, int] = {}  # kind: when the one before ends, from the beginning
     for action in sorted(actions, key=lambda one: one.start_ms):
         assert action.fault is not None
@@ -227,7 +234,7 @@ def _faults(actions: list[_Action], start_ms: int, reading: Reading) -> tuple[Fa
             continue
         busy[action.kind] = ends
         type, percentage, given = action.fault
-        named = "".join(one if one in NAME_CHARACTERS else "-" for one in action.name[:64]) or "action"
+        named = _id(action.name, [one.id for one in faults])
         faults.append(
             Fault(
                 named, type, TYPES[type].phase, percentage, (), complete(type, **given),

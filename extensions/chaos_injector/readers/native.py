@@ -70,6 +70,7 @@ def check_end(name: str, written: object, ms: int, reading: Reading) -> None:
     """An end must not be further ahead than settings allow. One that has passed is no mistake: the experiment has expired."""
     cap = reading.settings.max_ttl
     if ms - reading.now_ms > cap:
+        reading.hangs_on_time = True
         from extension_kit.protocol.timestamps import format_ms
 
         latest = format_ms((reading.now_ms + cap) // 1_000 * 1_000)
@@ -87,6 +88,7 @@ def _lease_ms(table: Table, reading: Reading) -> int:
 def _renewed_ms(table: Table, reading: Reading) -> int:
     ms: int = table.moment("renewed_at", 0, reading.now_ms)
     if ms - reading.now_ms > _CLOCKS_APART_MS:
+        reading.hangs_on_time = True
         table.wrong("renewed_at", "a time that has been: it is the owner's last sign of life")
     return ms
 

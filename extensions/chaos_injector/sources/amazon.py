@@ -59,7 +59,6 @@ class Object:
         try:
             found = get_object_unless(self._aws, self._bucket, self._key, self._etag, LARGEST + 1)
         except AwsError as error:
-            self._etag = ""
             raise _explained(error, f"s3://{self._bucket}/{self._key}") from None
         if found is not None:
             self._data, self._etag = found

@@ -124,7 +124,7 @@ def reading(now_ms=NOW_MS, **variables):
     return Reading(settings, now_ms, "test", "checkout")
 
 
-def experiment_of(fields, **variables):
+def experiment_of(fields, now_ms=NOW_MS, **variables):
     """What is read of a document, and the notes."""
-    one = reading(**variables)
+    one = reading(now_ms, **variables)
     return read(as_bytes(fields), one), one.notes

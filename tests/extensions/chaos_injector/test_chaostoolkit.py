@@ -80,6 +80,16 @@ def test_the_example(ask):
     assert not chaostoolkit.is_armed("ssm:/chaos/checkout")
 
 
+def test_the_rollback_of_the_example_leaves_alone_what_somebody_else_has_armed(tmp_path):
+    """Chaos Toolkit rolls back also where `arm` was refused because of that."""
+    source = f"file:{tmp_path}/e.json"
+    chaostoolkit.arm(document(now_ms=CLOCK.wall_ms()), source)
+    (rollback,) = EXAMPLE["rollbacks"]
+    with pytest.raises(RuntimeError, match="another document than slow-checkout"):
+        chaostoolkit.disarm(**{**rollback["provider"]["arguments"], "source": source})
+    assert chaostoolkit.is_armed(source, "slow")
+
+
 def test_actions_that_fail_raise(tmp_path):
     """What Chaos Toolkit goes by. The rollback does not fail where nothing is armed."""
     source = f"file:{tmp_path}/e.json"

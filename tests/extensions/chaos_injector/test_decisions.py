@@ -160,6 +160,8 @@ def test_hosts(pattern, host, expected):
 @pytest.mark.parametrize(
     "pattern",
     ["(a+)+$", "(a*)*b", "(a|a)*b", "(a|aa)+$", "(.*)*x", "(?:a?a?)*b", "((a{1,9}){2,9})+", r"(a)\1", "(?P<x>a)(?P=x)",
+     "(?:(?:^){65000}){65000}", "(?:(?:(?=a){9999}){9999}){9999}x", "(?:(?:){9999}){9999}", "(?:(?:a{0}){9999}){9999}",
+     "(?:(?=(?:a){60}){500}){500}x", "(?:a(?=b)){9}", "(?:a(?<!b))*", r"(?:\b)*x", "(?:(?:(?:a){999}){999}){999}", "(?:){2}",
      "a*" * 30, "(a?)" * 40 + "a" * 40, "x" * 513, "[", "*", "(?P<1>a)", "a{5,2}", "(?i", "\\"],
 )  # fmt: skip
 def test_patterns_that_are_refused(pattern):
@@ -170,13 +172,16 @@ def test_patterns_that_are_refused(pattern):
 @pytest.mark.parametrize(
     "pattern",
     ["s3.*.amazonaws.com", "dynamodb.*.amazonaws.com", "^(GET|HEAD)$", r"/api/v\d+/users/\d+", "^/api/.*/items/.*$", "(?i)prod",
-     "[a-z]{3,10}-[0-9]+", "(abc){3}", "a|b|c", "", "^$", ".", r"\bx\b", "(?=a)b"],
+     "[a-z]{3,10}-[0-9]+", "(abc){3}", "a|b|c", "^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", "(?:a{3}){4}",
+     "(?:^)?x", "", "^$", ".", r"\bx\b", "(?=a)b"],
 )  # fmt: skip
 def test_patterns_that_are_good(pattern):
     assert why_not_regex(pattern) == ""
 
 
-EVIL = ["a*a*a*x", "^(a|b)a*a*c", ".*.*.*x", "[ab]*[ac]*[ad]*x$", "a{0,60}" * 3 + "x$", "(a|b)(a|b)(a|b)a*b", "a*a*b"]
+EVIL = ["a*a*a*x", "^(a|b)a*a*c", ".*.*.*x", "[ab]*[ac]*[ad]*x$", "a{0,60}" * 3 + "x$", "(a|b)(a|b)(a|b)a*b", "a*a*b",
+        "(?:(?:^){65000}){65000}", "(?:(?:(?=a){9999}){9999}){9999}x", "(?:(?=(?:a){60}){500}){500}x",
+        "(?:(?:a){60}){60}x", "(?=a{60})" * 50 + "x", "(?:a{50})*x"]  # fmt: skip
 
 
 @pytest.mark.parametrize("pattern", EVIL)
@@ -190,8 +195,20 @@ def test_what_is_not_refused_ends(pattern, length):
     assert time.process_time() - began < 20  # for ever would be longer
 
 
-@given(st.text("ab*+?{},1|()[].^$\\", max_size=40))
-@settings(deadline=None, max_examples=300)
+#: fixed counts in one another too, of what takes text and of what does not
+nested = st.recursive(
+    st.sampled_from(["a", "ab", "", "^", "$", "(?=a)", "(?!b)", "a{0}", "a*", ".", "a|b"]),
+    lambda inner: (
+        st.builds("(?:{}){{{}}}".format, inner, st.sampled_from([1, 2, 60, 9_999, 65_000]))
+        | st.builds("{}{}".format, inner, inner)
+        | st.builds("(?={})".format, inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.text("ab*+?{},1|()[].^$\\", max_size=40) | nested)
+@settings(deadline=None, max_examples=600)
 def test_any_pattern_is_refused_or_ends(pattern):
     if not why_not_regex(pattern):
         matches({"x": "ab" * 500}, (Match("x", "regex", pattern),))

@@ -16,10 +16,16 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
+from extension_kit.aws import Aws
 from extension_kit.io.clock import Clock
 from extension_kit.protocol.timestamps import format_ms, parse_ms
+from extensions.chaos_injector import destinations
 from extensions.chaos_injector.__main__ import main
-from tests.extensions.chaos_injector.rails_bench import Bench, document, fault
+from extensions.chaos_injector.destinations import open_destination
+from extensions.chaos_injector.driver import Driver
+from extensions.chaos_injector.settings import ChaosSettings
+from extensions.chaos_injector.sources import Place
+from tests.extensions.chaos_injector.rails_bench import Bench, document, experiment_of, fault
 from tests.extensions.chaos_injector.test_formats import README_EXAMPLE, action, enabled
 
 ROOT = Path(__file__).parents[3]
@@ -130,6 +136,85 @@ def test_of_many_who_arm_at_once_one_succeeds(environ, place, command):
     assert sorted(statuses) == [0, 1, 1, 1, 1, 1]
 
 
+def opened(place, environ):
+    return open_destination(Place.of(place, "/"), lambda: Aws(environ))
+
+
+def test_what_is_replaced_is_what_was_read(place, environ):
+    """Who comes later, with what he read before, is refused."""
+    destination = opened(place, environ)
+    assert destination.create(b'{"a":1}', "about")
+    assert not destination.create(b'{"a":0}', "about")
+    _data, tag = destination.read()
+    assert destination.replace(b'{"a":2}', "about", tag)
+    assert not destination.replace(b'{"a":3}', "about", tag)
+    assert destination.read()[0] == b'{"a":2}'
+
+
+def test_what_was_deleted_meanwhile_is_not_put_back(place, environ):
+    """An extension must not undo somebody's disarming."""
+    destination, other = opened(place, environ), opened(place, environ)
+    destination.create(b"{}", "about")
+    _data, tag = destination.read()
+    assert other.delete()
+    assert not destination.replace(b"{}", "about", tag)
+    assert destination.read() is None
+    assert not destination.delete()
+
+
+@pytest.mark.parametrize("place", ["ssm"], indirect=True)
+def test_what_is_deleted_in_the_moment_before_it_is_replaced(place, environ, monkeypatch):
+    """A parameter has no conditional write: what comes of it is taken back."""
+    destination, other = opened(place, environ), opened(place, environ)
+    destination.create(b"{}", "about")
+    read = destination.read
+    found = read()
+
+    def read_and_deleted():
+        other.delete()
+        return found
+
+    monkeypatch.setattr(destination, "read", read_and_deleted)
+    assert not destination.replace(b"{}", "about", found[1])
+    assert read() is None
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_of_many_who_replace_a_file_one_succeeds(place, environ):
+    destination = opened(place, environ)
+    for at in range(20):
+        destination.delete()
+        destination.create(b"old", "about")
+        tag = destination.read()[1]
+        begin, done = threading.Barrier(4), []
+
+        def replace(number, tag=tag, begin=begin, done=done):
+            begin.wait(20)
+            done.append(opened(place, environ).replace(b"new %d" % number, "about", tag))
+
+        threads = [threading.Thread(target=replace, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(done) == [False, False, False, True], at
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_file_that_somebody_locks_can_be_deleted(place, environ, monkeypatch):
+    """And is not replaced."""
+    monkeypatch.setattr(destinations, "_PATIENCE_S", 0.05)
+    destination = opened(place, environ)
+    destination.create(b"old", "about")
+    lock = destination._lock()
+    try:
+        with pytest.raises(OSError, match="cannot be locked"):
+            destination.replace(b"new", "about", destination.read()[1])
+        assert destination.delete()
+    finally:
+        os.close(lock)
+
+
 def test_an_experiment_that_has_ended_makes_place(command, place):
     old = command.write(document(armed_until=format_ms(CLOCK.wall_ms() + 1_500)), "old.json")
     command("arm", old, "--source", place)
@@ -141,6 +226,17 @@ def test_an_experiment_that_has_ended_makes_place(command, place):
     assert "has ended at" in command("extend", "--source", place, "--owner", "jane", "--for", "5m", status=1)
     new = command.write(document(id="next", owner="joe", now_ms=CLOCK.wall_ms()), "new.json")
     command("arm", new, "--source", place)
+    assert command.json("status", "--source", place)["experiment"]["id"] == "next"
+
+
+def test_what_its_owner_has_not_renewed_has_ended(command, place):
+    """It makes place, and is not extended: whoever held it is gone."""
+    now_ms = CLOCK.wall_ms()
+    held = document(now_ms=now_ms, renewed_at=format_ms(now_ms - 11_000), lease_s=10)
+    command("arm", command.write(held), "--source", place)
+    assert "slow of jane was not renewed since" in command("status", "--source", place, status=1)
+    assert "was not renewed" in command("extend", "--source", place, "--owner", "jane", "--for", "5m", status=1)
+    command("arm", command.write(document(id="next", owner="joe", now_ms=now_ms), "new.json"), "--source", place)
     assert command.json("status", "--source", place)["experiment"]["id"] == "next"
 
 
@@ -260,6 +356,43 @@ def test_refusals_are_told_line_by_line(command, tmp_path):
     found = command.json("arm", path, "--source", f"file:{tmp_path}/x.json", status=1)
     assert (found["state"], len(found["lines"])) == ("refused", 2)
     assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (
+            "version = 0x" + "f" * 7_000 + "\narmed_until = 2026-11-29T10:50:00Z",
+            "version = a number of thousands of digits",
+        ),
+        ("armed_until" + ".a" * 5_000 + " = 1", "more than 10 dots"),
+        ("faults = " + "[" * 3_000, "neither an object of JSON nor TOML"),
+        ('{"denylist": {"enabled": true, "deny_list": ["a\\tb"]}}', "nothing is armed"),
+    ],
+)
+def test_documents_that_cannot_be_written_are_refused_in_a_line(command, tmp_path, document, says):
+    path = command.write(document, "odd")
+    said = command("arm", path, "--source", f"file:{tmp_path}/x.json", "--for", "5m", status=1)
+    assert says in said
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_what_functions_would_refuse_is_not_armed(tmp_path):
+    """Whoever has made the experiment."""
+    experiment = experiment_of(document(now_ms=CLOCK.wall_ms()), now_ms=CLOCK.wall_ms())[0]
+    twice = experiment.changed(faults=experiment.faults * 2)
+    destination = destinations.File(f"{tmp_path}/e.json")
+    outcome = Driver(destination, "here", ChaosSettings(), CLOCK).arm(twice)
+    assert (outcome.state, "use different ids" in outcome.lines[0]) == ("refused", True)
+    assert destination.read() is None
+
+
+def test_actions_of_fis_whose_names_are_nearly_the_same(command, tmp_path):
+    """Are two faults; functions would refuse two of one id."""
+    fields = {"actions": {"a b": action("add-delay"), "a/b": action("error", preventExecution="true")}}
+    target = f"file:{tmp_path}/x.json"
+    command("arm", command.write(fields), "--source", target, "--for", "5m")
+    assert [one["id"] for one in command.json("status", "--source", target)["experiment"]["faults"]] == ["a-b", "a-b-2"]
 
 
 def test_an_end_that_has_passed(command, tmp_path):

@@ -424,6 +424,7 @@ def test_of_two_that_are_the_same_the_first_wins_and_the_other_keeps_its_end():
             late={**action("add-delay", duration="PT20M", startupDelayMilliseconds=2), "startAfter": ["wait"]},
             early=action("add-delay", duration="PT10M", startupDelayMilliseconds=1),
             within={**action("add-delay", duration="PT1M"), "startAfter": ["wait"]},
+            until={**action("add-delay", duration="PT5M"), "startAfter": ["wait"]},
         )
     )
     times = {
@@ -431,6 +432,7 @@ def test_of_two_that_are_the_same_the_first_wins_and_the_other_keeps_its_end():
     }
     assert times == {"early": (0, 10), "late": (10, 25)}
     assert any("within is never done" in note for note in notes)
+    assert any("until is never done" in note for note in notes)  # it ends when the first one does
 
 
 def test_fis_ends_when_it_says(tmp_path):
@@ -566,6 +568,7 @@ def test_version_0_of_failure_lambda_means_a_flag_of_version_1(mode):
     [
         ({"failureMode": "lag"}, "one of latency, exception"),
         ({"rate": 2}, "rate = 2"),
+        ({"rate": None}, "rate = null"),
         ({"isEnabled": "true"}, 'isEnabled = "true"'),
         ({"minLatency": -1}, "minLatency = -1"),
         ({"maxLatency": 50}, "maxLatency = 50"),
@@ -581,6 +584,38 @@ def test_version_0_that_is_off_or_denies_nothing():
     assert experiment_of({**V0, "isEnabled": False}) == (None, [])
     assert experiment_of({**V0, "failureMode": "denylist", "denylist": []}, **UNTIL)[0] is None
     assert "CHAOS_ARMED_UNTIL is not set" in refusal(V0)
+
+
+def test_limits_of_what_has_none_are_those_of_the_settings():
+    """The formats of others inject at any time, and delay as long as they say."""
+    variables = {**UNTIL, "CHAOS_MAX_INJECTIONS": 7, "CHAOS_MAX_PER_MINUTE": 5, "CHAOS_LEASE": "60s"}
+    one = experiment_of(V0, **variables)[0]
+    limits = one.limits
+    assert (limits.max_injections, limits.max_per_minute, one.lease_ms) == (7, 5, 60_000)
+    assert (limits.max_fraction_of_deadline, limits.min_remaining_ms) == (1.0, 0)
+
+
+def test_version_0_without_a_rate():
+    """The original never injects then; it is not read as always."""
+    fields = {name: value for name, value in V0.items() if name != "rate"}
+    assert "rate is missing" in refusal(fields, **UNTIL)
+    assert experiment_of({**fields, "isEnabled": False}) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [V0, {"actions": {"a": action("add-delay")}}, action("add-delay"), {"experiment": fis(a=action("add-delay"))},
+     {"fault_type": "latency", "is_enabled": True}, {"CHAOS_EXTENSION__LAMBDA__ENABLE_LATENCY": "true"}],
+)  # fmt: skip
+@pytest.mark.parametrize("more", [document(), {"armed_until": "x"}, {"off": True}, {"faults": []}])
+def test_fields_of_two_formats(foreign, more):
+    """The rails of ours, above all, must not be passed over by a reader that does not know them."""
+    assert "are of different formats" in refusal({**foreign, **more}, **UNTIL)
+
+
+def test_fields_of_two_formats_of_others():
+    assert "isEnabled and actions are of different formats" in refusal({**V0, "actions": {}}, **UNTIL)
+    assert "actions and fault_type are of different formats" in refusal({**CHAOS_INJECTION, "actions": {}}, **UNTIL)
 
 
 CHAOS_INJECTION = {

@@ -9,10 +9,12 @@ import time
 
 import pytest
 
+from extensions.chaos_injector.faults import before
 from extensions.chaos_injector.faults.before import draw_ms
 from extensions.chaos_injector.faults.egress import Egress
 from extensions.chaos_injector.faults.process import Killer
 from extensions.chaos_injector.injector import AFTER, BEFORE
+from extensions.chaos_injector.plan import Fault
 from extensions.chaos_injector.vocabulary import TYPES
 from tests.extensions.chaos_injector.conftest import experiment
 from tests.extensions.chaos_injector.injecting import Injecting
@@ -156,6 +158,46 @@ def test_a_delay_is_no_longer_than_the_experiment_allows(armed):
     began = time.monotonic()
     one.runtime.message()
     assert 0.1 <= time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+def test_a_delay_ends_with_its_own_experiment(armed, phase):
+    """Although another one is armed by then."""
+    slow = ("delay", {"ms": 60_000}) if phase == "before" else ("slow_stream", {"first_byte_ms": 60_000})
+    one = armed(slow, limits={"max_fraction_of_deadline": 1})
+    one.platform.send(event(b"r-1", b"{}", deadline(300_000)))
+    if phase == "after":
+        one.runtime.message()
+        one.runtime.post(b"r-1", b"fine")
+    limit = time.monotonic() + 20
+    while not one.audit("inject"):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    one.rails.documented(experiment(("error_after", {}), id="next").encode(), "tests")
+    assert one.rails.now().id == "next"
+
+    if phase == "before":
+        assert one.runtime.message().body == b"{}"  # or the limit of its socket ends this
+    else:
+        assert one.platform.message().body == b"fine"
+
+
+def test_delays_together_are_no_longer_than_the_experiment_allows(monkeypatch):
+    """The second has what the first has left of the invocation's time, not as much again."""
+    now_ms, pauses = 1_000_000, []
+
+    def pause(ms, _is_on):
+        nonlocal now_ms
+        now_ms += round(ms)
+        pauses.append(round(ms))
+
+    monkeypatch.setattr(before, "pause", pause)
+    invocation = Asked("r-1")
+    invocation.deadline_ms = now_ms + 10_000
+    one = before.Event(invocation, "seed", 0.5, lambda: now_ms, lambda: True)
+    for ms in (2_000, 60_000, 60_000):
+        one.make(Fault("delay", "delay", "before", 100, (), {"distribution": "fixed", "ms": ms}))
+    assert pauses == [2_000, 3_000, 0]
 
 
 def test_invocations_side_by_side(armed):

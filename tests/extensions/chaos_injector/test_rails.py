@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from extension_kit.protocol.timestamps import format_ms
+from extensions.chaos_injector import rails
 from extensions.chaos_injector.audit import Audit
+from extensions.chaos_injector.book import Book
 from extensions.chaos_injector.lease import FOREVER_MS, Since
+from extensions.chaos_injector.plan import Guard
 from extensions.chaos_injector.rails import Facts
 from extensions.chaos_injector.vocabulary import PHASES, TYPES
 from tests.extensions.chaos_injector.rails_bench import (
@@ -102,6 +105,19 @@ RAILS = {
     "variable": ({"CHAOS_OFF": "1"}, None, never, "kill switch: the variable"),
     "variable slip": ({"CHAOS_OFF": "ture"}, None, never, "kill switch: the variable"),
     "failure-lambda's": ({"FAILURE_LAMBDA_DISABLED": "true"}, None, never, "kill switch: the variable"),
+    "failure-lambda's besides": (
+        {"CHAOS_OFF": "false", "FAILURE_LAMBDA_DISABLED": "true"}, None, never, "kill switch: the variable",
+    ),
+    "variable too long": ({"CHAOS_OFF": "incident " * 40}, None, never, "settings: CHAOS_OFF is not"),
+    "variable of two lines": ({"FAILURE_LAMBDA_DISABLED": "a\nb"}, None, never, "settings: FAILURE_LAMBDA_DISABLED is not"),
+    "global is no name": ({"CHAOS_GLOBAL_SWITCH": "/chaos/my switch"}, None, never, "settings: CHAOS_GLOBAL_SWITCH is not"),
+    "dry run is a slip": ({"CHAOS_DRY_RUN": "ture"}, None, never, "settings: CHAOS_DRY_RUN is not true or false"),
+    "deny of two lines": ({"CHAOS_DENY": "a,\nb"}, None, never, "settings: CHAOS_DENY is not"),
+    "no number": ({"CHAOS_MAX_INJECTIONS": "ten"}, None, never, "settings: CHAOS_MAX_INJECTIONS is not a whole number"),
+    "no number a minute": ({"CHAOS_MAX_PER_MINUTE": "1.5"}, None, never, "settings: CHAOS_MAX_PER_MINUTE is not"),
+    "no time": ({"CHAOS_MAX_TTL": "5 minutes"}, None, never, "settings: CHAOS_MAX_TTL is not a time such as"),
+    "no unit": ({"CHAOS_LEASE": "10"}, None, never, "settings: CHAOS_LEASE is not"),
+    "prod too long": ({"CHAOS_PROD": "x" * 4_097}, None, never, "settings: CHAOS_PROD is not"),
     "file": ({}, None, switch_file, "kill switch: the file"),
     "global never read": ({"CHAOS_GLOBAL_SWITCH": "/chaos"}, None, never, "kill switch: CHAOS_GLOBAL_SWITCH"),
     "expired": ({}, None, with_(armed_until=format_ms(NOW_MS)), "armed_until has passed"),
@@ -206,6 +222,15 @@ def test_the_file_works_both_ways(bench):
     assert bench.rails.now() is None  # not by itself
     assert bench.give(document()) is not None
     assert bench.actions() == ["arm", "disarm", "arm"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"CHAOS_MAX_TTL": "2h"}, {"CHAOS_MAX_INJECTIONS": "9999999"}, {"CHAOS_LEASE": "1s"}, {"CHAOS_OFF": "no"}],
+)
+def test_a_bound_beyond_its_range_is_the_end_of_the_range(tmp_path, variables):
+    """It can be understood, so it does not hold everything back."""
+    assert Bench(tmp_path, **variables).give(document(lease_s=10)) is not None
 
 
 # the lease -------------------------------------------------------------------------------------------------------------
@@ -326,6 +351,18 @@ def test_alias_version_tenant(bench, scope, qualifier, tenant, expected):
     assert bench.said() == (("skip", expected) if expected else ("inject", ""))
 
 
+def test_without_an_arn_nobody_knows_the_alias(bench):
+    """So a list of aliases holds it back, whether it allows or denies; the version is the environment's."""
+    for scope, expected in (
+        ({}, True), ({"aliases": ["*"]}, False), ({"deny": {"aliases": ["live*"]}}, False), ({"versions": ["7"]}, True),
+        ({"deny": {"versions": ["8"]}}, True), ({"deny": {"tenants": ["vip"]}}, True),
+    ):  # fmt: skip
+        bench.give(document(scope={"functions": ["*"], **scope}))
+        invocation = Invocation()
+        invocation.function_arn = ""
+        assert bench.decide(invocation) is expected
+
+
 def test_in_the_init_nobody_knows_alias_and_tenant(bench):
     """So a scope that depends on them holds faults of the init back; one without does not."""
     for scope, expected in (({}, True), ({"aliases": ["*"]}, False), ({"deny": {"tenants": ["x"]}}, False)):
@@ -343,6 +380,11 @@ def test_in_the_init_nobody_knows_alias_and_tenant(bench):
         ("checkoutProd", True), ("non-prod-checkout", False), ("nonprod", False), ("pre-prod", True),
         ("live-shop", True), ("prd.shop", True), ("shop2Live", True), ("products", False), ("reproduce", False),
         ("delivery", False), ("olive-oil", False), ("checkout", False), ("productionize", False), ("Non_Prod", False),
+        ("ProdStack-CheckoutFn-1A2B", True), ("ProductionStack-Fn", True), ("prodCheckout", True), ("PRDCheckout", True),
+        ("PRODcheckout", True), ("LiveOrders", True), ("checkoutPROD", True), ("canon-prod", True), ("lebanon-live", True),
+        ("canonProd", True), ("prod2", True), ("2prod", True), ("non-prod-live", True), ("non2-prod", True), ("NonProd", False),
+        ("nonPROD", False), ("NONProd-x", False), ("OLIVE", False), ("Products", False), ("oliveOil", False),
+        ("PRODUCTS", False),
     ],
 )  # fmt: skip
 def test_what_is_production(tmp_path, name, is_prod):
@@ -356,6 +398,15 @@ def test_a_pattern_for_production_that_is_wrong_means_any_name(tmp_path, pattern
     bench = Bench(tmp_path, CHAOS_PROD=pattern)
     assert bench.give(document()) is None
     assert bench.said()[1].startswith("prod: the function checkout")
+
+
+def test_a_name_that_is_too_long_for_the_pattern_for_production_is_production(tmp_path):
+    """An alias has up to 128 characters; what is not looked at might be it."""
+    pattern = "^[a-z]*-[a-z]*-[a-z]*-prod"
+    bench = Bench(tmp_path, CHAOS_PROD=pattern)
+    bench.give(document(scope={"functions": ["*"]}))
+    assert bench.decide(Invocation("r-1", qualifier="a-b-c-beta"))
+    assert not bench.decide(Invocation("r-2", qualifier="a" * 115 + "-b-c-prod"))
 
 
 def test_a_pattern_for_production_of_ones_own(tmp_path):
@@ -393,6 +444,46 @@ def test_max_injections(bench):
     bench.give(document(limits={"max_injections": 3}))
     assert sum(bench.decide(Invocation(f"{at}")) for at in range(10)) == 3
     assert bench.counters["skip_max_injections"] == 7
+
+
+def test_many_experiments_do_not_make_limits_begin_anew(bench):
+    """Nor one that was aborted count again; who comes when all must be kept waits."""
+    one = {"limits": {"max_injections": 1}, "guard": {"abort_error_rate": 0.5, "min_requests": 1}}
+    bench.give(document(id="aborted", **one))
+    bench.rails.ended("r", failed=True, injected=False)
+    bench.give(document(id="a", **one))
+    assert [bench.decide(Invocation(f"{at}")) for at in range(2)] == [True, False]
+    for at in range(40):
+        bench.give(document(id=f"b{at}", **one))
+    assert bench.rails.now() is None
+    assert bench.said()[1].startswith("limits: too many experiments")
+    assert len(bench.rails._books._books) == 32
+    assert bench.give(document(id="a", **one)) is not None
+    assert not bench.decide(Invocation("2"))
+    assert bench.give(document(id="aborted", **one)) is None
+    bench.clock.pass_s(600)
+    armed = [bench.give(document(id=f"c{at}", now_ms=bench.clock.now_ms, **one)) is not None for at in range(40)]
+    assert armed == [True] * 31 + [False] * 9
+    assert bench.give(document(id="aborted", now_ms=bench.clock.now_ms, **one)) is None
+    assert bench.said()[1].startswith("guard: ")
+
+
+def test_a_roll_that_is_the_percentage_does_not_happen(bench, monkeypatch):
+    """Zero percent never does, whatever is rolled."""
+    for at, (percentage, rolled, expected) in enumerate([(50, 50.0, False), (50, 49.999, True), (0, 0.0, False)]):
+        monkeypatch.setattr(rails, "roll", lambda *_, rolled=rolled: rolled)
+        bench.give(document(fault(percentage=percentage)))
+        assert bench.decide(Invocation(f"{at}")) is expected
+
+
+def test_a_book_is_bounded():
+    """However many invocations come in a window; the latest count."""
+    book, guard = Book(), Guard(abort_error_rate=1.0, window_ms=3_600_000, min_requests=10_000)
+    book.ended(guard, 0, False)
+    for _ in range(9_999):
+        assert book.ended(guard, 0, True) == ""
+    assert book.ended(guard, 0, True) == "10000 of 10000 invocations failed into which nothing was injected"
+    assert len(book._ends) == 10_000
 
 
 def test_max_injections_zero(bench):
@@ -436,12 +527,6 @@ def test_too_little_time_left(bench):
     assert bench.decide(Invocation("r-2", seconds=2))
 
 
-def test_room_for_a_delay(bench):
-    armed = bench.give(document(limits={"max_fraction_of_deadline": 0.5}))
-    assert bench.rails.room_ms(armed, NOW_MS + 10_000) == 5_000
-    assert bench.rails.room_ms(armed, NOW_MS - 1) == 0
-
-
 def test_conditions_read_the_event_only_where_there_are_any(bench):
     armed = bench.give(document(fault(), fault("error", match=[{"path": "a", "value": "1"}])))
     asked = []
@@ -465,6 +550,50 @@ def test_an_event_that_cannot_be_read_matches_nothing(bench):
     assert not bench.decide(event=event)
     assert bench.said() == ("skip", "match: the event cannot be read")
     assert bench.counters["skip_match"] == 1
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [file_switch, lambda bench: bench.clock.pass_s(700), lambda bench: bench.rails.gone("test"),
+     lambda bench: bench.give(document(fault(match=[{"path": "a", "value": "1"}]), dry_run=True))],
+)  # fmt: skip
+def test_what_comes_while_the_event_is_read_counts(bench, happens):
+    """A large event, or a condition that takes its time."""
+    os.makedirs(bench.directory, exist_ok=True)
+    armed = bench.give(document(fault(match=[{"path": "a", "value": "1"}])))
+
+    def event():
+        happens(bench)
+        return {"a": 1}
+
+    assert not bench.rails.decide(armed.faults[0], Invocation(), event)
+    assert bench.said() == ("skip", "disarmed")
+    assert "inject" not in bench.counters
+
+
+def test_an_extension_while_the_event_is_read_does_not(bench):
+    match = fault(match=[{"path": "a", "value": "1"}])
+    armed = bench.give(document(match))
+
+    def event():
+        bench.give(document(match, armed_until=format_ms(NOW_MS + 900_000)))
+        return {"a": 1}
+
+    assert bench.rails.decide(armed.faults[0], Invocation(), event)
+
+
+@pytest.mark.parametrize(
+    ("more", "stops"),
+    [
+        ({}, False), ({"armed_until": format_ms(NOW_MS + 900_000)}, False), ({"dry_run": True}, True), ({"id": "x"}, True),
+        ({"scope": {"functions": ["checkout"], "aliases": ["beta"]}}, True), ({"faults": [fault(percentage=1)]}, True),
+    ],
+)  # fmt: skip
+def test_what_was_started_lasts_no_longer_than_what_allows_it(bench, more, stops):
+    armed = bench.give(document())
+    bench.give(document(**more))
+    assert bench.rails.clean(armed) is stops
+    assert not bench.rails.clean()
 
 
 def test_a_fault_of_another_experiment_does_not_happen(bench):
@@ -555,6 +684,46 @@ def test_another_owner_who_overwrites_stops_both(bench):
     assert "joe has overwritten slow of jane" in bench.said()[1]
     bench.rails.gone("test")
     assert bench.give(other) is not None
+
+
+def killed_for_a_while(bench):
+    file_switch(bench)
+    bench.give(document())
+    os.unlink(f"{bench.directory}/off")
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda bench: bench.give(document(faults=[])), lambda bench: bench.rails.restored(), killed_for_a_while,
+        lambda bench: bench.rails.unreadable("test", "AccessDenied"), lambda bench: bench.clock.pass_s(200),
+    ],
+)  # fmt: skip
+def test_another_owner_who_overwrites_what_is_not_armed_at_the_moment(bench, between):
+    """A mistake, a restore, a kill switch, a lease: whatever has ended it, it is its owner's until its end."""
+    os.makedirs(bench.directory, exist_ok=True)
+    bench.give(document())
+    between(bench)
+    other = document(id="mine", owner="joe")
+    assert bench.rails.now() is None
+    assert bench.give(other) is None
+    assert "joe has overwritten slow of jane" in bench.said()[1]
+    bench.clock.pass_s(600)  # the first would be over
+    assert bench.give(document(id="mine", owner="joe", now_ms=bench.clock.now_ms)) is not None
+
+
+def test_what_its_owner_does_not_renew_is_nobodys(bench):
+    """`arm` puts another one in its place then."""
+    bench.give(document(renewed_at=format_ms(NOW_MS), lease_s=30))
+    other = document(id="mine", owner="joe")
+    assert bench.give(other) is None
+    bench.clock.pass_s(31)
+    assert bench.give(other) is not None
+
+
+def test_what_is_another_functions_is_nobodys_here(bench):
+    bench.give(document(scope={"functions": ["other"]}))
+    assert bench.give(document(id="mine", owner="joe")) is not None
 
 
 def test_the_same_owner_may_replace(bench):
@@ -676,10 +845,52 @@ def test_a_log_that_cannot_be_written_changes_nothing(tmp_path):
     assert bench.counters["audit_lost"] == 2
 
 
+def test_lines_are_bounded_whatever_names_are_in_them(bench):
+    """Tenants, aliases: what is behind a reason's colon has no end."""
+    bench.give(document(scope={"functions": ["checkout"], "tenants": ["t"]}))
+    for at in range(1_000):
+        bench.decide(Invocation(f"r{at}", tenant=f"t{at}"))
+    assert bench.actions().count("skip") == 60
+    bench.rails.gone("test")
+    assert bench.lines[-1]["left_out"] == 940
+
+
 def test_kinds_of_lines_are_bounded(bench):
-    for at in range(2_000):
-        bench.audit.line("skip", reason=f"r{at}")
+    """Those that come when there are too many are one kind; what was left out of others is told when they are old."""
+    for _ in range(2):
+        for at in range(2_000):
+            bench.audit.line("skip", reason=f"r{at}")
     assert len(bench.audit._kinds) <= 500
+    assert len(bench.lines) <= 2 * 497 + 60
+    bench.clock.pass_s(61)
+    bench.audit.line("skip", reason="new")
+    bench.audit.close()
+    written = sum(1 for line in bench.lines if "left_out" not in line)
+    assert written + sum(line.get("left_out", 0) for line in bench.lines) == 4_001
+
+
+@pytest.mark.parametrize("few", ["few", "all"])
+def test_refusals_are_bounded_and_a_document_has_all_of_its_own(tmp_path, few):
+    bench = Bench(tmp_path, CHAOS_LOG_SKIPS=few)
+    for at in range(20):
+        bench.give(document(**{f"x{at}{n}": 1 for n in range(40)}))
+    assert bench.actions().count("refuse") == 60
+    assert len({line["reason"] for line in bench.lines[:40]}) == 40
+
+
+def test_a_refusal_that_time_puts_right(bench):
+    """An end that was too far ahead is not any more; it is told once."""
+    fields = document(armed_until=format_ms(NOW_MS + 3_660_000))
+    assert bench.give(fields) is None
+    bench.clock.pass_s(30)
+    assert bench.give(fields) is None
+    assert bench.actions() == ["refuse"]
+    bench.clock.pass_s(31)
+    assert bench.give(fields) is not None
+    early = document(id="next", renewed_at=format_ms(bench.clock.now_ms + 90_000))
+    assert bench.give(early) is None
+    bench.clock.pass_s(31)
+    assert bench.give(early) is not None
 
 
 def test_nothing_in_a_line_breaks_it(bench):

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extension_kit.protocol.timestamps import format_ms
-from extensions.chaos_injector.plan import Refused
-from extensions.chaos_injector.readers import LARGEST, read
+from extensions.chaos_injector.plan import Refused, render
+from extensions.chaos_injector.readers import LARGEST, failure_lambda, read
 from extensions.chaos_injector.vocabulary import TYPES
 from tests.extensions.chaos_injector.rails_bench import NOW_MS, Bench, changed, document, experiment_of, fault, reading
 
@@ -183,7 +183,11 @@ def test_a_mistake_refuses_the_document(tmp_path, path, value, says):
     assert bench.actions()[:2] == ["arm", "disarm"]
     refusals = [line["reason"] for line in bench.lines if line["action"] == "refuse"]
     assert any(all(part in line for part in says) for line in refusals), refusals
-    assert all(line.isprintable() and ("use" in line or "correct" in line or ":" in line) for line in refusals)
+    for line in refusals:
+        assert line.isprintable()
+        told = line.removeprefix("test: ")
+        assert told != line
+        assert ": use " in told or "correct or remove it" in told or told.startswith("faults[0].params: "), told
     assert bench.give(GOOD) is not None  # nothing of the mistake stays
 
 
@@ -213,6 +217,15 @@ NO_DOCUMENTS = [
     (b"version = 1\narmed_until = 2026-11-29", "with its zone"),
     (b"version = 1\narmed_until = 10:50:00", "with its zone"),
     (b"version = inf", "version = inf"),
+    (b"a" + b".a" * 30_000 + b" = 1", "more than 10 dots"),
+    (b"a" + b' . "a/="' * 5_000 + b" = 1", "more than 10 dots"),
+    (b"[a" + b".'a'" * 5_000 + b"]", "more than 10 dots"),
+    (b"x = { y = 1, a" + b".a" * 30_000 + b" = 1 }", "more than 10 dots"),
+    (b'x = { y = """a"""", a' + b".a" * 30_000 + b" = 1 }", "more than 10 dots"),
+    (b'x = "\\\\" # "\n' + b"y" + b".a" * 30_000 + b" = 1", "more than 10 dots"),
+    (b"x = '\\'\ny" + b".a" * 30_000 + b" = 1", "more than 10 dots"),
+    (b"[a]\n" + b"[" * 10 + b"\n", "neither an object of JSON nor TOML"),
+    (b"x = " + b"{ a = " * 5_000 + b"1" + b" }" * 5_000, "neither an object of JSON nor TOML"),
 ]
 
 
@@ -224,6 +237,22 @@ def test_what_is_no_document(tmp_path, data, says):
 
     refusals = [line["reason"] for line in bench.lines if line["action"] == "refuse"]
     assert any(says in line for line in refusals), refusals
+
+
+def test_dots_in_strings_and_comments_of_toml_are_no_keys():
+    text = b"""
+    # ........................
+    version = 1 # ..............
+    id = "x"
+    owner = "a............b \\" ............"
+    armed_until = 2026-11-29T10:50:00Z
+    scope = { functions = ['............', \"\"\"c...........\"\"\"] }
+    [[faults]]
+    type = "delay"
+    percentage = 5.5
+    params.ms = 5
+    """
+    assert read(text, reading()).scope.allow.functions == ("............", "c...........")
 
 
 def test_every_mistake_is_told_at_once():
@@ -281,13 +310,64 @@ def outcome(data):
         return None, refused.lines
 
 
+#: what is nearly a document of others', so that some of them arm
+numbers = st.integers(-1, 1_000) | st.floats(0, 100) | plain
+flags = st.dictionaries(
+    st.sampled_from(list(failure_lambda.MODES)),
+    st.fixed_dictionaries(
+        {"enabled": st.booleans() | plain},
+        optional={
+            "percentage": st.integers(-1, 101) | plain, "min_latency": numbers, "max_latency": numbers, "status_code": numbers,
+            "timeout_buffer_ms": numbers, "disk_space": numbers, "exception_msg": st.text() | plain, "body": st.text() | plain,
+            "deny_list": st.lists(st.text(max_size=9), max_size=3) | plain,
+        },
+    ),
+)  # fmt: skip
+delay = st.fixed_dictionaries(
+    {
+        "actionId": st.just("aws:lambda:invocation-add-delay"),
+        "parameters": st.fixed_dictionaries(
+            {"duration": st.just("PT5M")}, optional={"startupDelayMilliseconds": numbers}
+        ),
+    }
+)
+actions = st.fixed_dictionaries({"actions": st.dictionaries(st.text(max_size=9), delay, min_size=1, max_size=3)})
+old = st.fixed_dictionaries(
+    {
+        "isEnabled": st.just(True),
+        "rate": st.floats(0, 1) | plain,
+        "failureMode": st.sampled_from(["latency", "denylist"]),
+    },
+    optional={"minLatency": numbers, "maxLatency": numbers, "denylist": st.lists(st.text(max_size=9), max_size=3)},
+)
+
+
+def test_wild_documents_of_others_are_refused_or_can_be_written():
+    """Whatever is in them: no exception; what is made of them is within bounds, and reads the same as a document of ours."""
+    armed = []
+
+    @patient
+    @given(flags | actions | old)
+    def each(fields):
+        one = reading(CHAOS_ARMED_UNTIL=format_ms(NOW_MS + 600_000))
+        lines, experiment = one.notes, None
+        try:
+            experiment = read(json.dumps(fields).encode("utf-8", "surrogatepass"), one)
+        except Refused as refused:
+            lines = [*lines, *refused.lines]
+        assert all(line.isprintable() and len(line) <= 500 for line in lines)
+        if experiment is not None:
+            armed.append(experiment.id)
+            assert read(json.dumps(render(experiment)).encode(), reading()) == experiment
+
+    each()
+    assert {"failure-lambda", "aws-fis"} <= set(armed)
+
+
 @patient
 @given(st.dictionaries(st.sampled_from(KEYS), plain | st.dictionaries(st.sampled_from(FAULT_KEYS), plain)))
-def test_wild_documents_arm_nothing(fields):
-    """Whatever is in them: they are refused, or say that nothing is armed."""
-    experiment, lines = outcome(json.dumps(fields).encode("utf-8", "surrogatepass"))
-    assert experiment is None
-    assert all(line.isprintable() and len(line) <= 500 for line in lines)
+def test_wild_documents_without_an_end_arm_nothing(fields):
+    assert outcome(json.dumps(fields).encode("utf-8", "surrogatepass"))[0] is None
 
 
 @patient
