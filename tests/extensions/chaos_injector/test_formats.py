@@ -455,6 +455,11 @@ def test_fis_ends_when_it_says(tmp_path):
     assert [line["reason"] for line in bench.lines if line["action"] == "skip"] == ["not yet", "over"]
 
 
+@pytest.mark.parametrize("value", [1, 0, 1.0, "yes", None, []])
+def test_fis_numbers_are_no_flags(value):
+    assert "preventExecution" in refusal(fis(a=action("error", preventExecution=value)))
+
+
 def test_fis_without_a_start_needs_an_end():
     assert "CHAOS_ARMED_UNTIL is not set" in refusal(fis(None, a=action("add-delay")))
     assert "startTime is missing" in refusal(
