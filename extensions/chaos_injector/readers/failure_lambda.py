@@ -43,8 +43,8 @@ def read_v0(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     """Version 0 has one mode at a time and names of its own; it is read as the flag of version 1 that it means."""
     if "failureMode" not in fields and {"delay", "error_code"} & fields.keys():
         reading.mistakes.add(
-            "isEnabled without failureMode and with delay or error_code is aws-lambda-chaos-injection 0.2's format, which is not "
-            'read: use that of 0.3, with "fault_type" and "is_enabled"'
+            "isEnabled with delay or error_code and without failureMode is aws-lambda-chaos-injection 0.2's format: use that "
+            'of 0.3, with "fault_type" and "is_enabled"'
         )
         reading.mistakes.raise_if_any()
     table = Table(fields, "", reading.mistakes)
