@@ -441,10 +441,10 @@ def test_of_two_that_are_the_same_the_first_wins_and_the_other_keeps_its_end():
     experiment, notes = experiment_of(
         fis(
             wait={"actionId": "aws:fis:wait", "parameters": {"duration": "PT5M"}},
+            until={**action("add-delay", duration="PT5M"), "startAfter": ["wait"]},
             late={**action("add-delay", duration="PT20M", startupDelayMilliseconds=2), "startAfter": ["wait"]},
             early=action("add-delay", duration="PT10M", startupDelayMilliseconds=1),
             within={**action("add-delay", duration="PT1M"), "startAfter": ["wait"]},
-            until={**action("add-delay", duration="PT5M"), "startAfter": ["wait"]},
         )
     )
     times = {
