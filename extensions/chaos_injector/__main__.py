@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     except Refused as refused:
         return _show(Outcome(1, "refused", refused.lines), options.json)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if options.json:
+            _show(Outcome(2, "usage", [f"{error}"]), as_json=True)
+        else:
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except (AwsError, OSError) as error:
         return _show(Outcome(1, "unreachable", [f"{error}"]), options.json)
@@ -67,9 +70,13 @@ def _do(options: argparse.Namespace, driver: Driver, settings: ChaosSettings, cl
         experiment = _load(options, settings, clock)
         if experiment is None:
             return _show(Outcome(1, "none", ["the document says that nothing is armed"]), options.json)
+        ended = _interrupted() if options.hold else threading.Event()  # before it is armed: it must not stay so
         outcome = driver.arm(experiment)
-        status = _show(outcome, options.json)
-        return _hold(driver, experiment, options.json) if options.hold and not status else status
+        if outcome.code or not options.hold:
+            return _show(outcome, options.json)
+        for line in outcome.lines:  # with --json the one object is what has become of it
+            print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+        return _hold(driver, experiment, ended, options.json)
     if options.command == "disarm":
         return _show(driver.disarm(options.id), options.json)
     if options.command == "extend":
@@ -77,11 +84,16 @@ def _do(options: argparse.Namespace, driver: Driver, settings: ChaosSettings, cl
     return _show(driver.status(), options.json)
 
 
-def _hold(driver: Driver, experiment: Experiment, as_json: bool) -> int:
-    """Renew until Ctrl-C or its end, then disarm: if this process or machine dies, the experiment ends with its lease."""
+def _interrupted() -> threading.Event:
+    """Set by Ctrl-C, or when this process is asked to end."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: ended.set())
+    return ended
+
+
+def _hold(driver: Driver, experiment: Experiment, ended: threading.Event, as_json: bool) -> int:
+    """Renew until Ctrl-C or its end, then disarm: if this process or machine dies, the experiment ends with its lease."""
     clock = Clock()
     while not ended.wait(
         max(0.5, min(experiment.lease_ms / 3_000, (experiment.armed_until_ms - clock.wall_ms()) / 1_000))
@@ -116,10 +128,9 @@ def _load(options: argparse.Namespace, settings: ChaosSettings, clock: Clock) ->
 def _plan(options: argparse.Namespace, settings: ChaosSettings, clock: Clock, experiment: Experiment | None) -> int:
     if experiment is None:
         return _show(Outcome(1, "none", ["there is nothing to plan: nothing is armed"]), options.json)
-    name = (options.function or [""])[0]
-    facts = Facts(name, options.region, options.account) if name else None
     plan = preview(
-        experiment, settings, clock, rate=options.rate, environments=options.environments, facts=facts
+        experiment, settings, clock, rate=options.rate, environments=options.environments,
+        functions=[Facts(name, options.region, options.account) for name in options.function or ()],
     )  # fmt: skip
     print(json.dumps(plan, indent=2) if options.json else "\n".join(show(plan)))
     return 0
@@ -144,8 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     arm.add_argument("--hold", action="store_true", help="renew its lease until Ctrl-C, then disarm")
     plan = commands.add_parser("plan", help="show what an experiment would do")
     plan.add_argument("experiment", nargs="?", help="file with the experiment; without it, what --source has")
-    plan.add_argument("--rate", type=float, default=1.0, help="invocations a second, of all environments (default: 1)")
-    plan.add_argument("--environments", type=int, default=1, help="execution environments (default: 1)")
+    plan.add_argument("--rate", type=_rate, default=1.0, help="invocations a second, of all environments (default: 1)")
+    plan.add_argument("--environments", type=_count, default=1, help="execution environments (default: 1)")
     plan.add_argument("--region", default="", help="of the function that --function names")
     plan.add_argument("--account", default="", help="likewise")
     disarm = commands.add_parser("disarm", help="delete the experiment, whoever has armed it")
@@ -171,6 +182,22 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--source", default="", help=f"{USE} (default: as CHAOS_SOURCE and others say)")
         one.add_argument("--json", action="store_true", help="print one object of JSON")
     return parser
+
+
+def _rate(written: str) -> float:
+    try:
+        rate = float(written)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1e6:
+        raise argparse.ArgumentTypeError(f"{written!r} is no rate: use a number from 0 to 1000000")
+    return rate
+
+
+def _count(written: str) -> int:
+    if not written.isascii() or not written.isdigit() or not 1 <= len(written) <= 6 or not int(written):
+        raise argparse.ArgumentTypeError(f"{written!r} is no number of environments: use 1 to 999999")
+    return int(written)
 
 
 def _duration(written: str) -> int:

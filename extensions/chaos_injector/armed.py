@@ -113,7 +113,10 @@ class Armed(Plugin):
             if self._injector is None:
                 self._injector = self._make_injector()
             self._proxy.hooks = self._injector
-            self._mark(experiment)
+            if experiment.dry_run or self._context.settings.dry_run:
+                remove(f"{self._folder}/active")  # nothing is disturbed
+            else:
+                self._mark(experiment)
         else:
             self._proxy.hooks = None
             if self._injector is not None:

@@ -11,6 +11,7 @@ from extensions.chaos_injector.vocabulary import PHASES, TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from extension_kit.io.clock import Clock
@@ -27,9 +28,9 @@ def preview(
     *,
     rate: float,
     environments: int,
-    facts: Facts | None = None,
+    functions: Sequence[Facts] = (),
 ) -> dict[str, Any]:
-    """``rate``: invocations a second, of all environments; ``facts``: of a function, to say whether it would be armed there."""
+    """``rate``: invocations a second, of all environments; ``functions``: to say whether it would be armed there."""
     now_ms = clock.wall_ms()
     seconds = max(0.0, (experiment.armed_until_ms - now_ms) / 1_000)
     plan: dict[str, Any] = {
@@ -43,10 +44,12 @@ def preview(
         "faults": [_fault(fault, experiment, now_ms, rate, environments) for fault in _in_order(experiment)],
         "rails": _rails(experiment),
     }
-    if facts is not None:
-        asked = with_settings(settings, enabled=True)
-        rails = Rails(asked, facts, Audit(lambda _line: None, lambda _name, _n: None, clock), clock)
-        plan["would_be_armed"] = {"function": facts.function, "objection": rails.objection(experiment)}
+    asked = with_settings(settings, enabled=True)
+    audit = Audit(lambda _line: None, lambda _name, _n: None, clock)
+    plan["would_be_armed"] = [
+        {"function": facts.function, "objection": Rails(asked, facts, audit, clock).objection(experiment)}
+        for facts in functions
+    ]
     return plan
 
 
@@ -113,7 +116,7 @@ def show(plan: dict[str, Any]) -> list[str]:
         )  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    if "would_be_armed" in plan:
-        function, objection = plan["would_be_armed"]["function"], plan["would_be_armed"]["objection"]
+    for one in plan["would_be_armed"]:
+        function, objection = one["function"], one["objection"]
         lines.append(f"in {function}: {f'not armed: {objection}' if objection else 'would be armed'}")
     return [*lines, *plan["rails"]]

@@ -41,6 +41,12 @@ def read(fields: dict[str, Any], reading: Reading) -> Experiment | None:
 
 def read_v0(fields: dict[str, Any], reading: Reading) -> Experiment | None:
     """Version 0 has one mode at a time and names of its own; it is read as the flag of version 1 that it means."""
+    if "failureMode" not in fields and {"delay", "error_code"} & fields.keys():
+        reading.mistakes.add(
+            "isEnabled with delay or error_code and without failureMode is aws-lambda-chaos-injection 0.2's format: use that "
+            'of 0.3, with "fault_type" and "is_enabled"'
+        )
+        reading.mistakes.raise_if_any()
     table = Table(fields, "", reading.mistakes)
     enabled = table.flag("isEnabled", False)
     mode = table.choice("failureMode", MUST, tuple(_V0))
@@ -71,7 +77,7 @@ def _fault(mode: str, flag: Any, reading: Reading) -> tuple[Fault, ...]:
         mistakes.wrong(mode, flag, 'an object such as {"enabled": false}')
         _skip(mode, mistakes, reading)
         return ()
-    table = Table(flag, mode, mistakes)
+    table = Table(_as_it_reads(flag), mode, mistakes)
     enabled = table.flag("enabled", MUST)
     percentage = table.integer("percentage", 100, 0, 100)
     type, params = MODES[mode](table)
@@ -85,6 +91,18 @@ def _fault(mode: str, flag: Any, reading: Reading) -> tuple[Fault, ...]:
         reading.note(f"{mode}.deny_list is empty: no host is denied")
         return ()
     return (Fault(mode, type, TYPES[type].phase, float(percentage), match, complete(type, **params)),)
+
+
+def _as_it_reads(flag: dict[str, Any]) -> dict[str, Any]:
+    """null is not given, and of a condition it looks at nothing but what it knows."""
+    given = {name: value for name, value in flag.items() if value is not None or name == "enabled"}
+    if isinstance(given.get("match"), list):
+        known = ("path", "operator", "value")
+        given["match"] = [
+            {name: one[name] for name in known if one.get(name) is not None} if isinstance(one, dict) else one
+            for one in given["match"]
+        ]
+    return given
 
 
 def _skip(mode: str, mistakes: Mistakes, reading: Reading) -> None:

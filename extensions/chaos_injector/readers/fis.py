@@ -157,9 +157,9 @@ def _number(params: Table, name: str, default: int, least: int, most: int) -> in
 
 def _flag(params: Table, name: str) -> bool:
     value = params.value(name, MUST, "true or false")
-    if value in (True, "true", "True"):
+    if value is True or value in ("true", "True"):
         return True
-    if value not in (False, "false", "False", MUST):
+    if value is not False and value is not MUST and value not in ("false", "False"):
         params.wrong(name, "true or false")
     return False
 

@@ -312,13 +312,24 @@ def test_formats_of_others(command, place):
     ],
 )
 def test_usage(command, experiment, arguments, says):
-    said = command(*[one.format(experiment=experiment) for one in arguments], status=2)
-    assert says in said
+    arguments = [one.format(experiment=experiment) for one in arguments]
+    assert says in command(*arguments, status=2)
+    found = command.json(*arguments, status=2)
+    assert (found["state"], says in found["lines"][0]) == ("usage", True)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["arms"], ["arm"], ["arm", "x", "--for", "10"], ["arm", "x", "--for", "0s"], ["status", "--for", "5m"]],
+    [
+        [],
+        ["arms"],
+        ["arm"],
+        ["arm", "x", "--for", "10"],
+        ["arm", "x", "--for", "0s"],
+        ["status", "--for", "5m"],
+        *(["plan", "x", "--rate", one] for one in ("nan", "inf", "-1", "x")),
+        *(["plan", "x", "--environments", one] for one in ("-3", "0", "1.5", "9999999")),
+    ],
 )
 def test_usage_of_options(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -429,6 +440,8 @@ def test_plan(command):
     assert [one["expected"] for one in plan["faults"]] == [3.0, 20.0]
     said = command("plan", path, "--for", "10m", "--function", "other")
     assert "in other: not armed: scope: functions has not other" in said
+    both = command.json("plan", path, "--for", "10m", "--function", "checkout", "--function", "other")["would_be_armed"]
+    assert [(one["function"], bool(one["objection"])) for one in both] == [("checkout", False), ("other", True)]
 
 
 def test_plan_of_what_is_armed(command, place, experiment):
@@ -438,6 +451,21 @@ def test_plan_of_what_is_armed(command, place, experiment):
 
 
 # as a program ------------------------------------------------------------------------------------------------------------
+
+
+def test_hold_prints_one_object(tmp_path, command):
+    path = command.write(document(now_ms=CLOCK.wall_ms(), lease_s=10))
+    target = tmp_path / "held.json"
+    holder = subprocess.Popen(
+        [sys.executable, "-m", "extensions.chaos_injector", "arm", str(path), "--source", f"file:{target}", "--hold", "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stderr.readline().startswith("armed: slow")
+        holder.send_signal(signal.SIGTERM)
+        assert json.loads(holder.communicate(timeout=30)[0])["state"] == "disarmed"
+    finally:
+        holder.kill()
 
 
 def test_hold_renews_until_it_is_interrupted_and_then_disarms(tmp_path, command):

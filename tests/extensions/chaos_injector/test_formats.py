@@ -239,6 +239,26 @@ def test_flags_that_it_does_not_know_are_not_looked_at():
     assert [one.id for one in experiment_of(fields, **UNTIL)[0].faults] == ["exception"]
 
 
+def test_null_is_what_is_not_given():
+    """As its source has it; but for whether a flag is enabled."""
+    fields = {
+        "latency": {"enabled": True, "percentage": None, "min_latency": 1, "max_latency": None, "match": None},
+        "exception": {"enabled": True, "exception_msg": None}, "statuscode": {"enabled": None},
+    }  # fmt: skip
+    experiment, notes = experiment_of(fields, **UNTIL)
+    assert [(one.id, one.percentage, one.match) for one in experiment.faults] == [
+        ("latency", 100.0, ()), ("exception", 100.0, ()),
+    ]  # fmt: skip
+    assert experiment.faults[1].params["message"] == "Injected exception"
+    assert [note.split(" = ")[0] for note in notes] == ["statuscode.enabled"]
+
+
+def test_of_a_condition_it_looks_at_what_it_knows():
+    match = [{"path": "a", "operator": None, "value": "1", "comment": "x"}]
+    (one,) = experiment_of({"exception": {"enabled": True, "match": match}}, **UNTIL)[0].faults
+    assert one.match == (Match("a", "eq", "1"),)
+
+
 def test_an_empty_deny_list_denies_nothing():
     experiment, notes = experiment_of({"denylist": {"enabled": True}}, **UNTIL)
     assert experiment is None
@@ -421,10 +441,10 @@ def test_of_two_that_are_the_same_the_first_wins_and_the_other_keeps_its_end():
     experiment, notes = experiment_of(
         fis(
             wait={"actionId": "aws:fis:wait", "parameters": {"duration": "PT5M"}},
+            until={**action("add-delay", duration="PT5M"), "startAfter": ["wait"]},
             late={**action("add-delay", duration="PT20M", startupDelayMilliseconds=2), "startAfter": ["wait"]},
             early=action("add-delay", duration="PT10M", startupDelayMilliseconds=1),
             within={**action("add-delay", duration="PT1M"), "startAfter": ["wait"]},
-            until={**action("add-delay", duration="PT5M"), "startAfter": ["wait"]},
         )
     )
     times = {
@@ -453,6 +473,11 @@ def test_fis_ends_when_it_says(tmp_path):
         bench.rails.documented(bench.rails._text, "test")  # the source is asked meanwhile
     assert happened == [False, True, False]
     assert [line["reason"] for line in bench.lines if line["action"] == "skip"] == ["not yet", "over"]
+
+
+@pytest.mark.parametrize("value", [1, 0, 1.0, "yes", None, []])
+def test_fis_numbers_are_no_flags(value):
+    assert "preventExecution" in refusal(fis(a=action("error", preventExecution=value)))
 
 
 def test_fis_without_a_start_needs_an_end():
@@ -621,6 +646,13 @@ def test_fields_of_two_formats_of_others():
 CHAOS_INJECTION = {
     "fault_type": "latency", "delay": 400, "is_enabled": True, "error_code": 404, "exception_msg": "This is chaos", "rate": 0.5,
 }  # fmt: skip
+
+
+def test_aws_lambda_chaos_injection_of_old():
+    """It is told which format that is, and not what it would lack as another one."""
+    fields = {"isEnabled": True, "delay": 400, "error_code": 404, "exception_msg": "m", "rate": 1}
+    assert "aws-lambda-chaos-injection 0.2's format" in refusal(fields, **UNTIL)
+    assert "failureMode is missing" not in refusal(fields, **UNTIL)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def test_dry_run(start, half):
     undisturbed(chaos)
 
     assert {line["type"] for line in chaos.audit("dry_run")} == {table["type"] for table in half}
+    assert "active" not in chaos.files(), "the figures of metrics are not disturbed"
 
 
 def test_it_expires_while_it_runs(start):
