@@ -117,7 +117,8 @@ class Injector(Hooks):
         from extensions.chaos_injector.faults.after import Response
 
         deadline_ms = invocation.deadline_ms
-        room_ms = self._rails.room_ms(experiment, deadline_ms) if deadline_ms else None
+        left_ms = max(0, deadline_ms - self._clock.wall_ms())
+        room_ms = left_ms * experiment.limits.max_fraction_of_deadline if deadline_ms else None
         changed = Response(invocation.request_id, experiment.seed, response, self.is_on, room_ms)
         for fault in faults:
             if self._rails.decide(fault, invocation, lambda: invocation.notes.get(_EVENT)):
