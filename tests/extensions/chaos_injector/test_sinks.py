@@ -127,7 +127,7 @@ def test_what_is_measured_under_chaos_says_so(start, tmp_path):
     """Figures of an experiment are told apart from those of every day."""
     chaos = start(
         experiment(("delay", {"ms": 10})), plugins=(PLUGIN, COLLECTOR),
-        variables={"METRICS_COLLECTOR_EXPORTERS": "emf", "METRICS_COLLECTOR_INTERVAL": "1ms", "EXTENSION_KIT_FLUSH": "end"},
+        variables={"METRICS_COLLECTOR_EXPORT": "emf", "METRICS_COLLECTOR_INTERVAL": "1ms", "EXTENSION_KIT_FLUSH": "end"},
     )  # fmt: skip
     for _ in range(3):
         chaos.answer()
