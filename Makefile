@@ -42,7 +42,7 @@ lint: $(STAMP) ## ruff: rules and format
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
-test-pythons: $(STAMP) ## under every other Python that is here, all tests that it could tell more of
+test-pythons: $(STAMP) ## the tests under every other Python that is here, but for those that tell no more there
 	@$(BIN)/python -m tests.interpreters
 
 # `test` and `test-docker` in one run, so that its closing summary covers both.

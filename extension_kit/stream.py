@@ -60,9 +60,7 @@ class Stream:
         self._due: list[str] = []  # ids of which INVOKE has come and the start has not
         self._early: list[str] = []  # and the other way round
         self._again = ""  # id of a request that was invoked again, until its new start comes
-        self._owed: list[
-            str
-        ] = []  # ids of requests with a run whose report is still to come when the next one has begun
+        self._owed: list[str] = []  # ids with an earlier run whose report is still to come
         self._begins: dict[int, Request] = {}  # batch: whose its first line is
         number, late, request_id, trace = (*context.split(" ", 3), "", "", "", "")[:4]
         if number.isdigit():

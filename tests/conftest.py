@@ -175,3 +175,42 @@ def _surprises(config: pytest.Config) -> list[str]:
     skipped = [report for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
     told = {f"{report.nodeid.partition('[')[0]}: {report.longrepr[2].removeprefix('Skipped: ')}" for report in skipped}
     return sorted(told - allowed)
+
+
+@pytest.fixture(scope="module")
+def moto():
+    """The URL of a moto server: AWS's services, on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def empty_moto(moto):
+    """The same, holding nothing."""
+    import requests
+
+    requests.post(f"{moto}/moto-api/reset", timeout=10)
+    return moto
+
+
+@pytest.fixture
+def environ(empty_moto):
+    """The variables of a function whose AWS is moto."""
+    return {
+        "EXTENSION_KIT_AWS_ENDPOINT_URL": empty_moto, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A",
+        "AWS_SECRET_ACCESS_KEY": "S",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def ask(empty_moto):
+    """boto3's client of a service of moto's."""
+    import boto3
+
+    return lambda service: boto3.client(
+        service, endpoint_url=empty_moto, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="S"
+    )

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import boto3
 import pytest
-import requests
-from moto.server import ThreadedMotoServer
 
 from extension_kit.aws import Aws, AwsError
 from extension_kit.aws.objects import delete_object, get_object, get_object_unless, put_object
 
 
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
 @pytest.fixture
-def client(moto):
-    requests.post(f"{moto}/moto-api/reset", timeout=10)
-    keys = {"aws_access_key_id": "A", "aws_secret_access_key": "S", "region_name": "us-east-1", "endpoint_url": moto}
-    boto3.client("s3", **keys).create_bucket(Bucket="box")
-    one = Aws(
-        {
-            "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S",
-            "EXTENSION_KIT_AWS_ENDPOINT_URL": moto,
-        }
-    )  # fmt: skip
+def client(environ, ask):
+    ask("s3").create_bucket(Bucket="box", CreateBucketConfiguration={"LocationConstraint": environ["AWS_REGION"]})
+    one = Aws(environ)
     yield one
     one.forget_connections()
 

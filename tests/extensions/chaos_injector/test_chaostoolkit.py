@@ -7,10 +7,7 @@ import inspect
 import json
 from pathlib import Path
 
-import boto3
 import pytest
-import requests
-from moto.server import ThreadedMotoServer
 
 from extension_kit.errors import ConfigError
 from extension_kit.io.clock import Clock
@@ -22,25 +19,11 @@ EXAMPLE = json.loads((FOLDER / "chaostoolkit.json").read_text())
 CLOCK = Clock()
 
 
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
 @pytest.fixture
-def ask(moto, monkeypatch):
-    requests.post(f"{moto}/moto-api/reset", timeout=10)
-    for name, value in {
-        "EXTENSION_KIT_AWS_ENDPOINT_URL": moto, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A",
-        "AWS_SECRET_ACCESS_KEY": "S",
-    }.items():  # fmt: skip
+def ask(environ, ask, monkeypatch):
+    for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return lambda service: boto3.client(
-        service, endpoint_url=moto, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="S"
-    )
+    return ask
 
 
 def steps():

@@ -11,10 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-import boto3
 import pytest
-import requests
-from moto.server import ThreadedMotoServer
 
 from extension_kit.aws import Aws
 from extension_kit.io.clock import Clock
@@ -30,30 +27,6 @@ from tests.extensions.chaos_injector.test_formats import README_EXAMPLE, action,
 
 ROOT = Path(__file__).parents[3]
 CLOCK = Clock()
-
-
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
-def environ(moto):
-    requests.post(f"{moto}/moto-api/reset", timeout=10)
-    return {
-        "EXTENSION_KIT_AWS_ENDPOINT_URL": moto, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A",
-        "AWS_SECRET_ACCESS_KEY": "S",
-    }  # fmt: skip
-
-
-@pytest.fixture
-def ask(moto):
-    return lambda service: boto3.client(
-        service, endpoint_url=moto, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="S"
-    )
 
 
 @pytest.fixture(params=["file", "ssm", "s3"])

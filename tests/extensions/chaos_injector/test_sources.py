@@ -6,10 +6,7 @@ import os
 import time
 from pathlib import Path
 
-import boto3
 import pytest
-import requests
-from moto.server import ThreadedMotoServer
 
 from extension_kit.aws import Aws
 from extension_kit.errors import ConfigError
@@ -25,23 +22,6 @@ from tests.receivers.aws import AwsFake, Fault
 
 CLOCK = Clock()
 HOME = "/tmp/.extension-kit/chaos-injector"  # noqa: S108 - nothing is written there
-
-
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
-def ask(moto):
-    """boto3's client of a service, of a moto that holds nothing."""
-    requests.post(f"{moto}/moto-api/reset", timeout=10)
-    return lambda service: boto3.client(
-        service, endpoint_url=moto, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="S"
-    )
 
 
 @pytest.fixture

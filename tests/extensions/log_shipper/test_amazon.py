@@ -7,11 +7,9 @@ from __future__ import annotations
 import gzip
 import json
 
-import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from extension_kit import records
 from extension_kit.aws import AwsError
@@ -29,31 +27,6 @@ from tests.extensions.log_shipper.test_sinks import NOW, OBJECT, ORIGIN, line, s
 from tests.receivers.collector import Collector, Fault
 
 CLOCK = Clock()
-
-
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def environ(moto):
-    return {
-        "EXTENSION_KIT_AWS_ENDPOINT_URL": moto, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "A",
-        "AWS_SECRET_ACCESS_KEY": "S",
-    }  # fmt: skip
-
-
-@pytest.fixture
-def ask(moto):
-    """boto3's client of a service."""
-    return lambda service: boto3.client(
-        service, endpoint_url=moto, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="S"
-    )
 
 
 def sink(kind, environ, target, origin=ORIGIN, **settings):
