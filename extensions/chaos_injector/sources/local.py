@@ -14,6 +14,8 @@ __all__ = ["File", "Variable", "Variables", "read_file"]
 
 
 class Variable:
+    """A document that a variable of the function holds."""
+
     def __init__(self, written: str) -> None:
         self._data = written.encode("utf-8", "replace")
 
@@ -24,6 +26,8 @@ class Variable:
 
 
 class Variables:
+    """The variables of aws-cli-tools, as a document."""
+
     def __init__(self, environ: Mapping[str, str]) -> None:
         from extension_kit.protocol.jsontext import dumps
 
@@ -34,6 +38,8 @@ class Variables:
 
 
 class File:
+    """A file, read anew each time."""
+
     def __init__(self, path: str) -> None:
         self._path = path
 
