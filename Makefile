@@ -9,7 +9,7 @@ TESTS = $(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch
 	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
 
-.PHONY: help layers demo test test-docker test-pythons image check lint types conformance bench soak clean
+.PHONY: help setup layers demo test test-docker test-pythons image check lint types conformance bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,8 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $(STAMP)
+
+setup: $(STAMP) ## the virtual environment, and what everything else needs in it
 
 demo: $(STAMP) ## run a sample function with the metrics collector attached
 	@$(BIN)/extension-kit run --backend $(BACKEND) --function tests/functions/hello --handler app.handler \
