@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 #: command: what it does, in a line
 COMMANDS = {
     "run": "run one function with any extensions",
-    "check": "check the settings of plug-ins against the environment variables",
+    "new": "make a project for an extension",
+    "check": "say what of settings, manifests, layers and this machine would not work",
 }
 
 
