@@ -9,7 +9,7 @@
     [capabilities]
     hosts = [{ host = "logs.example.com", why = "where the lines go" }]   # "{region}" stands for the function's region
     variables = ["MY_SHIPPER_ENDPOINT"]        # environment variables that its own code reads
-    iam = [{ actions = ["s3:PutObject"], resources = ["arn:aws:s3:::my-bucket/*"], why = "a copy of each batch" }]
+    iam = [{ actions = ["s3:PutObject"], resources = ["arn:aws:s3:::my-bucket/*"], why = "a copy", when = ["MY_COPY=s3:*"] }]
     ports = [{ name = "http", port = 2773, variables = ["MY_PORT"], why = "what the function asks" }]
     events = ["INVOKE", "SHUTDOWN"]
     telemetry = ["platform", "function"]
@@ -27,6 +27,10 @@
 Where a table with ``why`` is shown, a bare string does as well. A port that may be taken has ``fallback = true`` (any free
 one is used, and written to ``/tmp/.extension-kit/NAME/port``). One with ``optional = true`` is opened by the plug-in itself,
 where one of its variables names a number; only such a one may have ``protocol = "udp"``.
+
+``when``, of a permission: the settings that make it needed, any of them; without it, it always is. ``VARIABLE``: it is set;
+``VARIABLE=VALUE``: one of the items between its commas is that (``*`` at the end: begins so). With a ``?`` at the end: then it may
+be needed, which only the function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ _PLUGIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")  # a star at the end: all that begin so
 _HOST = re.compile(r"[A-Za-z0-9*{}._-]+(:\d+)?")
 _ACTION = re.compile(r"[a-z0-9-]+:[A-Za-z]+\*?")
+_WHEN = re.compile(r"\?|[A-Za-z_][A-Za-z0-9_]*(=[^?]+)?\??")
 _PORT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EVENTS = ("INVOKE", "SHUTDOWN")
 _STREAMS = ("platform", "function", "extension")
@@ -65,11 +70,12 @@ class Host:
 
 @dataclass(frozen=True)
 class Permission:
-    """IAM actions that the function's role needs for the extension."""
+    """IAM actions that the function's role needs for the extension; ``when``: the settings that make it need them."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)
     why: str = ""
+    when: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,8 +169,9 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
                 one.texts("actions", _ACTION, "service:Action", needed=True),
                 one.texts("resources", None, "ARNs") or ("*",),
                 one.why(),
+                one.texts("when", _WHEN, "VARIABLE, VARIABLE=VALUE, either with a ? behind it, or ?"),
             )
-            for one in may.tables("iam", ("actions", "resources", "why"), "actions")
+            for one in may.tables("iam", ("actions", "resources", "why", "when"), "actions")
         ),
         ports=ports,
         events=may.one_of("events", _EVENTS, _EVENTS),
@@ -271,7 +278,14 @@ def dump(manifest: Manifest) -> str:
 
     hosts = [table([("host", one.host), ("why", one.why)]) for one in manifest.hosts]
     iam = [
-        table([("actions", list(one.actions)), ("resources", list(one.resources)), ("why", one.why)])
+        table(
+            [
+                ("actions", list(one.actions)),
+                ("resources", list(one.resources)),
+                ("why", one.why),
+                ("when", list(one.when)),
+            ]
+        )
         for one in manifest.iam
     ]
     ports = []

@@ -37,7 +37,8 @@ PEERS = HERE / "peers"
 
 #: what a layer never contains
 _NOT_IN_A_LAYER = (
-    "__pycache__", "emulator", "backends", "cli.py", "pictures.py", "terminal.py", "testing.py", "pytest_plugin.py",
+    "__pycache__", "emulator", "backends", "checking", "cli.py", "commands", "pictures.py", "scaffold", "terminal.py",
+    "testing.py", "pytest_plugin.py",
 )  # fmt: skip
 #: `requests` and all that it imports; mypyc's helper module of charset-normalizer is left out, its Python does as well
 _REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
