@@ -23,8 +23,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-#: no pages: what was released, and what a tool of others wants to lie beside its files
-NO_PAGES = ("CHANGELOG.md", "tests/receivers/node/README.md")
+#: no pages: what was released; what a tool of others wants to lie beside its files; a template
+NO_PAGES = ("CHANGELOG.md", "tests/receivers/node/README.md", "extension_kit/scaffold/project/README.md")
 FILES = ("python", "toml", "json", "yaml")
 LANGUAGES = ("sh", *FILES, "text", "mermaid")
 #: modules of commands that know ``--help``; of others it is only looked whether they are there
