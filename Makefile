@@ -8,22 +8,36 @@ STAMP := .venv/.ready
 TESTS = $(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
 	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
+KIT_STAMP := .venv/.ready-kit
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup layers demo test test-docker test-pythons image check lint types conformance bench soak clean
+.PHONY: help setup kit layers demo test test-docker test-pythons image check lint types conformance bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
+define new-venv
+@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
+@echo "setting up .venv with $(PYTHON) (only the first time; about $(1) s)"
+@rm -rf .venv
+@$(PYTHON) -m venv .venv
+endef
+
 $(STAMP): pyproject.toml .ci/constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
-	@echo "setting up .venv with $(PYTHON) (only the first time; about 20 s)"
-	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(call new-venv,20)
+	@$(PIP) --only-binary :all: -r .ci/constraints.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $(STAMP)
 
-setup: $(STAMP) ## the virtual environment, and what everything else needs in it
+$(KIT_STAMP): pyproject.toml .ci/constraints.txt
+	$(call new-venv,10)
+	@$(PIP) --only-binary :all: -c .ci/constraints.txt awslambdaric packaging pytest hatchling editables
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $(KIT_STAMP)
+
+setup: $(STAMP) ## .venv with what everything else needs; other targets do it by themselves
+
+kit: $(if $(wildcard $(STAMP)),$(STAMP),$(KIT_STAMP)) ## .venv with the kit alone: enough to write, test and build an extension of your own
 
 demo: $(STAMP) ## run a sample function with the metrics collector attached
 	@$(BIN)/extension-kit run --backend $(BACKEND) --function tests/functions/hello --handler app.handler \

