@@ -71,6 +71,9 @@ def _serve(options: argparse.Namespace) -> int:
     service.serve(secrets)
     service.serve_configurations(configurations)
     service.start()
+    ended = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that it serves
+        signal.signal(number, lambda _number, _frame: ended.set())
     urls = [f"http://localhost:{one[0].getsockname()[1]}" for one in (secrets, configurations)]
     token = environ["AWS_TOKEN"] if made else ""
     if options.json:
@@ -79,9 +82,6 @@ def _serve(options: argparse.Namespace) -> int:
         said = f"{token} (made for this run)" if token else "the session token of the environment"
         print(f"secrets and parameters: {urls[0]}\nconfigurations:         {urls[1]}")
         print(f"token:                  X-Aws-Parameters-Secrets-Token: {said}", flush=True)
-    ended = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: ended.set())
     ended.wait()
     service.stop()
     counted = ", ".join(f"{name} {n}" for name, n in sorted(counters.items())) or "nothing was asked for"
