@@ -9,7 +9,7 @@
     [capabilities]
     hosts = [{ host = "logs.example.com", why = "where the lines go" }]   # "{region}" stands for the function's region
     variables = ["MY_SHIPPER_ENDPOINT"]        # environment variables that its own code reads
-    iam = [{ actions = ["s3:PutObject"], resources = ["arn:aws:s3:::my-bucket/*"], why = "a copy", when = ["MY_COPY=s3:*"] }]
+    iam = [{ actions = ["s3:PutObject"], resources = ["arn:aws:s3:::my-bucket/*"], why = "a copy of each batch" }]
     ports = [{ name = "http", port = 2773, variables = ["MY_PORT"], why = "what the function asks" }]
     events = ["INVOKE", "SHUTDOWN"]
     telemetry = ["platform", "function"]
@@ -29,8 +29,8 @@ one is used, and written to ``/tmp/.extension-kit/NAME/port``). One with ``optio
 where one of its variables names a number; only such a one may have ``protocol = "udp"``.
 
 ``when``, of a permission: the settings that make it needed, any of them; without it, it always is. ``VARIABLE``: it is set;
-``VARIABLE=VALUE``: one of the items between its commas is that (``*`` at the end: begins so). With a ``?`` at the end: then it may
-be needed, which only the function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
+``VARIABLE=VALUE``: one of the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be
+needed, which only the function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -32,13 +33,11 @@ def write(names: Names, folder: Path) -> list[Path]:
 
     What is there already, be it an empty folder, is never touched.
     """
+    if os.path.lexists(folder):
+        raise ConfigError(f"{folder} is there already, and nothing is written over: take another name, or --directory")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-    except FileExistsError:
-        raise ConfigError(
-            f"{folder} is there already, and nothing is written over: take another name, or --directory"
-        ) from None
+        folder.mkdir()  # and not one that somebody else has made meanwhile
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made: {error.strerror}") from error
     written = []
