@@ -73,9 +73,11 @@ def layer(
     given = (name, plugins, pythons, boot.ports_of(about))
     if launcher == "native":
         (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late))
-        (folder / name / "boot.py").write_text(boot.boot_source(*given, late=late, events=about.events))
+        (folder / name / "boot.py").write_text(
+            boot.boot_source(*given, late=late, events=about.events, may=boot.may_of(about))
+        )
         entry.write_bytes(LAUNCHER)
     else:
-        entry.write_text(boot.python_entry(*given, late=late, events=about.events))
+        entry.write_text(boot.python_entry(*given, late=late, events=about.events, may=boot.may_of(about)))
     entry.chmod(0o755)
     return folder
