@@ -222,21 +222,26 @@ class Guard:
         return rules
 
     def _program(self, event: str, arguments: tuple[Any, ...]) -> Refused | None:
-        """By the program's path: as it stands in the manifest, or its last part; ``python`` is this interpreter."""
+        """By the program's path as it stands in the manifest, or its last part; ``python`` is this interpreter. Where the
+        manifest has an argument behind it, the first one that is no option must be, or end with, that.
+        """
+        words: Any = ()
         if event in ("os.fork", "os.forkpty"):
             path = "fork"
         elif event == "os.system":
             path = "sh"
-        elif event == "os.spawn":
-            path = _path(arguments[1])
         elif event == "pty.spawn":
-            path = _path(arguments[0][0])
+            words = arguments[0]
+            path = _path(words[0])
         else:
-            path = _path(arguments[0])
+            path, words = (arguments[1:3] if event == "os.spawn" else arguments)[:2]
+            path = _path(path)
+        names = [path, path.rpartition("/")[2], "python" if path in (sys.executable, "/proc/self/exe") else path]
         _rules, programs, _open = self._made_rules()
-        own = "python" if path in (sys.executable, "/proc/self/exe") else ""
-        if path in programs or path.rpartition("/")[2] in programs or (own and own in programs):
-            return None
+        for program in programs:
+            name, _, wanted = program.partition(" ")
+            if name in names and (not wanted or f"/{_first(words)}".endswith(f"/{wanted}")):
+                return None
         return "programs", "a copy of this process (fork)" if path == "fork" else path, ""
 
     def _refusal(self, kind: str, target: str, hint: str) -> OSError:
@@ -357,6 +362,13 @@ def _path(program: Any) -> str:
     return path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else str(path)
 
 
+def _first(words: Any) -> str:
+    """Of a command's words the first behind the program that is no option; "" where there is none."""
+    if isinstance(words, (str, bytes)):
+        return ""
+    return next((word for word in map(_path, list(words)[1:]) if not word.startswith("-")), "")
+
+
 def _noting(original: Any, name: str) -> Any:
     """A look-up that tells the guard what it has found."""
 
@@ -402,7 +414,7 @@ def _wrap_fork_exec() -> None:
 
     def fork_exec(*arguments: Any) -> int:
         if _guard is not None:
-            _guard.judge("os.posix_spawn", (arguments[1][0],))
+            _guard.judge("os.posix_spawn", (arguments[1][0], arguments[0]))
         started: int = original(*arguments)
         return started
 

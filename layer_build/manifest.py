@@ -33,7 +33,8 @@ At run time the egress guard holds the process to ``hosts`` and ``subprocesses``
 has port 443 or the one behind its colon; ``*.NAME`` stands for all below a name; ``*`` for the endpoints that settings name,
 which the guard knows by itself; with ``when = "VARIABLE"`` a host counts only where that variable says true, and ``*`` then
 means whatever the function itself asks for, through a proxy of the extension's. ``program`` is a program's path, or its last
-part; ``python`` is the extension's own interpreter, ``fork`` a copy of its process, ``sh`` also what os.system starts.
+part; behind a blank may stand what the first argument that is no option must be, or end with (``python my_shipper/child.py``);
+``python`` is the extension's own interpreter, ``fork`` a copy of its process, ``sh`` also what os.system starts.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _PLUGIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")  # a star at the end: all that begin so
 _HOST = re.compile(r"(\*|(\*\.)?[A-Za-z0-9{}_-][A-Za-z0-9{}._-]*)(:\d+)?")
 _NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PROGRAM = re.compile(r"[!-~]+")
+_PROGRAM = re.compile(r"[!-~]+( [!-~]+)?")
 _ACTION = re.compile(r"[a-z0-9-]+:[A-Za-z]+\*?")
 _PORT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EVENTS = ("INVOKE", "SHUTDOWN")

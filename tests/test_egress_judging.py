@@ -88,8 +88,9 @@ def test_this_host_is_always_reached(host):
     [
         "192.0.2.1", "0xc0000201", "3221225985", "0300.0.2.1", OTHER, "::ffff:192.0.2.1", "128.0.0.1", "126.255.255.255", "::2",
         "evil.test", "127.0.0.1.evil.test", "localhost.evil.test", "xlocalhost", "127.0.0.1 evil.test", "localhost\0.evil.test",
-        "127.0.0.1\0", "１９２.０.２.１", "<broadcast>", "255.255.255.255", "169.254.169.254", "169.254.170.2", "224.0.0.1", "fe80::1%lo",
+        "127.0.0.1\0", "<broadcast>", "255.255.255.255", "169.254.169.254", "169.254.170.2", "224.0.0.1", "fe80::1%lo",
         "a" * 70 + ".test", "é" * 80 + ".test", b"\xff.test", ".", "*", "64:ff9b::7f00:1", "[::1]",
+        "１９２.０.２.１",  # noqa: RUF001
     ],
     ids=repr,
 )  # fmt: skip
@@ -228,6 +229,23 @@ def test_programs(event, arguments, program):
     allowed = Judge(programs=(program,))
     assert allowed(event, *arguments)
     assert not Judge(programs=("wget",))(event, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        (["python", "-I", "-S", "/opt/x/lib/own/child.py", "burn"], True), ((b"python", b"own/child.py"), True),
+        (["python", "-c", "x"], False), (["python", "/tmp/disown/child.py"], False), (["python"], False),
+        ("own/child.py", False), (["python", "x", "own/child.py"], False),
+    ],
+)  # fmt: skip
+def test_a_program_with_its_first_argument(words, passes):
+    """An interpreter, but not for everybody."""
+    judge = Judge(programs=("python own/child.py",))
+
+    assert judge("os.posix_spawn", sys.executable, words, {}) == passes
+    assert judge("subprocess.Popen", sys.executable, words, None, None) == passes
+    assert judge("os.spawn", 0, sys.executable, words, None) == passes
 
 
 def test_python_is_the_extensions_own_interpreter():

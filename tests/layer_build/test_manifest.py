@@ -59,7 +59,7 @@ def test_the_example_in_the_module_is_read():
         (LEAST + b'[capabilities]\nhosts = ["a b"]', "hosts: host is 'a b'"),
         (LEAST + b'[capabilities]\nhosts = ["a*.example.com"]', "hosts: host is 'a*.example.com'"),
         (LEAST + b'[capabilities]\nhosts = [{ host = "*", when = "A=1" }]', "hosts: when is 'A=1': a variable"),
-        (LEAST + b'[capabilities]\nsubprocesses = ["rm -r"]', "subprocesses: program is 'rm -r': a program"),
+        (LEAST + b'[capabilities]\nsubprocesses = ["rm -r x"]', "subprocesses: program is 'rm -r x': a program"),
         (LEAST + b"[capabilities]\nports = [2773]", "capabilities.ports is 2773: a table"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=70000}]', "port is 70000: a port, 0 to 65535"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1}, {name="h", port=2}]', "two have the same name"),
