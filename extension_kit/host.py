@@ -39,6 +39,7 @@ class Hosted:
         self.failures = 0
         self.overruns = 0
         self.spent_ns = 0
+        self.thread = 0  # the number of the worker's thread
         self.faults: dict[str, int] = {}
         self._report = report
         self._strikes = 0
@@ -113,6 +114,7 @@ class Hosted:
         self._go.release()
 
     def _serve(self, go: _thread.LockType) -> None:
+        self.thread = _thread.get_ident()
         while True:
             go.acquire()
             work = self._work

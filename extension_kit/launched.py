@@ -27,20 +27,23 @@ def run(
     *,
     ports: tuple[Port, ...] = (),
     late: bool = False,
+    may: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     events: tuple[str, ...] = ("INVOKE", "SHUTDOWN"),
 ) -> NoReturn:
     """Run `plugins` (``MODULE:CLASS``) as the extension `name`; `handed`: IDENTIFIER ANSWER CONNECTION [PORT...], or [].
 
-    `late`: a plug-in wants to run before the registration, so that all are imported first. Never returns.
+    `late`: a plug-in wants to run before the registration, so that all are imported first; `may`: the hosts that the manifest
+    names ("HOST when VARIABLE" for some), and the programs. Never returns.
     """
     if not handed:
-        run_as(name, plugins, open_ports=lambda say: _opened(ports, say), load_first=late, events=events)
+        run_as(name, plugins, open_ports=lambda say: _opened(ports, say), load_first=late, declared=may, events=events)
     identifier, answer, connection, *words = handed
     fd = int(connection) if connection.isdigit() else -1
     registered = (identifier, answer.encode("utf-8", "surrogateescape"), fd) if identifier else None
     run_as(
-        name, plugins, registered=registered, open_ports=lambda _say: _adopted(words), load_first=late, events=events
-    )
+        name, plugins, registered=registered, open_ports=lambda _say: _adopted(words), load_first=late, declared=may,
+        events=events,
+    )  # fmt: skip
 
 
 def _opened(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from extension_kit.egress import Guard
     from extension_kit.events import Flushed, Invoke, Registration, Restore, Shutdown
     from extension_kit.io.clock import Clock
     from extension_kit.protocol.deadline import Deadline
@@ -152,8 +153,8 @@ class Context:
     """
 
     __slots__ = (
-        "clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings", "sockets",
-        "stream_id", "urgent",
+        "_egress", "clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings",
+        "sockets", "stream_id", "urgent",
     )  # fmt: skip
 
     def __init__(
@@ -175,6 +176,7 @@ class Context:
         self.sockets = sockets if sockets is not None else {}
         self.counters: dict[str, int] = {}
         self.urgent = False
+        self._egress: Guard | None = None
         self.stream_id = ""
         self.memory_mb = int(memory) if memory.isascii() and memory.isdigit() else None
         self.init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
@@ -187,6 +189,11 @@ class Context:
     def flush_soon(self) -> None:
         """What is pending cannot wait for the flush strategy: call ``flush`` as soon as the plug-in is not busy."""
         self.urgent = True
+
+    def may_reach(self, settings: Settings) -> None:
+        """Have the egress guard let pass what these settings name, as what the plug-in's own do: those of a file, say."""
+        if self._egress is not None:
+            self._egress.add(settings)
 
     @property
     def directory(self) -> str:

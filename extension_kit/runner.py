@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from extension_kit.egress import Guard
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
     from extension_kit.flusher import Flusher
     from extension_kit.host import Hosted
     from extension_kit.io.freeze import FreezeWatch
+    from extension_kit.plugin import Context
     from extension_kit.settings import KitSettings
     from extension_kit.telemetry import Telemetry
 
@@ -55,20 +57,21 @@ def run_as(
     registered: tuple[str, bytes, int] | None = None,
     open_ports: Callable[[Callable[[str], object]], Ports] | None = None,
     load_first: bool = False,
+    declared: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     events: tuple[str, ...] = ("INVOKE", "SHUTDOWN"),
 ) -> NoReturn:
     """`run`, for what lies in a layer (see `launched`).
 
     ``registered``: identifier, body of the answer and connection (-1: none) of a registration that was made already;
     ``open_ports``: gives the sockets by the port's name, and why where there are none; ``load_first``: import the plug-ins
-    before the registration, since one has ``before_register``.
+    before the registration, since one has ``before_register``; ``declared``: hosts and programs of the layer's manifest.
     """
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         _say(name, "AWS_LAMBDA_RUNTIME_API is not set: this is not a Lambda environment. Try it with: "
                    f"extension-kit run --function DIR --handler M.F --extension {sys.argv[0]}")  # fmt: skip
         _exit(2)
-    extension = _Extension(name, plugins)
+    extension = _Extension(name, plugins, declared)
     if open_ports is not None:
         extension.ports = open_ports(lambda text: _say(name, text))
         for port in extension.ports[1]:
@@ -134,7 +137,9 @@ def _next(client: ExtensionsClient, extension: _Extension) -> Event | None:
 class _Extension:
     """The plug-ins of this process, from loading to draining."""
 
-    def __init__(self, name: str, specs: tuple[Any, ...]) -> None:
+    def __init__(
+        self, name: str, specs: tuple[Any, ...], declared: tuple[tuple[str, ...], tuple[str, ...]] | None
+    ) -> None:
         self.name = name
         self.registration: Registration | None = None
         self.hosted: list[Hosted] = []
@@ -150,6 +155,9 @@ class _Extension:
         self._watch: FreezeWatch | None = None
         self._init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
         self._specs = list(specs)
+        self._declared = declared
+        self._guard: Guard | None = None
+        self._is_guarded = False
         self._there: list[str] = []  # names of all plug-ins, also of those that are not wanted
         self._asked_first: list[Hosted] = []  # before the registration
         self._crash_on_failure = False
@@ -219,6 +227,7 @@ class _Extension:
         from extension_kit.host import Hosted, describe
         from extension_kit.plugin import Context, Log, load, overridden
 
+        self._guard_egress()
         variables = environ.mapping()
         try:
             plugin = load(spec)
@@ -231,6 +240,9 @@ class _Extension:
             for line in warnings:
                 log.warning(line)
             context = Context(plugin.name, variables, log, self.clock, settings, sockets=self.ports[0])
+            context._egress = self._guard
+            if settings is not None:
+                context.may_reach(settings)
             parts = [(plugin, context)]
             if overridden(plugin, "split"):
                 from extension_kit.parts import parts_of
@@ -248,6 +260,28 @@ class _Extension:
             )
             return []
         return [Hosted(*part, lambda text: _say(self.name, text)) for part in parts]
+
+    def _guard_egress(self) -> None:
+        """Before the first plug-in is imported: its dependencies may want to reach somebody right then."""
+        if self._is_guarded:
+            return
+        self._is_guarded = True
+        from extension_kit.egress import guard
+
+        settings = self._kit_settings()
+        self._guard, why = guard(
+            self._specs, self._declared, settings.egress_allow, environ.mapping(), self.clock,
+            lambda text: _say(self.name, text), self._owner,
+        )  # fmt: skip
+        if why and settings.log_level == "debug":
+            _say(self.name, f"no egress guard: {why}")
+
+    def _owner(self, thread: int) -> Context | None:
+        """Whose hook runs on a thread; of threads that a library has started, of the only plug-in there is."""
+        for hosted in self.hosted:
+            if hosted.thread == thread or len(self.hosted) == 1:
+                return hosted.context
+        return None
 
     def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
         """Subscribe where a plug-in wants it: after the first ``next`` it would be too late."""
@@ -359,6 +393,8 @@ class _Extension:
             line = hosted.account()
             if line:
                 _say(self.name, line)
+        if self._guard is not None and self._guard.account():
+            _say(self.name, self._guard.account())
         if self._telemetry is not None and self._telemetry.hears:
             self._guarded(self._tell_account)
 

@@ -55,7 +55,7 @@ def joint(parts: list[Source], name: str, version: str) -> Manifest:
         summary=" ".join(one.summary for one in manifests if one.summary),
         plugins=all_of("plugins"), hosts=all_of("hosts"), variables=all_of("variables"), iam=all_of("iam"),
         events=all_of("events"), telemetry=all_of("telemetry"), writes=all_of("writes"), leave_out=all_of("leave_out"),
-        own_leave_out=all_of("own_leave_out"), source_only=all_of("source_only"),
+        own_leave_out=all_of("own_leave_out"), source_only=all_of("source_only"), subprocesses=all_of("subprocesses"),
     )  # fmt: skip
 
 
@@ -188,15 +188,17 @@ def _entry(
     layer: Tree, manifest: Manifest, target: Target, choices: Choices, late: bool, say: Callable[[str], object]
 ) -> str:
     """Adds what Lambda starts; its SHA-256."""
-    name, ports = manifest.name, boot.ports_of(manifest)
+    name, ports, may = manifest.name, boot.ports_of(manifest), boot.may_of(manifest)
     if choices.launcher == "python":
-        text = boot.python_entry(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events)
+        text = boot.python_entry(
+            name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events, may=may
+        )
         layer[f"extensions/{name}"] = Entry(text.encode(), 0o755)
         return hashlib.sha256(text.encode()).hexdigest()
     program = launcher.binary(target.arch, say)
     layer[f"extensions/{name}"] = Entry(program, 0o755)
     layer[f"{name}/launcher.conf"] = Entry(boot.launcher_conf(manifest, target.pythons, late).encode())
-    text = boot.boot_source(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events)
+    text = boot.boot_source(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events, may=may)
     layer[f"{name}/boot.py"] = Entry(text.encode())
     return hashlib.sha256(program).hexdigest()
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: name, default, the variables that override it, the file that it is written to or ""; see `extension_kit.io.ports`
 PortSpec = tuple[str, int, tuple[str, ...], str]
 
+#: hosts and programs; see `extension_kit.egress`
+May = tuple[tuple[str, ...], tuple[str, ...]]
+
 _EVENTS = ("INVOKE", "SHUTDOWN")
 
 _BOOT = '''\
@@ -29,6 +32,7 @@ PYTHONS = {pythons}
 PORTS = {ports}
 LATE = {late}
 EVENTS = {events}
+MAY = {may}
 
 FOLDER = __file__.rpartition("/")[0]
 OPT = FOLDER.rpartition("/")[0] if FOLDER.startswith("/") else (FOLDER or ".") + "/.."
@@ -71,7 +75,7 @@ def main():
         from extension_kit.launched import run
     except Exception as error:
         cannot_go_on("the kit cannot be imported from " + sys.path[0] + ": " + type(error).__name__ + ": " + str(error))
-    run(NAME, PLUGINS, sys.argv[1:], ports=PORTS, late=LATE, events=EVENTS)
+    run(NAME, PLUGINS, sys.argv[1:], ports=PORTS, late=LATE, events=EVENTS, may=MAY)
 
 
 main()
@@ -106,6 +110,12 @@ def ports_of(manifest: Manifest) -> tuple[PortSpec, ...]:
     return tuple(specs)
 
 
+def may_of(manifest: Manifest) -> May:
+    """What the egress guard holds a process to: hosts, ``HOST when VARIABLE`` for some, and programs."""
+    hosts = (f"{one.host} when {one.when}" if one.when else one.host for one in manifest.hosts)
+    return tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(one.program for one in manifest.subprocesses))
+
+
 def launcher_conf(manifest: Manifest, pythons: tuple[str, ...], late: bool) -> str:
     """``launcher.conf``: `pythons` are the versions that the layer has byte-code for, best first.
 
@@ -129,10 +139,13 @@ def boot_source(
     *,
     late: bool = False,
     events: tuple[str, ...] = _EVENTS,
+    may: May = ((), ()),
 ) -> str:
     """``boot.py`` of the layer `name`: `plugins` as ``MODULE:CLASS``, `pythons` as "3.13", `ports` as `ports_of` has them."""
     versions = tuple((int(major), int(minor)) for major, minor in (python.split(".") for python in pythons))
-    return _BOOT.format(name=name, plugins=plugins, pythons=versions, ports=ports, late=late, events=tuple(events))
+    return _BOOT.format(
+        name=name, plugins=plugins, pythons=versions, ports=ports, late=late, events=tuple(events), may=may
+    )
 
 
 def python_entry(
@@ -143,9 +156,10 @@ def python_entry(
     *,
     late: bool = False,
     events: tuple[str, ...] = _EVENTS,
+    may: May = ((), ()),
 ) -> str:
     """``extensions/<name>`` in Python, instead of the launcher: for one version the kernel finds it, for several sh does."""
-    source = boot_source(name, plugins, pythons, ports, late=late, events=events)
+    source = boot_source(name, plugins, pythons, ports, late=late, events=events, may=may)
     if len(pythons) == 1:
         return f"#!/var/lang/bin/python{pythons[0]} -ISXutf8\n{source}"
     paths = [f"/var/lang/bin/python{python}" for python in pythons]

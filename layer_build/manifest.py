@@ -8,6 +8,7 @@
 
     [capabilities]
     hosts = [{ host = "logs.example.com", why = "where the lines go" }]   # "{region}" stands for the function's region
+    subprocesses = [{ program = "tar", why = "packs what is sent" }]      # default: starts none
     variables = ["MY_SHIPPER_ENDPOINT"]        # environment variables that its own code reads
     iam = [{ actions = ["s3:PutObject"], resources = ["arn:aws:s3:::my-bucket/*"], why = "a copy of each batch" }]
     ports = [{ name = "http", port = 2773, variables = ["MY_PORT"], why = "what the function asks" }]
@@ -31,6 +32,13 @@ where one of its variables names a number; only such a one may have ``protocol =
 ``when``, of a permission: the settings that make it needed, any of them; without it, it always is. ``VARIABLE``: it is set;
 ``VARIABLE=VALUE``: one of the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be
 needed, which only the function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
+
+At run time the egress guard holds the process to ``hosts`` and ``subprocesses`` (extension_kit/README.md, "Glass box"). A host
+has port 443 or the one behind its colon; ``*.NAME`` stands for all below a name; ``*`` for the endpoints that settings name,
+which the guard knows by itself; with ``when = "VARIABLE"`` a host counts only where that variable says true, and ``*`` then
+means whatever the function itself asks for, through a proxy of the extension's. ``program`` is a program's path, or its last
+part; behind a blank may stand what the first argument that is no option must be, or end with (``python my_shipper/child.py``);
+``python`` is the extension's own interpreter, ``fork`` a copy of its process, ``sh`` also what os.system starts.
 """
 
 from __future__ import annotations
@@ -52,7 +60,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 _PLUGIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")  # a star at the end: all that begin so
-_HOST = re.compile(r"[A-Za-z0-9*{}._-]+(:\d+)?")
+_HOST = re.compile(r"(\*|(\*\.)?[A-Za-z0-9{}_-][A-Za-z0-9{}._-]*)(:\d+)?")
+_NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROGRAM = re.compile(r"[!-~]+( [!-~]+)?")
 _ACTION = re.compile(r"[a-z0-9-]+:[A-Za-z]+\*?")
 _WHEN = re.compile(r"\?|[A-Za-z_][A-Za-z0-9_]*(=[^?]+)?\??")
 _PORT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -62,9 +72,21 @@ _STREAMS = ("platform", "function", "extension")
 
 @dataclass(frozen=True)
 class Host:
-    """A host that the extension may talk to, ``{region}`` in it for the function's region; the port where it is not 443."""
+    """A host that the extension may talk to, ``{region}`` in it for the function's region; the port where it is not 443.
+
+    ``when``: a variable without which it may not.
+    """
 
     host: str
+    why: str = ""
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that the extension starts: its path, or the last part of it."""
+
+    program: str
     why: str = ""
 
 
@@ -115,6 +137,7 @@ class Manifest:
     without: tuple[str, ...] = ()
     own_leave_out: tuple[str, ...] = ()
     source_only: tuple[str, ...] = ()
+    subprocesses: tuple[Program, ...] = ()
 
 
 def load(folder: Path, default_version: str) -> Manifest:
@@ -144,7 +167,7 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         ("name", "version", "summary", "plugins", "pythons", "capabilities", "layer", "dependencies"),
     )
     may = _Reader(place, "capabilities.", top.table("capabilities"),
-                  ("hosts", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
+                  ("hosts", "subprocesses", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
     layer = _Reader(place, "layer.", top.table("layer"), ("leave_out", "source_only"))
     needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out", "without"))
     ports = tuple(
@@ -160,8 +183,8 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         plugins=top.texts("plugins", _PLUGIN, "MODULE:CLASS", needed=True),
         pythons=top.one_of("pythons", tuple(PYTHONS), tuple(PYTHONS)),
         hosts=tuple(
-            Host(one.text("host", _HOST, "a host name"), one.why())
-            for one in may.tables("hosts", ("host", "why"), "host")
+            Host(one.text("host", _HOST, "a host name"), one.why(), one.text("when", _NAMED, "a variable", ""))
+            for one in may.tables("hosts", ("host", "why", "when"), "host")
         ),
         variables=may.texts("variables", _VARIABLE, "names of environment variables"),
         iam=tuple(
@@ -182,6 +205,10 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         without=needs.texts("without", _VERSION, "names of packages"),
         own_leave_out=layer.texts("leave_out", None, "paths"),
         source_only=layer.texts("source_only", None, "paths"),
+        subprocesses=tuple(
+            Program(one.text("program", _PROGRAM, "a program"), one.why())
+            for one in may.tables("subprocesses", ("program", "why"), "program")
+        ),
     )
 
 
@@ -276,7 +303,8 @@ def dump(manifest: Manifest) -> str:
         said = [f"{key} = {quote(value)}" for key, value in pairs if value not in ("", [], False) or key == "port"]
         return "{ " + ", ".join(said) + " }"
 
-    hosts = [table([("host", one.host), ("why", one.why)]) for one in manifest.hosts]
+    hosts = [table([("host", one.host), ("when", one.when), ("why", one.why)]) for one in manifest.hosts]
+    starts = [table([("program", one.program), ("why", one.why)]) for one in manifest.subprocesses]
     iam = [
         table(
             [
@@ -297,7 +325,8 @@ def dump(manifest: Manifest) -> str:
     lines = [f"{key} = {quote(getattr(manifest, key))}" for key in ("name", "version", "summary")]
     lines += [f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("plugins", "pythons")]
     lines += ["", "[capabilities]"]
-    lines += [f"{key} = [{', '.join(value)}]" for key, value in (("hosts", hosts), ("iam", iam), ("ports", ports))]
+    lists = (("hosts", hosts), ("subprocesses", starts), ("iam", iam), ("ports", ports))
+    lines += [f"{key} = [{', '.join(value)}]" for key, value in lists]
     lines += [
         f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("variables", "events", "telemetry", "writes")
     ]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import contenders, first_response, measure, report, response
+from tests.benchmarks import guard as guarding
 from tests.benchmarks.collecting import Collecting
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.proxying import Proxying
@@ -50,6 +51,7 @@ class Bench:
         self.shipping = Shipping(made, placement, effort)
         self.collecting = Collecting(made, placement, effort)
         self.proxying = Proxying(made, placement, effort)
+        self._guard = guarding.Guard(placement, effort, python)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
         self._floor = made.get(response.FLOOR)
@@ -115,6 +117,11 @@ class Bench:
         """Beside a real function, with a small share of a core for both. NoQuota where that cannot be had."""
         with Quota() as quota:
             return medians(quota_response_cpu_ms=self._beside_a_function(self._effort.quota_environments, quota))
+
+    def guard(self) -> Figures:
+        """What the egress guard adds to calls that are audited."""
+        with tempfile.TemporaryDirectory(prefix="extension-kit-guard-") as folder:
+            return self._guard.measure(Path(folder))
 
     def response(self) -> Figures:
         """The upper end of what each adds to a function's response time; what cannot be told is absent."""
@@ -204,6 +211,7 @@ SECTIONS = {
         ),
         contenders.PROXIES,
     ),
+    "guard": Section(Bench.guard, guarding.METRICS, ()),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
     ),

@@ -197,7 +197,9 @@ class Workshop:
         self._library(layer / name / "lib")
         about = manifest.parse(f'name = "{name}"\nplugins = ["{_PLUGINS[name]}"]'.encode(), "1")
         (layer / name / "launcher.conf").write_text(boot.launcher_conf(about, (version,), late=False))
-        (layer / name / "boot.py").write_text(boot.boot_source(name, about.plugins, (version,), ()))
+        (layer / name / "boot.py").write_text(
+            boot.boot_source(name, about.plugins, (version,), (), may=boot.may_of(about))
+        )
         binaries = layer / "extension-kit-python" / version / "bin"
         binaries.mkdir(parents=True)
         (binaries / f"python{version}").symlink_to(os.path.realpath(self.python))

@@ -13,6 +13,7 @@ from layer_build import boot
 from tests.layer_build.launcher.layers import manifest
 
 PORTS = '[{ name = "http", port = 2773, variables = ["A_PORT", "B_PORT"] }, { name = "proxy", port = 9009, fallback = true }]'
+MAY = (("ssm.{region}.amazonaws.com", "* when ODD"), ("python",))
 SPECS = (("http", 2773, ("A_PORT", "B_PORT"), ""), ("proxy", 9009, (), "/tmp/.extension-kit/ext/port"))
 
 
@@ -40,7 +41,8 @@ def test_two_ports_cannot_share_the_file():
 @pytest.mark.parametrize("make", [boot.boot_source, boot.python_entry])
 def test_what_python_begins_with_can_be_read_by_any_python_3(make, pythons):
     """It must be, to say that it is the wrong one."""
-    tree = ast.parse(make("ext", ("a.b:C",), pythons, SPECS, late=True, events=("SHUTDOWN",)), feature_version=(3, 6))
+    made = make("ext", ("a.b:C",), pythons, SPECS, late=True, events=("SHUTDOWN",), may=MAY)
+    tree = ast.parse(made, feature_version=(3, 6))
 
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)
@@ -48,7 +50,7 @@ def test_what_python_begins_with_can_be_read_by_any_python_3(make, pythons):
         if isinstance(node, ast.Assign) and node.targets[0].id.isupper() and node.targets[0].id not in ("FOLDER", "OPT")
     }
     assert constants == {
-        "NAME": "ext", "PLUGINS": ("a.b:C",), "PORTS": SPECS, "LATE": True, "EVENTS": ("SHUTDOWN",),
+        "NAME": "ext", "PLUGINS": ("a.b:C",), "PORTS": SPECS, "LATE": True, "EVENTS": ("SHUTDOWN",), "MAY": MAY,
         "PYTHONS": tuple((3, int(python[2:])) for python in pythons),
     }  # fmt: skip
 

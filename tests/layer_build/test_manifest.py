@@ -13,7 +13,7 @@ from extension_kit.errors import ConfigError
 from layer_build import manifest
 from layer_build.boot import launcher_conf, ports_of
 from layer_build.explain import explain
-from layer_build.manifest import Host, Manifest, Permission, Port
+from layer_build.manifest import Host, Manifest, Permission, Port, Program
 
 ROOT = Path(__file__).parents[2]
 LEAST = b'name = "x"\nplugins = ["x.plugin:X"]\n'
@@ -37,6 +37,7 @@ def test_the_example_in_the_module_is_read():
 
     assert read.name == "my-shipper"
     assert read.hosts == (Host("logs.example.com", "where the lines go"),)
+    assert read.subprocesses == (Program("tar", "packs what is sent"),)
     assert read.iam == (Permission(("s3:PutObject",), ("arn:aws:s3:::my-bucket/*",), "a copy of each batch"),)
     assert read.ports == (Port("http", 2773, ("MY_PORT",), False, "what the function asks"),)
     assert (read.lock, read.leave_out) == ("requirements.lock", ("requests/help.py",))
@@ -56,6 +57,9 @@ def test_the_example_in_the_module_is_read():
         (LEAST + b"capabilites = {}", "capabilites is not known; known here: name, version"),
         (LEAST + b"[capabilities]\nhost = []", "capabilities.host is not known"),
         (LEAST + b'[capabilities]\nhosts = ["a b"]', "hosts: host is 'a b'"),
+        (LEAST + b'[capabilities]\nhosts = ["a*.example.com"]', "hosts: host is 'a*.example.com'"),
+        (LEAST + b'[capabilities]\nhosts = [{ host = "*", when = "A=1" }]', "hosts: when is 'A=1': a variable"),
+        (LEAST + b'[capabilities]\nsubprocesses = ["rm -r x"]', "subprocesses: program is 'rm -r x': a program"),
         (LEAST + b"[capabilities]\nports = [2773]", "capabilities.ports is 2773: a table"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=70000}]', "port is 70000: a port, 0 to 65535"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1}, {name="h", port=2}]', "two have the same name"),
