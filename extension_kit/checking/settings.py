@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from extension_kit.checking.findings import ERROR, WARNING, Finding
+from extension_kit.checking.findings import ERROR, NOTE, WARNING, Finding
 from extension_kit.io.clock import Clock
 from extension_kit.plugin import Context, Log
 from extension_kit.settings import KitSettings
@@ -25,11 +25,15 @@ _MEANT = re.compile(r"did you mean (\w+)\?$")
 def check(subject: Subject) -> Iterator[Finding]:
     """Wrong values, unknown names; unless offline, what each plug-in has tried and could not do."""
     yield from _parsed("extension-kit", KitSettings, subject.environ)
-    for one in subject.plugins:
-        if one.plugin.settings is not None:
-            yield from _parsed(one.plugin.name, one.plugin.settings, subject.environ)
-        if not subject.offline:
-            yield from _tried(one, subject.environ)
+    for name, settings in subject.settings.items():
+        yield from _parsed(name, settings, subject.environ)
+    for spec in subject.unseen:
+        yield Finding(
+            _GROUP, NOTE, spec, "its settings cannot be looked at: its code is in a layer, and cannot be imported here",
+            "check it in its own project, or name it with --plugin where it is",
+        )  # fmt: skip
+    for one in () if subject.offline else subject.plugins:
+        yield from _tried(one, subject.environ)
 
 
 def _parsed(about: str, settings: type[Settings], environ: Mapping[str, str]) -> Iterator[Finding]:

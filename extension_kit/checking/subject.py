@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from extension_kit.plugin import Plugin
+    from extension_kit.settings import Settings
     from layer_build.contents import Contents
     from layer_build.manifest import Manifest
 
@@ -60,6 +61,33 @@ class Subject:
         found = [one.manifest for one in self.plugins if one.manifest is not None]
         found += [own.manifest for layer in self.contents for own in layer.ours if own.manifest is not None]
         return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def settings(self) -> dict[str, type[Settings]]:
+        """By plug-in: of those attached, and of those in layers whose code can be imported here, as in their own project."""
+        plugins = [one.plugin for one in self.plugins]
+        for spec in self._in_layers:
+            try:
+                plugins.append(load(spec))
+            except ConfigError:
+                continue  # `unseen` has it
+        return {plugin.name: plugin.settings for plugin in plugins if plugin.settings is not None}
+
+    @property
+    def unseen(self) -> list[str]:
+        """The plug-ins in layers whose code cannot be imported here: nobody knows their settings but they."""
+        found = []
+        for spec in self._in_layers:
+            try:
+                load(spec)
+            except ConfigError:
+                found.append(spec)
+        return found
+
+    @property
+    def _in_layers(self) -> list[str]:
+        attached = {one.spec for one in self.plugins}
+        return [spec for one in self.manifests for spec in one.plugins if spec not in attached]
 
     @property
     def names(self) -> set[str]:

@@ -112,9 +112,8 @@ def _own(subject: Subject, ending: str) -> str:
     """The settings of what is attached that end so: those that do what the function's variable does not."""
     found = (
         setting.variable
-        for one in subject.plugins
-        if one.plugin.settings is not None
-        for setting in one.plugin.settings.declared()
+        for settings in subject.settings.values()
+        for setting in settings.declared()
         if setting.variable.endswith(ending)
     )
     return " or ".join(found)
@@ -155,15 +154,11 @@ def _known(subject: Subject) -> list[str]:
     """All variables that what is attached reads, as far as they are named in full."""
     found = [name for name in KNOWN_KIT_VARIABLES if not name.endswith("*")]
     found += [name for one in KitSettings.declared() for name in (one.variable, *one.aliases)]
-    for one in subject.plugins:
-        if one.plugin.settings is not None:
-            found += [
-                name for setting in one.plugin.settings.declared() for name in (setting.variable, *setting.aliases)
-            ]
+    for settings in subject.settings.values():
+        found += [name for setting in settings.declared() for name in (setting.variable, *setting.aliases)]
     found += [name for one in subject.manifests for name in one.variables if not name.endswith("*")]
     return list(dict.fromkeys(found))
 
 
 def _prefixes(subject: Subject) -> tuple[str, ...]:
-    own = [one.plugin.settings.prefix for one in subject.plugins if one.plugin.settings is not None]
-    return (known.KIT, *filter(None, own))
+    return (known.KIT, *filter(None, (settings.prefix for settings in subject.settings.values())))

@@ -208,6 +208,20 @@ def test_layers_by_themselves_and_together(check, tmp_path):
     assert any("11 extensions; Lambda registers 10 at most" in one[3] for one in check("--layer", crowd, status=1))
 
 
+def test_settings_of_what_is_in_a_layer(check, tmp_path):
+    """Where its code can be imported, as in its own project, they are looked at; elsewhere it is said that they are not."""
+    spec = author(tmp_path, "mine_laid", GOOD)
+    said = (tmp_path / "mine_laid/manifest.toml").read_text()
+    good = layer(tmp_path, "mine", {"mine/manifest.toml": (0o644, said), "mine/provenance.json": (0o644, "{}")})
+    found = [one for one in check("--layer", good, MINE_PLCE="x", status=1) if one[0] == "settings"]
+    assert [(one[1], one[2], "did you mean MINE_PLACE?" in one[3]) for one in found] == [("warning", "mine", True)]
+
+    (tmp_path / "mine_laid/plugin.py").rename(tmp_path / "elsewhere.py")
+    sys.modules.pop("mine_laid.plugin")
+    found = [one for one in check("--layer", good, status=1) if one[0] == "settings"]
+    assert [(one[1], one[2]) for one in found] == [("note", spec)]
+
+
 def test_sizes_of_layers_and_function_together(check, tmp_path):
     """To the byte: 262,144,000 are enough, one more is too much."""
     one = layer(tmp_path, "one", {"data": (0o644, "x" * 1000)})
