@@ -316,7 +316,7 @@ def test_whose_thread_it_is_counts_it():
     ],
 )
 def test_a_service_is_reached_in_its_region_in_every_form(region, host):
-    judge = Judge("ssm.{region}.amazonaws.com", environ={"AWS_REGION": region})
+    judge = Judge("ssm.{region}.amazonaws.com:443", environ={"AWS_REGION": region})
 
     assert judge.connect(host)
     assert not judge.connect(host, 80)
@@ -344,8 +344,9 @@ def test_an_endpoint_that_is_set_for_aws_is_reached_by_services_that_are_named()
 
 
 def test_a_region_in_another_name():
-    judge = Judge("in.{region}.example.com:8443")
+    judge = Judge("in.{region}.example.com:8443", "in-{region}.example.com:8443")
     assert judge.connect("in.eu-west-1.example.com", 8443)
+    assert judge.connect("in-eu-west-1.example.com", 8443)
     assert not judge.connect("in.eu-west-1.example.com", 443)
 
 
