@@ -58,6 +58,7 @@ _family = _socket.socket.family.__get__
 
 #: of this process; hooks cannot be taken out, so there is one at most
 _guard: Guard | None = None
+_wrapping = False
 
 
 def guard(
@@ -311,7 +312,7 @@ class OnBehalfOfFunction:
 
 #: names of this host, and of the environment's own network (AWS docs, Telemetry API: sandbox.localdomain)
 OWN_NAMES = frozenset((
-    "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "sandbox", "sandbox.localdomain",
+    "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "sandbox.localdomain",
 ))  # fmt: skip
 #: audit events (CPython docs, "Audit events table"): the kind of attempt; "": none, but a module to wrap
 _WATCHED = {
@@ -404,11 +405,17 @@ def _wrap_lookups() -> None:
 
 def _wrap_fork_exec() -> None:
     """Judge what starts programs for `subprocess`, which is audited, and for `multiprocessing`, which is not."""
+    global _wrapping
+    if _wrapping:
+        return  # this is our own import of it
+    _wrapping = True
     try:
         module: Any = __import__("_posixsubprocess")
         original = module.fork_exec
     except Exception:  # noqa: BLE001 - who imports it is told
         return
+    finally:
+        _wrapping = False
     if hasattr(original, "original"):
         return
 

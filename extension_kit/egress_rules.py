@@ -54,7 +54,7 @@ def make(
             continue
         if host == "*":
             is_open = is_open or bool(when)  # without a "when": what the settings name
-        elif ".{region}." in host:
+        elif "{region}" in host:
             rules += _regional(host, regions, environ)
         else:
             rules += _parsed(host, _TLS_PORT)
@@ -73,11 +73,12 @@ def _regional(host: str, regions: Iterable[str], environ: Mapping[str, str]) -> 
     """Of ``SERVICE.{region}.amazonaws.com``: its hosts in these regions, of their partitions, FIPS and dual-stack as well, and
     what EXTENSION_KIT_AWS_ENDPOINT_URL says instead.
     """
-    service, _, rest = host.partition(".{region}.")
+    host = host.removesuffix(f":{_TLS_PORT}")
+    service, found, _ = host.partition(".{region}.amazonaws.com")
     wildcard = "*." if service.startswith("*.") else ""
     service = service.removeprefix("*.")
     for region in filter(None, regions):
-        if rest != "amazonaws.com":
+        if not found or not host.endswith(found):
             yield from _parsed(host.replace("{region}", region), _TLS_PORT)
             continue
         for name in hosts_of(service, region):

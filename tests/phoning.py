@@ -154,7 +154,7 @@ def outcome(call):
 
 def phone(v4, v6, name, port):
     ways = [*by_address(v4, v6, port), *by_name(name, port), *by_program()]
-    return {label: outcome(call) for label, call in ways}
+    return {label: outcome(call) for label, call in ways[:: int(os.environ.get("HOME_STEP", "1"))]}
 '''
 #: ``caller.plugin:Caller``, with a manifest beside it: calls home at each invocation, then does its own work
 CALLER = """

@@ -192,7 +192,7 @@ def test_without_a_guard_it_is_said_at_level_debug(tmp_path, home, manifest, var
 def test_a_plugin_without_a_manifest_is_guarded_where_an_operator_says_whom_it_may_reach(tmp_path, home):
     folder = phoning.write(tmp_path, "")
 
-    output, _errors = run(folder, home, EXTENSION_KIT_EGRESS_ALLOW="logs.example.com")
+    output, _errors = run(folder, home, EXTENSION_KIT_EGRESS_ALLOW="logs.example.com", HOME_STEP="6")
 
     assert set(said(output, "CALLED").values()) == {"refused"}
 
@@ -267,11 +267,51 @@ def test_each_of_ours_is_guarded_with_whatever_it_brings(tmp_path, home, plugin,
     folder = phoning.write(tmp_path)
 
     subscribes = "log_shipper" in plugin or "metrics" in plugin
-    output, errors = run(folder, home, plugins=("caller.plugin:Caller", plugin), subscribes=subscribes, **variables)
+    output, errors = run(
+        folder, home, plugins=("caller.plugin:Caller", plugin), subscribes=subscribes, HOME_STEP="6", **variables
+    )
 
     assert set(said(output, "CALLED").values()) == {"refused"}
     assert "no egress guard" not in errors
     assert "Traceback" not in errors
+
+
+THROUGH_A_PROXY = """
+import sys
+sys.path[1:1] = {paths!r}
+import _socket, socket
+from extension_kit.egress import guard
+from extension_kit.io.clock import Clock
+from layer_build.boot import may_of
+from layer_build.manifest import load
+from pathlib import Path
+may = may_of(load(Path({root!r}, "extensions", "chaos_injector"), "1"))
+from extensions.chaos_injector.faults.egress import _connect
+guard((), may, (), {{"CHAOS_EGRESS": {on!r}}}, Clock(), lambda line: None, lambda thread: None)
+found = _connect({address!r}, {port})
+print(found if isinstance(found, str) else "connected")
+try:
+    socket.create_connection(({address!r}, {port}), 3)
+except PermissionError:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize(("on", "through"), [("true", "connected"), ("false", "egress guard: ")])
+def test_the_chaos_injectors_proxy_goes_where_the_function_wants_to(home, on, through):
+    """While CHAOS_EGRESS is on, and nobody else in the process with it."""
+    if not home.v4:
+        pytest.skip("this machine has no address but loopback")
+    paths = [str(ROOT), *(path for path in sys.path if "site-packages" in path)]
+    script = THROUGH_A_PROXY.format(paths=paths, root=str(ROOT), on=on, address=home.v4, port=home.port)
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    first, second = done.stdout.splitlines()
+    assert through in first
+    assert second == "refused"
 
 
 # in a layer, beside a function

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from extension_kit.errors import ConfigError
 from layer_build import manifest
-from layer_build.boot import launcher_conf, ports_of
+from layer_build.assemble import Source, joint
+from layer_build.boot import launcher_conf, may_of, ports_of
 from layer_build.explain import explain
 from layer_build.manifest import Host, Manifest, Permission, Port, Program
 
@@ -97,7 +98,8 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
 MANIFESTS = st.builds(
     Manifest, name=st.just("x"), version=st.just("1.0"), summary=TEXTS, plugins=st.just(("x.p:X",)),
     pythons=st.sampled_from([("3.11",), ("3.12", "3.14")]),
-    hosts=st.lists(st.builds(Host, st.sampled_from(["a.example", "s3.{region}.amazonaws.com:443"]), TEXTS)).map(tuple),
+    hosts=st.lists(st.builds(Host, st.sampled_from(["a.example", "s3.{region}.amazonaws.com:443"]), TEXTS,
+                            st.sampled_from(["", "A_SWITCH"]))).map(tuple),
     variables=st.lists(NAMES).map(tuple),
     iam=st.lists(st.builds(Permission, st.just(("s3:Get*",)), st.just(("*",)), TEXTS)).map(tuple),
     ports=st.lists(st.builds(Port, st.sampled_from("abc"), st.integers(0, 65535), st.lists(NAMES).map(tuple),
@@ -105,6 +107,7 @@ MANIFESTS = st.builds(
     events=st.sampled_from([("INVOKE", "SHUTDOWN"), ("SHUTDOWN",), ()]), telemetry=st.sampled_from([(), ("platform",)]),
     writes=st.sampled_from([(), ("/tmp/x",)]), lock=st.just(""), leave_out=st.just(()),
     source_only=st.sampled_from([(), ("x/rare/*",)]),
+    subprocesses=st.lists(st.builds(Program, st.sampled_from(["tar", "python x/child.py"]), TEXTS)).map(tuple),
 )  # fmt: skip
 
 
@@ -123,6 +126,19 @@ def test_an_optional_port_is_the_plugins_own():
 def test_a_written_manifest_reads_the_same(one):
     """A joint layer's manifest is written by us, and an operator's tools read it."""
     assert manifest.parse(manifest.dump(one).encode(), "other") == one
+
+
+def test_what_the_guard_is_told_of_a_joint_layer_is_what_any_of_its_extensions_may():
+    """Each host and program once, its condition with it."""
+    folders = [path.parent for path in sorted((ROOT / "extensions").glob("*/manifest.toml"))]
+    parts = [Source(folder, manifest.load(folder, "1")) for folder in folders]
+
+    hosts, programs = may_of(joint(parts, "all", "1"))
+
+    assert len(set(hosts)) == len(hosts)
+    assert {"* when CHAOS_EGRESS", "*", "sts.{region}.amazonaws.com", "http-intake.logs.datadoghq.com"} <= set(hosts)
+    assert set(hosts) == {host for part in parts for host in may_of(part.manifest)[0]}
+    assert programs == ("python extensions/chaos_injector/faults/helper.py",)
 
 
 @pytest.mark.parametrize(
