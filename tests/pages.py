@@ -5,8 +5,8 @@ The first word of a fence says what a block is, the rest what becomes of it:
 - ``sh``: run by `Desk`, in the order of the page; with ``needs="..."`` it cannot be run here, and only its commands are looked
   at; with ``tested="tests/x.py::test_y"`` that test runs it;
 - ``python``, ``toml``, ``json``, ``yaml``: a file, written where ``title="..."`` says, for a later ``sh`` block; or ``tested``;
-- ``text prints``: what the ``sh`` block before it prints, among other things: these lines in this order. Numbers stand for any
-  number, ``...`` for anything;
+- ``text prints``: what the ``sh`` block before it prints, among other things: these lines in this order (or ``prints="in any
+  order"``). Numbers stand for any number, ``...`` for anything;
 - ``text``, ``mermaid``: to be looked at.
 """
 
@@ -237,20 +237,22 @@ def follow(page: list[Block], desk: Desk) -> int:
             printed, ran = desk.run(block.text, block.place), ran + 1
         elif block.language == "text" and "prints" in block.attributes:
             assert printed is not None, f"{block.place}: no script before it has printed anything"
-            missing = absent(block.text, printed)
+            missing = absent(block.text, printed, ordered=block.attributes["prints"] != "in any order")
             assert missing is None, f"{block.place}: it did not print\n{missing}\nbut\n{printed}"
     return ran
 
 
-def absent(shown: str, printed: str) -> str | None:
-    """The first line of `shown` that `printed` does not have behind the one before it; None: all are there, in order."""
-    rest = iter(printed.splitlines())
+def absent(shown: str, printed: str, *, ordered: bool = True) -> str | None:
+    """The first line of `shown` that `printed` does not have, behind the one before it where that counts; None: all are there."""
+    rest = [" ".join(line.split()) for line in printed.splitlines()]
     for line in shown.splitlines():
         if line.strip() in ("", "..."):
             continue
         pattern = as_pattern(line)
-        if not any(pattern.fullmatch(" ".join(candidate.split())) for candidate in rest):
+        at = next((number for number, candidate in enumerate(rest) if pattern.fullmatch(candidate)), None)
+        if at is None:
             return line
+        rest = rest[at + 1 :] if ordered else [*rest[:at], *rest[at + 1 :]]
     return None
 
 

@@ -44,9 +44,10 @@ NO_VARIABLES = (
 OPTIONS_OF_OTHERS = ("--layers", "--rollback-strategy", "--hash")
 #: what the kit's own lines are made of, in the page on errors
 SAYS = (
-    "is not allowed: use", "is not a setting and is ignored", "it is put to rest, the function goes on without it",
-    "it is left out, the function goes on without it", "no telemetry here (", "no Python: this layer supports",
-    "cannot register: ", "telemetry is kept in memory only, a crash would lose it",
+    "neither the manifest nor a setting names it", "is not allowed: use", "is not a setting and is ignored",
+    "it is put to rest, the function goes on without it", "it is left out, the function goes on without it",
+    "no telemetry here (", "no Python: this layer supports", "cannot register: ",
+    "telemetry is kept in memory only, a crash would lose it",
 )  # fmt: skip
 EVERY = [pytest.param(page, id=page) for page in pages.pages()]
 TROUBLE = "extension_kit/guide/troubleshooting.md"
@@ -299,4 +300,6 @@ def test_these_checks_can_fail():
     assert not is_test("tests/test_guide.py::test_nothing_of_this_name")
     assert pages.absent("a 1\n...\nb 2,000 ▁▂\n", "a 7\nx\nb 3 ███\n") is None
     assert pages.absent("b 1\na 1\n", "a 7\nb 3\n") == "a 1"
+    assert pages.absent("b 1\na 1\n", "a 7\nb 3\n", ordered=False) is None
+    assert pages.absent("a 1\na 1\n", "a 7\nb 3\n", ordered=False) == "a 1"
     assert pages.absent("id 0123abcd\n", "id xyz\n") == "id 0123abcd"
