@@ -243,7 +243,7 @@ def follow(page: list[Block], desk: Desk) -> int:
 
 
 def absent(shown: str, printed: str, *, ordered: bool = True) -> str | None:
-    """The first line of `shown` that `printed` does not have, behind the one before it where that counts; None: all are there."""
+    """The first line of `shown` that `printed` has not, behind the one before it where that counts; None: all are there."""
     rest = [" ".join(line.split()) for line in printed.splitlines()]
     for line in shown.splitlines():
         if line.strip() in ("", "..."):
