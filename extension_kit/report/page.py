@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from extension_kit import pictures
 from extension_kit.report.costs import costs_of, parts
 from extension_kit.report.model import MARKS, SPANS
-from extension_kit.report.reading import timeline
+from extension_kit.report.reading import output, timeline
 from extension_kit.report.text import PART_NAMES, text
 from extension_kit.report.title import facts, heading, name
+from extension_kit.report.words import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def html(record: dict[str, Any]) -> str:
         "policy": policy(style, script),
         "title": escape(f"{name(found)}: report of a run"),
         "style": style,
-        "data": as_data(content(found, record["events"])),
+        "data": as_data(content(found, record)),
         "script": script,
         "text": escape(text(record)),
     }
@@ -72,7 +73,7 @@ def as_data(value: Any) -> str:
     return dumped.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
-def content(found: Timeline, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def content(found: Timeline, record: dict[str, Any]) -> dict[str, Any]:
     """What the script draws. Times in milliseconds, to the microsecond."""
     rows = [0] * len(found.lanes)
     for span in found.spans:
@@ -86,16 +87,29 @@ def content(found: Timeline, events: Sequence[dict[str, Any]]) -> dict[str, Any]
         "markKinds": MARKS,
         "lanes": [[lane.name, lane.kind, rows[place] + 1] for place, lane in enumerate(found.lanes)],
         "spans": [
-            [one.lane, one.kind, _round(one.start), _round(one.end), one.label, one.invocation, one.row, one.details]
+            [
+                one.lane,
+                one.kind,
+                _round(one.start),
+                _round(one.end),
+                one.label,
+                one.invocation,
+                one.row,
+                _words(one.details),
+            ]
             for one in found.spans
         ],
         "marks": [[one.lane, one.kind, _round(one.at), one.label, one.invocation] for one in found.marks],
         "invocations": [_invocation(one) for one in found.invocations],
         "parts": [[part, PART_NAMES[part], _round(spent)] for part, spent in parts(found).items() if spent > 0],
-        "costs": [_cost(one) for one in costs_of(found, events)],
-        "measured": _measured(events),
+        "costs": [_cost(one) for one in costs_of(found, record["events"])],
+        "measured": _measured(output(record)),
         "notes": found.notes,
     }
+
+
+def _words(details: dict[str, Any]) -> dict[str, str]:
+    return {name: shortened(str(value)) for name, value in details.items() if value is not None}
 
 
 def _round(value: float | None) -> float | None:

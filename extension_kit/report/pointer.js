@@ -86,6 +86,8 @@ function handle(chart, tip, describe) {
     tip.style.top = `${y + 18}px`;
   }
 
+  document.addEventListener("keydown", () => hover(-1, -1));
+
   const mapTime = (event) => {
     const box = map.getBoundingClientRect();
     const half = (chart.view[1] - chart.view[0]) / 2;

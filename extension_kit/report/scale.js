@@ -1,6 +1,7 @@
 // Time and width: a line with corners where a pause is folded. A width unit is a millisecond that is not folded.
 
-const LONGEST_PAUSE = 0.04; // of the time that is not frozen: what a folded pause is drawn as at most
+// Of the time that is not frozen: what a folded pause, and what all of them, are drawn as at most.
+const [ONE_PAUSE, ALL_PAUSES] = [0.04, 0.12];
 
 class Scale {
   constructor(end, pauses, folds) {
@@ -8,7 +9,7 @@ class Scale {
     this.widths = [0];
     this.folded = []; // [start, end] of every pause that is drawn shorter than it was
     const frozen = pauses.reduce((sum, pause) => sum + pause[1] - pause[0], 0);
-    const longest = Math.max(end - frozen, 0.001) * LONGEST_PAUSE;
+    const longest = Math.max(end - frozen, 0.001) * Math.min(ONE_PAUSE, ALL_PAUSES / Math.max(pauses.length, 1));
     for (const [start, stop] of folds ? pauses : []) {
       if (stop - start > longest) {
         this.corner(start, start - this.times.at(-1));

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from extension_kit.report.model import Timeline
 
-_LONGEST = 0.04  # of the time that is not frozen; what a pause is drawn as at most
+#: of the time that is not frozen: what one pause, and what all of them, are drawn as at most
+_ONE, _ALL = 0.04, 0.12
 
 
 class Scale:
@@ -18,7 +19,7 @@ class Scale:
         self.cells = cells
         pauses = [span for span in found.of("frozen") if span.duration > 0]
         active = max(found.end - sum(pause.duration for pause in pauses), 0.001)
-        longest = active * _LONGEST
+        longest = active * min(_ONE, _ALL / max(len(pauses), 1))
         self.folded = sum(pause.duration > longest for pause in pauses)
         # Corners of the line that leads from time to width.
         self._times, self._widths = [0.0], [0.0]

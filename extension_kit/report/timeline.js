@@ -259,21 +259,61 @@ class Chart {
     const { spans } = this.data;
     const [from, to] = [this.at(0), this.at(this.wide)];
     const y = lane.y + PAD + place * (BAR + GAP);
-    let last = [-1, ""];
+    let column = null; // what shares a pixel: its time by kind
     for (let at = firstAfter(row.length, (one) => spans[row[one]][END] >= from); at < row.length; at += 1) {
       const span = spans[row[at]];
       if (span[START] > to) break;
       const left = Math.max(this.x(span[START]), -4);
-      const right = Math.min(this.x(span[END]), this.wide + 4);
-      const width = Math.max(right - left, 1);
-      // What would be drawn on the pixel of its neighbour of the same kind is drawn with it.
-      if (right <= last[0] && span[KIND] === last[1]) continue;
-      last = [Math.ceil(left + width), span[KIND]];
+      const width = Math.min(this.x(span[END]), this.wide + 4) - left;
+      const fades = Boolean(this.matches) && !this.matches[row[at]];
+      if (width < 1) {
+        const x = Math.floor(left);
+        if (column?.x !== x) {
+          this.paintColumn(column, y);
+          column = { x, kinds: new Map(), fades: true };
+        }
+        for (const [kind, share] of this.shares(span)) column.kinds.set(kind, (column.kinds.get(kind) || 0) + Math.max(width * share, 0.001));
+        column.fades &&= fades;
+        continue;
+      }
+      this.paintColumn(column, y);
+      column = null;
       this.drawn += 1;
-      this.context.globalAlpha = this.matches && !this.matches[row[at]] ? DIM : 1;
+      this.context.globalAlpha = fades ? DIM : 1;
       this.paintSpan(span, left, width, y);
       this.context.globalAlpha = 1;
     }
+    this.paintColumn(column, y);
+  }
+
+  // What a span is drawn as: an invocation on the platform's lane in its two parts.
+  shares(span) {
+    const one = span[KIND] === "invoke" ? this.data.invocations[span[INVOCATION] - 1] : null;
+    const whole = span[END] - span[START];
+    if (!one || one.after === null || !whole) return [[span[KIND] === "invoke" ? "function" : span[KIND], 1]];
+    return [["function", 1 - one.after / whole], ["after", one.after / whole]];
+  }
+
+  // A pixel that many share shows how much of it is whose; waiting takes no part of it.
+  paintColumn(column, y) {
+    if (!column) return;
+    const { context, color } = this;
+    this.drawn += 1;
+    context.globalAlpha = column.fades ? DIM : 1;
+    const work = [...column.kinds].filter(([kind]) => kind !== "wait");
+    const total = work.reduce((sum, one) => sum + one[1], 0);
+    if (column.kinds.has("wait") || !total) {
+      context.fillStyle = color.wait;
+      context.fillRect(column.x, y + BAR / 2 - 1, 1, 2);
+    }
+    let bottom = y + BAR;
+    for (const [kind, share] of work) {
+      const height = share / total * BAR;
+      context.fillStyle = kind === "frozen" ? color.hatch : color[kind];
+      context.fillRect(column.x, bottom - height, 1, height);
+      bottom -= height;
+    }
+    context.globalAlpha = 1;
   }
 
   paintSpan(span, left, width, y) {

@@ -49,7 +49,9 @@ class Browser:
         try:
             self._await_driver()
             self._session = self._start(width, height)
-            self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+            self.cdp(
+                "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            )
             self.prefer(dark=dark)
         except BaseException:
             self.close()
@@ -95,6 +97,7 @@ class Browser:
 
     def open(self, path: Path) -> None:
         """Open a file, as a double click does."""
+        self.requests(), self.complaints()  # what the page before this one has done is not this one's
         self._do("POST", "/url", {"url": path.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -180,8 +183,9 @@ class Browser:
         """A picture of the window, or of all that there is to scroll."""
         options: dict[str, Any] = {"format": "png"}
         if whole:
-            size = self.run("const e = document.documentElement; return [e.clientWidth, e.scrollHeight]")
-            options |= {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}}
+            width, height = self.run("const e = document.documentElement; return [e.clientWidth, e.scrollHeight]")
+            clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+            options |= {"captureBeyondViewport": True, "clip": clip}
         path.write_bytes(base64.b64decode(self.cdp("Page.captureScreenshot", **options)["data"]))
 
     def close(self) -> None:
