@@ -158,7 +158,7 @@ function drawParts() {
 function drawLanes() {
   const rows = chart.lanes.map((lane) => {
     const cost = data.costs.find((one) => one.party === lane.name);
-    const said = cost && cost.cpu !== null ? `${ms(cost.cpu)} CPU${cost.peak === null ? "" : `, ${number(cost.peak, 0)} MB`}` : lane.kind === "platform" ? "what Lambda does" : lane.kind;
+    const said = cost && cost.cpu !== null ? `${ms(cost.cpu)} CPU${cost.peak === null ? "" : `, ${number(cost.peak, 0)} MB`}` : ({ platform: "what Lambda does", output: "whose, is not told" })[lane.kind] || lane.kind;
     const item = element("li", { title: lane.name }, element("b", {}, lane.name), element("small", {}, said));
     item.style.height = `${lane.height}px`;
     item.addEventListener("click", () => chart.setLane(lane.place));
@@ -262,9 +262,9 @@ for (const [id, act] of [["help-open", help], ["fold", fold], ["zoom-in", () => 
   ["zoom-fit", () => chart.fit()], ["found-next", () => nextMatch(true)], ["found-previous", () => nextMatch(false)]]) {
   $(id).addEventListener("click", act);
 }
-$("fold").hidden = !chart.pauses.length;
-const frozen = chart.pauses.reduce((sum, pause) => sum + pause[1] - pause[0], 0);
-if (frozen > data.end * 0.4) fold();
+$("fold").hidden = !data.pauses.length;
+const quiet = data.pauses.reduce((sum, pause) => sum + pause[1] - pause[0], 0);
+if (quiet > data.end * 0.4) fold();
 
 let typed = 0;
 $("search").addEventListener("input", () => {
@@ -301,7 +301,7 @@ document.addEventListener("keydown", (event) => {
     help();
   } else if (event.key === "Escape") {
     back();
-  } else if (focused === $("chart") && event.key === "f" && chart.pauses.length) {
+  } else if (focused === $("chart") && event.key === "f" && data.pauses.length) {
     fold();
   } else if (focused !== $("chart") || !press(chart, event.key)) {
     return;

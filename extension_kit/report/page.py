@@ -19,6 +19,7 @@ from extension_kit import pictures
 from extension_kit.report.costs import costs_of, parts
 from extension_kit.report.model import MARKS, SPANS
 from extension_kit.report.reading import output, timeline
+from extension_kit.report.scale import pauses
 from extension_kit.report.text import PART_NAMES, text
 from extension_kit.report.title import facts, heading, name
 from extension_kit.report.words import shortened
@@ -104,6 +105,7 @@ def content(found: Timeline, record: dict[str, Any]) -> dict[str, Any]:
         "parts": [[part, PART_NAMES[part], _round(spent)] for part, spent in parts(found).items() if spent > 0],
         "costs": [_cost(one) for one in costs_of(found, record["events"])],
         "measured": _measured(output(record)),
+        "pauses": [[_round(start), _round(end)] for start, end in pauses(found)],
         "notes": found.notes,
     }
 

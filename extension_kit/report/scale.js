@@ -7,14 +7,14 @@ class Scale {
   constructor(end, pauses, folds) {
     this.times = [0];
     this.widths = [0];
-    this.folded = []; // [start, end] of every pause that is drawn shorter than it was
+    this.folded = new Set(); // when the pauses began that are drawn shorter than they were
     const frozen = pauses.reduce((sum, pause) => sum + pause[1] - pause[0], 0);
     const longest = Math.max(end - frozen, 0.001) * Math.min(ONE_PAUSE, ALL_PAUSES / Math.max(pauses.length, 1));
     for (const [start, stop] of folds ? pauses : []) {
       if (stop - start > longest) {
         this.corner(start, start - this.times.at(-1));
         this.corner(stop, longest);
-        this.folded.push([start, stop]);
+        this.folded.add(start);
       }
     }
     const rest = Math.max(end - this.times.at(-1), 0.001);

@@ -106,7 +106,7 @@ def _lanes(found: Timeline, width: int, glyphs: dict[str, str]) -> list[str]:
             lines.append(f"  {'':<{_NAME}} {''.join(row)}")
     lines += _legend(found, width, glyphs)
     if scale.folded:
-        lines.append(f"  pauses are folded: {scale.folded} frozen time(s) are drawn shorter than they were")
+        lines.append(f"  pauses are folded: {scale.folded} of them are drawn shorter than they were")
     return lines
 
 

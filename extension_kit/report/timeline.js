@@ -17,7 +17,7 @@ class Chart {
       { name, kind, rows: Array.from({ length: rows }, () => []), marks: [], place, groups: [] }));
     data.spans.forEach((span, at) => this.lanes[span[LANE]].rows[span[ROW]].push(at));
     data.marks.forEach((mark, at) => this.lanes[mark[LANE]].marks.push(at + this.size));
-    this.pauses = data.spans.filter((span) => span[KIND] === "frozen").map((span) => [span[START], span[END]]);
+    this.frozen = data.spans.filter((span) => span[KIND] === "frozen");
     let y = AXIS;
     for (const lane of this.lanes) {
       lane.y = y;
@@ -38,7 +38,7 @@ class Chart {
     const kept = this.scale ? [this.scale.time(this.view[0]), this.scale.time(this.view[1])] : null;
     const whole = !kept || this.isWhole();
     this.folds = folds;
-    this.scale = new Scale(this.data.end, this.pauses, folds);
+    this.scale = new Scale(this.data.end, this.data.pauses, folds);
     this.view = whole ? [0, this.scale.total] : kept.map((time) => this.scale.width(time));
     this.mapped = null;
     this.draw();
@@ -208,31 +208,43 @@ class Chart {
     const step = niceStep((this.view[1] - this.view[0]) / this.inner * 92);
     const [from, to] = [this.at(0), this.at(this.wide)];
     const { times } = this.scale;
-    let last = -100;
-    for (let part = 0; part + 1 < times.length; part += 1) {
-      const [start, end] = [Math.max(times[part], from), Math.min(times[part + 1], to)];
-      if (this.scale.folded.some((pause) => pause[0] === times[part])) continue;
-      for (let tick = Math.ceil(start / step) * step; tick <= end; tick += step) {
+    const parts = times.slice(1).map((end, part) => [times[part], end]).filter(([start, end]) => end >= from && start <= to);
+    const taken = []; // where words stand: those of the folded pauses come first
+    for (const [start, end] of parts) if (this.scale.folded.has(start)) this.paintFold(this.x(start), this.x(end), end - start, taken);
+    for (const [start, end] of parts) {
+      if (this.scale.folded.has(start)) continue;
+      for (let tick = Math.ceil(Math.max(start, from) / step) * step; tick <= Math.min(end, to); tick += step) {
         const x = this.x(tick);
         context.fillStyle = color.line;
         context.fillRect(Math.round(x), AXIS - 6, 1, this.height);
-        const text = moment(tick, step);
-        const room = this.textWidth(text);
-        if (x - last > 8 && x + room + 5 < this.wide) {
-          context.fillStyle = color.quiet;
-          context.fillText(text, x + 4, 12);
-          last = x + room;
-        }
+        this.write(moment(tick, step), x + 4, taken);
       }
     }
+  }
+
+  // Where time is folded, there is a double line instead of a scale, and how long it was.
+  paintFold(left, right, time, taken) {
+    this.context.fillStyle = this.color.strong;
+    for (const y of [AXIS - 6, AXIS - 3]) this.context.fillRect(left + 1, y, Math.max(right - left - 2, 1), 1);
+    const text = `(${ms(time)})`;
+    this.write(text, (left + right - this.textWidth(text)) / 2, taken);
+  }
+
+  // A word above the lanes, if there is room for it.
+  write(text, x, taken) {
+    const end = x + this.textWidth(text);
+    if (x < 0 || end > this.wide || taken.some(([left, right]) => x < right + 8 && end > left - 8)) return;
+    this.context.fillStyle = this.color.quiet;
+    this.context.fillText(text, x, 12);
+    taken.push([x, end]);
   }
 
   paintFrozen() {
     const { context, color } = this;
     this.hatching ??= this.hatch();
     const top = this.lanes[0] ? this.lanes[0].y + this.lanes[0].height : AXIS;
-    for (const [start, end] of this.pauses) {
-      const [left, right] = [this.x(start), this.x(end)];
+    for (const span of this.frozen) {
+      const [left, right] = [this.x(span[START]), this.x(span[END])];
       if (right < 0 || left > this.wide) continue;
       context.fillStyle = color.frozen;
       context.fillRect(left, top, right - left, this.height - top);

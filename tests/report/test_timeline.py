@@ -108,6 +108,30 @@ def test_under_awss_emulator_what_is_not_told_follows():
     assert [one.register_ms for one in costs(under_rie())] == [None, None], "when they were started is not told"
 
 
+def test_a_restore_is_no_part_of_the_response():
+    """SnapStart: the runtime's hooks run before the function is given its event; extensions are not told."""
+    found = timeline(
+        record(
+            (0, "process_start", {"party": "runtime", "pid": 1}),
+            (10, "request", {"call": "runtime/restore/next", "method": "GET", "path": "/", "party": "runtime"}),
+            (20, "invoke_start", {"request_id": "a"}),
+            (20, "restore_start", {}),
+            (20, "event", {"party": "runtime", "event": "RESTORE", "delivered": True}),
+            (50, "request", {"call": "runtime/invocation/next", "method": "GET", "path": "/", "party": "runtime"}),
+            (50, "restore_end", {"status": "success"}),
+            (50, "invoke_given", {"request_id": "a"}),
+            (50, "event", {"party": "runtime", "event": "INVOKE", "delivered": True}),
+            (75, "response", {"request_id": "a", "error_type": "", "bytes": 1}),
+            (80, "invoke_end", {"request_id": "a", "status": "success"}),
+        )
+    )
+
+    assert [(kind, start, end) for kind, start, end in spans(found, "runtime") if end > start] == [
+        ("start", 0, 10), ("wait", 10, 20), ("restore", 20, 50), ("function", 50, 75), ("after", 75, 80)]  # fmt: skip
+    assert [(one.before_ms, one.response_ms, one.after_ms) for one in found.invocations] == [(30, 25, 5)]
+    assert parts(found)["restore"] == 30
+
+
 def test_faults_and_errors_are_seen():
     """Decisions of the chaos injector, in its own words; what the platform refused, by whom; a --fault."""
     found = timeline(
