@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: command: what it does, in a line
 COMMANDS = {
     "run": "run one function with any extensions",
+    "report": "draw the record of a run",
     "new": "make a project for an extension",
     "check": "say what of settings, manifests, layers and this machine would not work",
 }

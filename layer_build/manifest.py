@@ -29,10 +29,6 @@ Where a table with ``why`` is shown, a bare string does as well. A port that may
 one is used, and written to ``/tmp/.extension-kit/NAME/port``). One with ``optional = true`` is opened by the plug-in itself,
 where one of its variables names a number; only such a one may have ``protocol = "udp"``.
 
-``when``, of a permission: the settings that make it needed, any of them; without it, it always is. ``VARIABLE``: it is set;
-``VARIABLE=VALUE``: one of the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be
-needed, which only the function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
-
 At run time the egress guard holds the process to ``hosts`` and ``subprocesses`` (extension_kit/README.md, "Glass box"). A host
 has port 443 or the one behind its colon; ``*.NAME`` stands for all below a name; ``*`` for the endpoints that settings name,
 which the guard knows by itself; with ``when = "VARIABLE"`` a host counts only where that variable says true, and ``*`` then
@@ -92,7 +88,12 @@ class Program:
 
 @dataclass(frozen=True)
 class Permission:
-    """IAM actions that the function's role needs for the extension; ``when``: the settings that make it need them."""
+    """IAM actions that the function's role needs for the extension.
+
+    ``when``: the settings that make it so, any of them; empty: it always is. ``VARIABLE``: it is set; ``VARIABLE=VALUE``: one of
+    the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be needed, which only the
+    function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
+    """
 
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)

@@ -14,6 +14,7 @@ import pytest
 
 from extension_kit import cli
 from layer_build import cli as layer_cli
+from tests.report.records import one_invocation
 
 ROOT = Path(__file__).parents[1]
 KIT, LAYER = ["-m", "extension_kit.cli"], ["-m", "layer_build"]
@@ -24,6 +25,8 @@ BUILD = ["--launcher", "python", "--no-bytecode", "--arch", "x86_64", "--joint",
 SOURCE = ["--source", "file:{tmp}/armed.json"]
 
 FINDING = ["about", "finding", "fix", "group", "level"]
+COST = ["after_ms", "after_total_ms", "batches", "cpu_ms", "init_ms", "kind", "log_lines", "party", "peak_mb", "register_ms",
+        "starts", "telemetry_events"]  # fmt: skip
 TEMPLATE = ["file", "kind", "text"]
 
 pytestmark = pytest.mark.once
@@ -36,6 +39,8 @@ COMMANDS = [
     ([*KIT, "run", "--function", "tests/functions/hello", "--handler", "none.handler", "--json", "-"], 1,
      ["events", "format", "notes", "profile"]),
     ([*KIT, "run", "--fault", "list", "--json", "-"], 0, ["faults"]),
+    ([*KIT, "report", "{record}", "--json"], 0, [COST]),
+    ([*KIT, "report", "{record}", "--trace", "{tmp}/trace.json", "--json"], 0, [COST]),
     ([*KIT, "new", "my-probe", "--directory", "{tmp}/made", "--json"], 0,
      ["class", "files", "folder", "module", "name", "prefix"]),
     ([*KIT, "check", "--offline", "--json"], 0, [FINDING]),
@@ -61,10 +66,12 @@ COMMANDS = [
 
 #: command; what the line says
 ERRORS = [
-    ([*KIT, "--json"], "no command '--json'; there are run, new, check"),
+    ([*KIT, "--json"], "no command '--json'; there are run, report, new, check"),
     ([*KIT, "nonsense", "--json"], "no command 'nonsense'"),
     ([*KIT, "run", "--json", "-"], "say what to run"),
     ([*KIT, "run", *FUNCTION, "--invokes", "0", "--json", "-"], "'0' is not a whole number from 1"),
+    ([*KIT, "report", "README.md", "--json"], "README.md: not JSON"),
+    ([*KIT, "report", "{record}", "--report", "-", "--json"], "both print"),
     ([*KIT, "new", "--json"], "the following arguments are required: NAME"),
     ([*KIT, "new", "X", "--json"], "'X' is no name for an extension"),
     ([*KIT, "check", "--plugin", "nothing:X", "--json"], "nothing cannot be imported"),
@@ -107,9 +114,11 @@ def places(tmp_path_factory):
         'version = 1\nid = "slow"\nowner = "me"\nscope = { functions = ["*"] }\n'
         '[[faults]]\ntype = "delay"\npercentage = 50\nparams = { ms = 3 }\n'
     )
+    (folder / "record.json").write_text(json.dumps(one_invocation()))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield {
             "tmp": folder, "good": folder / "good.zip", "bad": folder / "bad.zip", "experiment": experiment,
+            "record": folder / "record.json",
             "scenario": next(iter(SCENARIOS)), "taken": taken.getsockname()[1],
         }  # fmt: skip
 

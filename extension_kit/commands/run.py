@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extension_kit import pictures
-from extension_kit.commands.values import memory, natural, port, positive, seconds, variable
+from extension_kit.commands.values import add_pictures, memory, natural, port, positive, seconds, variable
 from extension_kit.errors import ConfigError
+from extension_kit.report import outputs
 from extension_kit.terminal import Progress, costs, summary
 
 if TYPE_CHECKING:
@@ -59,26 +60,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--seed", type=natural, default=0, metavar="N", help="of the times that Lambda leaves open")
     how.add_argument("--port", type=port, default=0, metavar="PORT", help="of the invoke endpoint (default: any free)")
     out = parser.add_argument_group("what comes out")
-    out.add_argument("--json", metavar="FILE|-", help="write the record of the run; -: print it, all else on stderr")
+    out.add_argument("--json", type=Path, metavar="FILE|-", help="write the record; -: print it, all else on stderr")
+    add_pictures(out)
     out.add_argument("--strict", action="store_true", help="exit 1 also when the handler raised")
     out.add_argument("--quiet", action="store_true", help="print the summary only")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run it; 1 where the environment did not stay healthy."""
+    is_printed = str(options.json) == outputs.STDOUT
     if "list" in options.fault:
-        return _list_faults(options.json == "-")
+        return _list_faults(is_printed)
     plan = _plan(options)
+    for option in ("json", "report", "trace"):
+        outputs.require_writable(f"--{option}", getattr(options, option))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     backend = importlib.import_module(f"extension_kit.backends.{options.backend}")
     # Whatever a backend prints by itself would be in the way of the record.
-    with redirect_stdout(sys.stderr) if options.json == "-" else nullcontext():
+    with redirect_stdout(sys.stderr) if is_printed else nullcontext():
         outcome = backend.run(plan, None if options.quiet else Progress(sys.stdout))
-        if options.json not in (None, "-"):
-            _write(Path(options.json), outcome.record)
-        _tell(outcome, options.quiet)
-    if options.json == "-":
+        if options.json is not None and not is_printed:
+            outputs.write("--json", options.json, outcome.record)
+        _tell(outcome, options)
+    if is_printed:
         print(outcome.record)
     return _status(outcome, options.strict)
 
@@ -91,11 +96,13 @@ def _list_faults(as_json: bool) -> int:
     return 0
 
 
-def _tell(outcome: Outcome, quiet: bool) -> None:
-    """What it cost, what was measured, and how it went, for people."""
-    if not quiet:
+def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
+    """What it cost, what was measured, the pictures that were asked for, and how it went."""
+    if not options.quiet:
         print(costs(outcome.events), end="")
         print(pictures.table(outcome.events, pictures.levels(sys.stdout.encoding)), end="")
+    if options.report is not None or options.trace is not None:
+        outputs.draw(json.loads(outcome.record), options.report, options.trace)
     print(summary(outcome))
 
 
@@ -153,10 +160,3 @@ def _payload(name: str) -> bytes:
     except ValueError as error:
         raise ConfigError(f"--event {name}: not JSON: {error}") from error
     return data
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written: {error.strerror}") from error

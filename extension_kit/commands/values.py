@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+
+def add_pictures(to: argparse._ActionsContainer) -> None:
+    """The options for pictures of a run."""
+    to.add_argument("--report", type=Path, metavar="FILE.html|-", help="draw the run: a page, or a text on stdout")
+    to.add_argument("--trace", type=Path, metavar="FILE", help="a trace for chrome://tracing and Perfetto")
 
 
 def positive(text: str) -> int:

@@ -95,7 +95,7 @@ def _beside(start: int, end: int, lane: int, steps: str) -> str:
 def _lane(lanes: list[list[tuple[int, int]]], top: int, bottom: int) -> int:
     """The first lane in which nothing lies between `top` and `bottom` yet."""
     for number, taken in enumerate(lanes):
-        if all(bottom <= high or low <= top for high, low in taken):
+        if all(bottom < high or low < top for high, low in taken):
             taken.append((top, bottom))
             return number
     lanes.append([(top, bottom)])
@@ -107,4 +107,4 @@ def _line(path: str) -> str:
 
 
 def _label(x: int, y: int, steps: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#24292f">{steps}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#24292f" paint-order="stroke" stroke="#ffffff" stroke-width="4">{steps}</text>'

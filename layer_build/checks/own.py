@@ -71,6 +71,7 @@ PYTHON = rule(
 
 _KIT_FOR_LAPTOPS = (
     "emulator/",
+    "report/",
     "backends/",
     "checking/",
     "commands/",
