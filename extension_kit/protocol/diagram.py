@@ -44,9 +44,10 @@ def svg(kind: str) -> str:
     for state, following, steps in sorted(arrows, key=lambda arrow: abs(places[arrow[0]] - places[arrow[1]])):
         start, end = places[state], places[following]
         if end - start == _ROW:
-            parts.append(_down(start, steps))
+            parts += _down(start, steps)
         else:
-            parts.append(_beside(start, end, _lane(lanes, min(start, end), max(start, end)), steps))
+            parts += _beside(start, end, _lane(lanes, min(start, end), max(start, end)), steps)
+    parts.sort(key=lambda part: part.startswith("<text"))  # what is written is not crossed out
     height = max(places.values()) + _HEIGHT + 20
     width = _LEFT + _BOX + (len(lanes) + 1) * _LANE
     return "\n".join([_HEAD.format(width=width, height=height, kind=kind), *parts, "</svg>"]) + "\n"
@@ -79,17 +80,18 @@ def _box(state: str, y: int, loop: str) -> str:
     )
 
 
-def _down(start: int, steps: str) -> str:
+def _down(start: int, steps: str) -> tuple[str, str]:
     x, y = _LEFT + _BOX // 2, start + _HEIGHT
-    return _line(f"M{x},{y} V{start + _ROW}") + _label(x + 6, y + 26, steps, "start")
+    return _line(f"M{x},{y} V{start + _ROW}"), _label(x + 6, y + 26, steps, "start")
 
 
-def _beside(start: int, end: int, lane: int, steps: str) -> str:
+def _beside(start: int, end: int, lane: int, steps: str) -> tuple[str, str]:
     """Out of the box on its right, along a lane of its own, and back into the other."""
     edge, turn = _LEFT + _BOX, _LEFT + _BOX + 24 + lane * _LANE
     leaves, enters = start + _HEIGHT - 4 - lane * 4, end + 4 + lane * 4
-    path = _line(f"M{edge},{leaves} H{turn} V{enters} H{edge}")
-    return path + _label(turn + 4, (leaves + enters) // 2 + 4, steps, "start")
+    return _line(f"M{edge},{leaves} H{turn} V{enters} H{edge}"), _label(
+        turn + 4, (leaves + enters) // 2 + 4, steps, "start"
+    )
 
 
 def _lane(lanes: list[list[tuple[int, int]]], top: int, bottom: int) -> int:
@@ -103,8 +105,9 @@ def _lane(lanes: list[list[tuple[int, int]]], top: int, bottom: int) -> int:
 
 
 def _line(path: str) -> str:
-    return f'<path d="{path}" fill="none" stroke="#57606a" marker-end="url(#tip)"/>\n'
+    return f'<path d="{path}" fill="none" stroke="#57606a" marker-end="url(#tip)"/>'
 
 
 def _label(x: int, y: int, steps: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#24292f" paint-order="stroke" stroke="#ffffff" stroke-width="4">{steps}</text>'
+    edge = 'paint-order="stroke" stroke="#ffffff" stroke-width="4"'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#24292f" {edge}>{steps}</text>'
