@@ -18,7 +18,7 @@ RUN = {
     "README.md": 0,
     "extension_kit/guide/cost.md": 1,
     "extension_kit/guide/layers.md": 4,
-    "extension_kit/guide/testing.md": 1,
+    "extension_kit/guide/testing.md": 2,
     "extension_kit/guide/writing.md": 3,
     "extensions/chaos_injector/README.md": 1,
     "extensions/log_shipper/README.md": 1,
