@@ -51,6 +51,8 @@ def refuse_what_it_cannot(plan: Plan, backend: str) -> None:
         raise ConfigError(f"--backend {backend} initialises on demand only, not {plan.init_type}")
     if plan.faults:
         raise ConfigError(f"--backend {backend} makes no faults: --fault cannot be given")
+    if plan.request_ids:
+        raise ConfigError(f"--backend {backend} chooses request ids itself: they cannot be given")
 
 
 def variables_given(profile: Profile, user: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""The four extensions as layers, built when their sources have changed and kept in ``build/demo`` otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extension_kit.errors import ConfigError
+from layer_build import interpreters
+from layer_build.targets import ARCHITECTURES, PYTHONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / "build" / "demo" / "layers"
+EXTENSIONS = ("secret-cache", "log-shipper", "metrics-collector", "chaos-injector")
+_LIMIT = 900  # seconds for one layer; the first one on a machine fetches a compiler of 100 MB
+
+
+def architecture() -> str:
+    """Lambda's name of this machine's; ConfigError where Lambda has none."""
+    names = {kernel: name for name, kernel in ARCHITECTURES.items()}
+    try:
+        return names[platform.machine()]
+    except KeyError:
+        raise ConfigError(f"{platform.machine()}: Lambda has functions for {' and '.join(ARCHITECTURES)} only") from None
+
+
+def own_python() -> str:
+    """The version that runs functions on the emulator and under AWS's: this one."""
+    version = "%d.%d" % sys.version_info[:2]
+    if version not in PYTHONS:
+        raise ConfigError(f"layers are built for Python {', '.join(PYTHONS)}, and this is {version}")
+    return version
+
+
+def built(name: str, python: str, say: Callable[[str], object]) -> Path:
+    """The zip of extension `name` for this machine and Python `python` ("3.11"); `say` is told what takes long."""
+    arch = architecture()
+    place = CACHE / f"{name}-{arch}-python{python}-{_fingerprint(name, python)}.zip"
+    if place.is_file():
+        return place
+    say(f"building {name} for Python {python} (only when its sources have changed)")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for old in CACHE.glob(f"{name}-{arch}-python{python}-*.zip"):
+        old.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        options = ["--arch", arch, "--python", python, "--out", folder]
+        options += [] if interpreters.find(python) else ["--no-bytecode"]
+        done = subprocess.run(
+            [sys.executable, "-m", "layer_build", "build", name, *options],
+            cwd=ROOT, env=_environ(python), capture_output=True, text=True, timeout=_LIMIT, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise ConfigError(f"the layer {name} cannot be built (a package index is needed once): {last}")
+        (made,) = Path(folder).glob("*.zip")
+        os.replace(made, place)  # whole or not at all, also when two runs build it at once
+    return place
+
+
+def _environ(python: str) -> dict[str, str]:
+    """This Python compiles where it is the one that runs the function, wherever it is installed."""
+    mine = {"EXTENSION_KIT_BUILD_PYTHON": sys.executable} if python == "%d.%d" % sys.version_info[:2] else {}
+    return {**os.environ, **mine}
+
+
+def _fingerprint(name: str, python: str) -> str:
+    """Of everything that a layer is made of, but for packages, which its lock pins."""
+    found = interpreters.find(python)
+    digest = hashlib.sha256((found[1] if found else "no byte-code").encode())
+    for path in _sources(name):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(name: str) -> Iterator[Path]:
+    for folder in ("extension_kit", "layer_build", f"extensions/{name.replace('-', '_')}"):
+        yield from (
+            path
+            for path in sorted((ROOT / folder).rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md"
+        )
