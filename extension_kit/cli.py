@@ -1,4 +1,4 @@
-"""``extension-kit``: run a function with extensions on this machine, and check settings.
+"""``extension-kit``: run a function with extensions on this machine, draw what happened, and check settings.
 
 Exit status: 0 the environment stayed healthy, 1 it did not or was interrupted, 2 the command line or its files are wrong.
 """
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="extension-kit", description="Run and check AWS Lambda extensions on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands.add_parser("run", help="run one function with any extensions"))
+    _add_report(commands.add_parser("report", help="draw the record of a run"))
     _add_check(commands.add_parser("check", help="check the settings of plug-ins against the environment variables"))
     return parser
 
@@ -91,8 +92,20 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     how.add_argument("--port", type=_port, default=0, metavar="PORT", help="of the invoke endpoint (default: any free)")
     out = run.add_argument_group("what comes out")
     out.add_argument("--json", type=Path, metavar="FILE", help="write the record of the run")
+    _add_pictures(out)
     out.add_argument("--strict", action="store_true", help="exit 1 also when the handler raised")
     out.add_argument("--quiet", action="store_true", help="print the summary only")
+
+
+def _add_pictures(to: argparse._ActionsContainer) -> None:
+    to.add_argument("--report", type=Path, metavar="FILE.html|-", help="draw the run: a page, or a text on stdout")
+    to.add_argument("--trace", type=Path, metavar="FILE", help="a trace for chrome://tracing and Perfetto")
+
+
+def _add_report(report: argparse.ArgumentParser) -> None:
+    report.set_defaults(do=_report)
+    report.add_argument("record", metavar="RECORD.json|-", help="what extension-kit run --json has written")
+    _add_pictures(report)
 
 
 def _add_check(check: argparse.ArgumentParser) -> None:
@@ -156,6 +169,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _run(options: argparse.Namespace) -> int:
     from extension_kit import pictures
+    from extension_kit.report import outputs
     from extension_kit.terminal import Progress, costs, summary
 
     if "list" in options.fault:
@@ -164,15 +178,19 @@ def _run(options: argparse.Namespace) -> int:
         print(faults())
         return 0
     plan = _plan(options)
+    for option in ("json", "report", "trace"):
+        outputs.require_writable(f"--{option}", getattr(options, option))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     backend = importlib.import_module(f"extension_kit.backends.{options.backend}")
     outcome = backend.run(plan, None if options.quiet else Progress(sys.stdout))
     if options.json is not None:
-        _write(options.json, outcome.record)
+        outputs.write("--json", options.json, outcome.record)
     if not options.quiet:
         print(costs(outcome.events), end="")
         print(pictures.table(outcome.events, pictures.levels(sys.stdout.encoding)), end="")
+    if options.report is not None or options.trace is not None:
+        outputs.draw(json.loads(outcome.record), options.report, options.trace)
     print(summary(outcome))
     return _status(outcome, options.strict)
 
@@ -233,11 +251,23 @@ def _payload(name: str) -> bytes:
     return data
 
 
-def _write(path: Path, text: str) -> None:
+# report -----------------------------------------------------------------------------------------------------------------
+
+
+def _report(options: argparse.Namespace) -> int:
+    from extension_kit.report import outputs
+    from extension_kit.report.reading import load
+
     try:
-        path.write_text(text)
+        data = sys.stdin.buffer.read() if options.record == "-" else Path(options.record).read_bytes()
     except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{options.record}: cannot be read: {error.strerror}") from error
+    record = load(data.decode("utf-8", "replace"), options.record)
+    if options.report is None and options.trace is None:
+        outputs.show(record)
+    else:
+        outputs.draw(record, options.report, options.trace)
+    return 0
 
 
 # check ------------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: of the kit, never in a layer: what runs functions on a laptop, and what their authors test with. A test holds the list to it.
 KIT_LEFT_OUT = (
     "backends/", "cli.py", "emulator/", "pictures.py", "protocol/diagram.py", "protocol/refusals.py",
-    "protocol/runtime_api.py", "pytest_plugin.py", "terminal.py", "testing.py",
+    "protocol/runtime_api.py", "pytest_plugin.py", "report/", "terminal.py", "testing.py",
 )  # fmt: skip
 #: of an extension's folder: for people, for the builder, for tests
 _NOT_SHIPPED = frozenset((FILE, "README.md", "requirements.in", "tests", "__pycache__", "py.typed", "__main__.py"))

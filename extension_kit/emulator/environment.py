@@ -87,7 +87,10 @@ class Environment:
         self._narrator = Narrator(profile, self.now_ms, self._peak_bytes)
         self._carrier = Carrier(self._loop, self._enter, self.now_ms)
         late_reports = profile.init_type != MANAGED_INSTANCES
-        self.telemetry = Source(self._carrier, profile.faults, Random(profile.seed), profile.json_logs, late_reports)
+        random = Random(profile.seed)
+        self.telemetry = Source(
+            self._carrier, profile.faults, random, profile.json_logs, late_reports, tell=self.log.add
+        )
         self._thread = threading.Thread(target=self._loop.run, name="environment", daemon=True)
         try:
             self._build()

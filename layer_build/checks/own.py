@@ -69,7 +69,7 @@ PYTHON = rule(
     "python -m layer_build build {name} --python {wanted}",
 )
 
-_KIT_FOR_LAPTOPS = ("emulator/", "backends/", "testing.py", "cli.py", "pytest_plugin.py")
+_KIT_FOR_LAPTOPS = ("emulator/", "backends/", "report/", "testing.py", "cli.py", "pytest_plugin.py")
 _ALWAYS = ("manifest.toml", "provenance.json", "sbom.cdx.json", "lib/extension_kit/__init__.py")
 _WITH_LAUNCHER = ("launcher.conf", "boot.py")
 _INTERPRETER = "extension-kit-python/"
