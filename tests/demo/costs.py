@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 ALONE, TOGETHER = "the shop alone", "all four"
 VARIANTS: dict[str, tuple[str, ...]] = {ALONE: (), **{name: (name,) for name in EXTENSIONS}, TOGETHER: EXTENSIONS}
-INVOKES = 10  # of a run
-_WARM = 3  # the first that counts: the first response is cold, and under AWS's emulator the second waits for a cold export
+INVOKES = 16  # of a run; from the 20th on, the flush strategy is another one
+WARM = (
+    3  # the first that counts: the first response is cold, and under AWS's emulator the second waits for a cold export
+)
 _BUDGET_S = 70.0  # for all rounds, where nobody says how many
 _MOST = 7
 
@@ -58,8 +60,8 @@ def of(outcome: Outcome, extensions: Sequence[str], with_after: bool) -> Cost:
     used = [event for event in events if event["kind"] == "process_usage" and event["party"] in counted]
     return Cost(
         init,
-        statistics.median(responses[_WARM:]),
-        statistics.median(after[_WARM:]) if with_after else None,
+        statistics.median(responses[WARM:]),
+        statistics.median(after[WARM:]) if with_after else None,
         after[0] if with_after else None,
         sum(event["cpu_ms"] for event in used) if used else None,
         float(sum(event["peak_bytes"] for event in used)) if used else None,

@@ -30,7 +30,9 @@ def architecture() -> str:
     try:
         return names[platform.machine()]
     except KeyError:
-        raise ConfigError(f"{platform.machine()}: Lambda has functions for {' and '.join(ARCHITECTURES)} only") from None
+        raise ConfigError(
+            f"{platform.machine()}: Lambda has functions for {' and '.join(ARCHITECTURES)} only"
+        ) from None
 
 
 def own_python() -> str:

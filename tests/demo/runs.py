@@ -89,7 +89,11 @@ class Demo:
                 "AWS_LAMBDA_EXEC_WRAPPER": "/opt/chaos-injector/wrapper",
             },
         }  # fmt: skip
-        given = {"EXTENSION_KIT_AWS_ENDPOINT_URL": aws, "EXTENSION_KIT_LOG_LEVEL": "info", "AWS_REGION": receivers.REGION}
+        given = {
+            "EXTENSION_KIT_AWS_ENDPOINT_URL": aws,
+            "EXTENSION_KIT_LOG_LEVEL": "info",
+            "AWS_REGION": receivers.REGION,
+        }
         for name in extensions:
             given |= settings[name]
         if "secret-cache" not in extensions:

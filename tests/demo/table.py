@@ -1,0 +1,105 @@
+"""The table at the end: a row for each extension, what it delivered and what it cost; and the same for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from extensions.metrics_collector import prices
+from tests.demo import costs
+from tests.demo.costs import ALONE, TOGETHER
+from tests.demo.layers import EXTENSIONS
+from tests.demo.runs import MEMORY_MB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.demo.accounts import Accounts
+    from tests.demo.costs import Cost
+    from tests.demo.show import Show
+
+Figures = dict[str, float | None]
+#: key, heading (two lines), width, how it is written; the first three and the price are what is added to the shop alone
+_COLUMNS = (
+    ("init", "init", "ms", 6, "{:+.0f}"),
+    ("response", "response", "ms", 9, "{:+.1f}"),
+    ("after", "after", "ms", 7, "{:+.1f}"),
+    ("cpu", "CPU", "ms", 6, "{:.0f}"),
+    ("peak", "memory", "MB", 7, "{:.1f}"),
+    ("layer", "layer", "KB", 6, "{:.0f}"),
+    ("usd", "USD per", "million", 8, "{:+.3f}"),
+)
+_NAME, _DELIVERED = 18, 32
+_MB = 1_048_576
+
+
+def rows(rounds: list[dict[str, Cost]], zips: dict[str, Path], accounts: Accounts) -> dict[str, dict[str, Any]]:
+    """By name: ``delivered`` (text), ``figures``, and every column's number or None."""
+    sizes = {name: zips[name].stat().st_size / 1024 for name in EXTENSIONS}
+    found: dict[str, dict[str, Any]] = {}
+    for name in (*EXTENSIONS, TOGETHER):
+        figures: dict[str, Any] = dict(costs.added(rounds, name))
+        figures["layer"] = sizes.get(name, sum(sizes.values()))
+        figures["usd"] = costs.price_usd(figures)
+        found[name] = {
+            "delivered": accounts.delivered.get(name, ""),
+            "counted": accounts.figures.get(name, {}),
+            **{key: None if value is None else round(value, 4) for key, value in figures.items()},
+        }
+    return found
+
+
+def show_table(show: Show, found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str) -> None:
+    """With the columns that the backend can give."""
+    columns = [column for column in _COLUMNS if all(row[column[0]] is not None for row in found.values())]
+    has = {key for key, *_rest in columns}
+    first = "".join(f"{'invoke' if key == 'response' and 'after' not in has else top:>{width}}"
+                    for key, top, _unit, width, _form in columns)  # fmt: skip
+    show.line(show.paint(f" {'':{_NAME}}{'delivered':{_DELIVERED}}{first}", "dim"))
+    second = "".join(f"{unit:>{width}}" for _key, _top, unit, width, _form in columns)
+    show.line(show.paint(f" {'─' * (_NAME + _DELIVERED - 1)} {second}", "dim"))
+    alone = costs.alone(rounds)
+    cells = [(key, width, form) for key, *_rest, width, form in columns]
+    _show_row(
+        show, ALONE, {"delivered": "", **alone}, [(key, width, form.replace("+", "")) for key, width, form in cells]
+    )
+    for name, row in found.items():
+        _show_row(show, name, row, cells)
+    show.line()
+    for text in _legend(found, rounds, backend, has):
+        show.line(show.paint(f" {text}", "dim"))
+
+
+def _show_row(show: Show, name: str, row: dict[str, Any], columns: list[tuple[str, int, str]]) -> None:
+    scaled = {**row, "peak": row["peak"] / _MB if row.get("peak") is not None else None}
+    cells = "".join(
+        f"{'' if scaled.get(key) is None else form.format(scaled[key]):>{width}}" for key, width, form in columns
+    )
+    styles = ("bold",) if name == TOGETHER else ("dim",) if name == ALONE else ("cyan",)
+    show.line(f" {show.paint(f'{name:{_NAME}}', *styles)}{row['delivered']:{_DELIVERED}}{cells}".rstrip())
+
+
+def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
+    """What the figures are, in lines of up to `WIDTH`."""
+    answer = "response" if "after" in has else "invoke"
+    noise = f"init ±{costs.spread(rounds, 'init') / 2:.0f}, {answer} ±{costs.spread(rounds, 'response') / 2:.1f} ms"
+    where = "in a container on this one machine" if backend == "docker" else "on this one machine"
+    counted = costs.INVOKES - costs.WARM
+    lines = [
+        f"Medians of {len(rounds)} rounds of {counted} warm orders each, {where}; + is added to the shop alone.",
+        f"What the shop alone varied by is noise: {noise}. MB: resident, at most.",
+        f"USD: estimate for {MEMORY_MB} MB at list prices of {prices.AS_OF}; a million warm invocations, without the requests.",
+    ]
+    cold = found[TOGETHER].get("cold")
+    if cold is not None:
+        lines.append(
+            f"Once, after an environment's first response: all four {cold:+.0f} ms (exporters are loaded then)."
+        )
+    if "cpu" in has:
+        lines.append(f"CPU: of an extension's process from start to end, {costs.INVOKES} orders included.")
+    else:
+        lines.append("No CPU and memory: the engine's processes cannot be looked at from here.")
+    if "after" not in has:
+        lines.append(
+            "AWS's emulator answers when extensions are done too: invoke is the response and what comes after it."
+        )
+    return lines
