@@ -23,9 +23,8 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $(STAMP)
 
-demo: $(STAMP) ## run a sample function with the metrics collector attached
-	@$(BIN)/extension-kit run --backend $(BACKEND) --function tests/functions/hello --handler app.handler \
-		--plugin extensions.metrics_collector.plugin:MetricsCollector --invokes 3 --gap-ms 50 $(DEMO_ARGS)
+demo: $(STAMP) ## a shop with all four extensions under faults: what each delivered and cost (DEMO_ARGS: --help says)
+	@$(BIN)/python -m tests.demo --backend $(BACKEND) $(DEMO_ARGS)
 
 test: $(STAMP) ## everything that must pass without Docker
 	@$(TESTS) --ignore tests/docker

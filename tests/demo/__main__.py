@@ -61,7 +61,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backend", choices=tuple(BACKENDS), default="emulator")
     parser.add_argument("--orders", type=int, default=16, metavar="N", help="of the shop (default 16)")
     parser.add_argument(
-        "--rounds", type=int, default=0, metavar="N", help="of measuring (default: as many as fit in 70 s)"
+        "--rounds", type=int, metavar="N", help="of measuring (default: as many as fit in 70 s; 0: none)"
     )
     parser.add_argument(
         "--seed", type=int, default=SEED, metavar="N", help="of orders and faults (default %(default)s)"
@@ -71,7 +71,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table and the checks")
     options = parser.parse_args(arguments)
-    if not (1 <= options.orders <= 200 and 0 <= options.rounds <= 100):
+    if not (1 <= options.orders <= 200 and 0 <= (options.rounds or 0) <= 100):
         parser.error("--orders is 1 to 200, --rounds 0 to 100")
     return options
 
@@ -89,23 +89,24 @@ def _interrupted(_number: int, _frame: object) -> None:
 
 def _demo(options: argparse.Namespace, show: Show) -> int:
     began = time.monotonic()
-    show.line(
-        show.paint("Lambda Extension Kit", "bold") + f" · four extensions, two functions, {BACKENDS[options.backend]}"
-    )
+    title = show.paint("Lambda Extension Kit", "bold")
+    show.line(f"{title} · four extensions, two functions, {BACKENDS[options.backend]}")
     with _ready(options, show) as demo:
         outcomes = _shown(demo, options, show)
         accounts = settle(outcomes, demo.receivers, known_ids=options.backend == "emulator")
-        rounds = _measured(demo, options, show)
+        rounds = _measured(demo, options, show) if options.rounds != 0 else []
         found = table.rows(rounds, demo.layers, accounts)
     _conclude(options, show, found, rounds, accounts)
-    reports = _report(outcomes, options.backend)
+    page, other = _report(outcomes, options.backend)
     show.line()
-    show.fact("report", str(reports[0]), "cyan")
+    show.fact("report", os.path.relpath(page), "bold", "cyan")
     show.fact(
-        "", f"the same of the streaming function: {reports[1].name}; took {time.monotonic() - began:.0f} s", "dim"
+        "",
+        f"{other.name} beside it is the streaming function's; all of it took {time.monotonic() - began:.0f} s",
+        "dim",
     )
     if options.json is not None:
-        _write(options, found, rounds, accounts, reports)
+        _write(options, found, rounds, accounts, [page, other])
     return 0 if all(check.holds for check in accounts.checks) else 1
 
 
@@ -125,7 +126,7 @@ def _ready(options: argparse.Namespace, show: Show) -> Iterator[Demo]:
     show.fact("layers", f"{sizes} (Python {python}, {layers.architecture()})")
     # Not under /tmp, which is an environment's own; in the engine's sight, where that is on this machine.
     layers.CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="run-", dir=layers.CACHE.parent) as name:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=layers.CACHE.parent, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         staged = functions.stage(folder)
         with Receivers(folder) as receivers:

@@ -68,8 +68,8 @@ def of(outcome: Outcome, extensions: Sequence[str], with_after: bool) -> Cost:
     )
 
 
-def measure(demo: Demo, rounds: int, told: Callable[[int, str, float], object]) -> list[dict[str, Cost]]:
-    """Each round's costs by variant. ``rounds``: 0 for as many as there is time for; ``told(round, variant, seconds)``."""
+def measure(demo: Demo, rounds: int | None, told: Callable[[int, str, float], object]) -> list[dict[str, Cost]]:
+    """Each round's costs by variant. ``rounds``: None for as many as there is time for; ``told(round, variant, seconds)``."""
     orders = [{**order, "quantity": 1} for order in functions.orders(demo.seed, INVOKES)]  # none is bad
     names = list(VARIANTS)
     found: list[dict[str, Cost]] = []

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "demo" / "layers"
 EXTENSIONS = ("secret-cache", "log-shipper", "metrics-collector", "chaos-injector")
-_LIMIT = 900  # seconds for one layer; the first one on a machine fetches a compiler of 100 MB
+#: how lines of the builder begin that tell of something slow, which happens once on a machine
+_TAKES_LONG = ("fetching ", "building ")
 
 
 def architecture() -> str:
@@ -56,12 +57,21 @@ def built(name: str, python: str, say: Callable[[str], object]) -> Path:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         options = ["--arch", arch, "--python", python, "--out", folder]
         options += [] if interpreters.find(python) else ["--no-bytecode"]
-        done = subprocess.run(
-            [sys.executable, "-m", "layer_build", "build", name, *options],
-            cwd=ROOT, env=_environ(python), capture_output=True, text=True, timeout=_LIMIT, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        command = [sys.executable, "-m", "layer_build", "build", name, *options]
+        with subprocess.Popen(
+            command, cwd=ROOT, env=_environ(python), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as building:
+            last = "it said nothing"
+            assert building.stderr is not None
+            try:
+                for line in building.stderr:
+                    last = line.strip() or last
+                    if line.startswith(_TAKES_LONG):
+                        say(line.strip())
+            except BaseException:  # Ctrl-C, say: it does not go on behind our back
+                building.terminate()
+                raise
+        if building.returncode:
             raise ConfigError(f"the layer {name} cannot be built (a package index is needed once): {last}")
         (made,) = Path(folder).glob("*.zip")
         os.replace(made, place)  # whole or not at all, also when two runs build it at once

@@ -34,13 +34,13 @@ class Moto(Program):
         self.url = f"http://127.0.0.1:{port}"
         super().__init__("moto", [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], folder)
         self.ready(port)
-        self._logs = self._client("logs")
-        self._client("secretsmanager").create_secret(Name=SECRET, SecretString=json.dumps({"key": KEY}))
+        self._logs = self.client("logs")
+        self.client("secretsmanager").create_secret(Name=SECRET, SecretString=json.dumps({"key": KEY}))
         for group in (SHOWN, MEASURED):
             self._logs.create_log_group(logGroupName=group)
         requests.post(f"{self.url}/moto-api/recorder/start-recording", timeout=10).raise_for_status()
 
-    def _client(self, service: str) -> Any:
+    def client(self, service: str) -> Any:
         return boto3.client(
             service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="A", aws_secret_access_key="S"
         )  # fmt: skip
@@ -80,8 +80,7 @@ class Receivers:
                 self.moto.close()
                 raise
         except Unavailable as error:
-            detail = str(error.__cause__ or "").strip().splitlines()[-1:]
-            raise ConfigError(f"{error} (rotel is {REQUIREMENT} of a package index): {''.join(detail)}") from error
+            raise ConfigError(f"{error}: {REQUIREMENT} is fetched once, from a package index") from error
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_PLAIN = {"✓": "ok", "✗": "!!", "·": "-", "─": "-"}
+_PLAIN = {"✓": "ok", "✗": "!!", "·": "-", "─": "-", "±": "+-"}
 _WORDS = {
     "delay": "held back on its way in",
     "error": "failed before the shop sees it",
@@ -25,6 +26,7 @@ class Show:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._lock = threading.Lock()  # a container's output comes on a thread of its own
         self._colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         try:
             "".join(_PLAIN).encode(out.encoding or "ascii")
@@ -42,7 +44,9 @@ class Show:
             for letter, word in _PLAIN.items():
                 text = text.replace(letter, word)
             text = text.encode(self._out.encoding or "ascii", "replace").decode(self._out.encoding or "ascii")
-        print(text, end=end, file=self._out, flush=True)
+        with self._lock:
+            self._out.write(text + end)
+            self._out.flush()
 
     def heading(self, text: str) -> None:
         self.line()

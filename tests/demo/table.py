@@ -39,7 +39,7 @@ def rows(rounds: list[dict[str, Cost]], zips: dict[str, Path], accounts: Account
     for name in (*EXTENSIONS, TOGETHER):
         figures: dict[str, Any] = dict(costs.added(rounds, name))
         figures["layer"] = sizes.get(name, sum(sizes.values()))
-        figures["usd"] = costs.price_usd(figures)
+        figures["usd"] = costs.price_usd(figures) if rounds else None
         found[name] = {
             "delivered": accounts.delivered.get(name, ""),
             "counted": accounts.figures.get(name, {}),
@@ -57,37 +57,42 @@ def show_table(show: Show, found: dict[str, dict[str, Any]], rounds: list[dict[s
     show.line(show.paint(f" {'':{_NAME}}{'delivered':{_DELIVERED}}{first}", "dim"))
     second = "".join(f"{unit:>{width}}" for _key, _top, unit, width, _form in columns)
     show.line(show.paint(f" {'─' * (_NAME + _DELIVERED - 1)} {second}", "dim"))
-    alone = costs.alone(rounds)
     cells = [(key, width, form) for key, *_rest, width, form in columns]
-    _show_row(
-        show, ALONE, {"delivered": "", **alone}, [(key, width, form.replace("+", "")) for key, width, form in cells]
-    )
+    if rounds:
+        shop = {"delivered": "", **costs.alone(rounds)}
+        _show_row(show, ALONE, shop, [(key, width, form.replace("+", "")) for key, width, form in cells])
     for name, row in found.items():
         _show_row(show, name, row, cells)
     show.line()
-    for text in _legend(found, rounds, backend, has):
+    for text in _legend(found, rounds, backend, has) if rounds else ("What they cost was not measured (--rounds 0).",):
         show.line(show.paint(f" {text}", "dim"))
 
 
 def _show_row(show: Show, name: str, row: dict[str, Any], columns: list[tuple[str, int, str]]) -> None:
     scaled = {**row, "peak": row["peak"] / _MB if row.get("peak") is not None else None}
-    cells = "".join(
-        f"{'' if scaled.get(key) is None else form.format(scaled[key]):>{width}}" for key, width, form in columns
-    )
+    cells = "".join(f"{_number(scaled.get(key), form):>{width}}" for key, width, form in columns)
     styles = ("bold",) if name == TOGETHER else ("dim",) if name == ALONE else ("cyan",)
     show.line(f" {show.paint(f'{name:{_NAME}}', *styles)}{row['delivered']:{_DELIVERED}}{cells}".rstrip())
+
+
+def _number(value: float | None, form: str) -> str:
+    """Without a minus before what is nothing but zeros."""
+    if value is None:
+        return ""
+    text = form.format(value)
+    return text if float(text) else form.format(0.0)
 
 
 def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
     """What the figures are, in lines of up to `WIDTH`."""
     answer = "response" if "after" in has else "invoke"
     noise = f"init ±{costs.spread(rounds, 'init') / 2:.0f}, {answer} ±{costs.spread(rounds, 'response') / 2:.1f} ms"
-    where = "in a container on this one machine" if backend == "docker" else "on this one machine"
+    where = "in a container here" if backend == "docker" else "on this one machine"
     counted = costs.INVOKES - costs.WARM
     lines = [
         f"Medians of {len(rounds)} rounds of {counted} warm orders each, {where}; + is added to the shop alone.",
         f"What the shop alone varied by is noise: {noise}. MB: resident, at most.",
-        f"USD: estimate for {MEMORY_MB} MB at list prices of {prices.AS_OF}; a million warm invocations, without the requests.",
+        f"USD: estimate, {MEMORY_MB} MB at list prices of {prices.AS_OF}, a million warm invocations without their requests.",
     ]
     cold = found[TOGETHER].get("cold")
     if cold is not None:
