@@ -115,9 +115,18 @@ def added(rounds: list[dict[str, Cost]], variant: str) -> dict[str, float | None
     return result
 
 
-def price_usd(figures: dict[str, Any]) -> float:
-    """Of a million warm invocations: the time that is added, at the list price of the memory; none for the request."""
-    milliseconds = (figures["response"] or 0.0) + (figures["after"] or 0.0)
+def is_noise(rounds: list[dict[str, Cost]], figure: str, value: float | None) -> bool:
+    """Whether the shop alone varies by as much, from its middle to its ends."""
+    return figure in ("init", "response") and value is not None and abs(value) <= spread(rounds, figure) / 2
+
+
+def price_usd(rounds: list[dict[str, Cost]], figures: dict[str, Any]) -> float:
+    """Of a million warm invocations: the time that is added, at the list price of the memory; nothing for the request.
+
+    A response that differs by no more than noise counts as no time.
+    """
+    response = 0.0 if is_noise(rounds, "response", figures["response"]) else figures["response"]
+    milliseconds = max(0.0, response) + max(0.0, figures["after"] or 0.0)
     whole: float = prices.cost_usd(1000.0, MEMORY_MB, platform.machine()) - prices.REQUEST_USD
     return milliseconds / 1000.0 * whole * 1_000_000
 

@@ -11,6 +11,7 @@ from tests.demo.layers import EXTENSIONS
 from tests.demo.runs import MEMORY_MB
 
 if TYPE_CHECKING:
+    from collections.abc import Set
     from pathlib import Path
 
     from tests.demo.accounts import Accounts
@@ -39,7 +40,7 @@ def rows(rounds: list[dict[str, Cost]], zips: dict[str, Path], accounts: Account
     for name in (*EXTENSIONS, TOGETHER):
         figures: dict[str, Any] = dict(costs.added(rounds, name))
         figures["layer"] = sizes.get(name, sum(sizes.values()))
-        figures["usd"] = costs.price_usd(figures) if rounds else None
+        figures["usd"] = costs.price_usd(rounds, figures) if rounds else None
         found[name] = {
             "delivered": accounts.delivered.get(name, ""),
             "counted": accounts.figures.get(name, {}),
@@ -62,25 +63,29 @@ def show_table(show: Show, found: dict[str, dict[str, Any]], rounds: list[dict[s
         shop = {"delivered": "", **costs.alone(rounds)}
         _show_row(show, ALONE, shop, [(key, width, form.replace("+", "")) for key, width, form in cells])
     for name, row in found.items():
-        _show_row(show, name, row, cells)
+        noise = {key for key, _width, _form in cells if costs.is_noise(rounds, key, row[key])} if rounds else set()
+        _show_row(show, name, row, cells, noise)
     show.line()
     for text in _legend(found, rounds, backend, has) if rounds else ("What they cost was not measured (--rounds 0).",):
         show.line(show.paint(f" {text}", "dim"))
 
 
-def _show_row(show: Show, name: str, row: dict[str, Any], columns: list[tuple[str, int, str]]) -> None:
+def _show_row(
+    show: Show, name: str, row: dict[str, Any], columns: list[tuple[str, int, str]], noise: Set[str] = frozenset()
+) -> None:
     scaled = {**row, "peak": row["peak"] / _MB if row.get("peak") is not None else None}
-    cells = "".join(f"{_number(scaled.get(key), form):>{width}}" for key, width, form in columns)
+    cells = "".join(f"{_number(scaled.get(key), form, key in noise):>{width}}" for key, width, form in columns)
     styles = ("bold",) if name == TOGETHER else ("dim",) if name == ALONE else ("cyan",)
     show.line(f" {show.paint(f'{name:{_NAME}}', *styles)}{row['delivered']:{_DELIVERED}}{cells}".rstrip())
 
 
-def _number(value: float | None, form: str) -> str:
-    """Without a minus before what is nothing but zeros."""
+def _number(value: float | None, form: str, is_noise: bool) -> str:
+    """Noise in brackets, and no minus before what is nothing but zeros."""
     if value is None:
         return ""
     text = form.format(value)
-    return text if float(text) else form.format(0.0)
+    text = text if float(text) else form.format(0.0)
+    return f"({text})" if is_noise else text
 
 
 def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
@@ -91,7 +96,7 @@ def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], bac
     counted = costs.INVOKES - costs.WARM
     lines = [
         f"Medians of {len(rounds)} rounds of {counted} warm orders each, {where}; + is added to the shop alone.",
-        f"What the shop alone varied by is noise: {noise}. MB: resident, at most.",
+        f"(In brackets): no more than what the shop alone varied by, {noise}. MB: resident, at most.",
         f"USD: estimate, {MEMORY_MB} MB at list prices of {prices.AS_OF}, a million warm invocations without their requests.",
     ]
     cold = found[TOGETHER].get("cold")
