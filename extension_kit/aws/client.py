@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 
 from extension_kit.aws.credentials import AssumedRoles, OwnCredentials, between
 from extension_kit.aws.endpoints import Endpoint, endpoint
 from extension_kit.aws.retry import Retries
 from extension_kit.aws.signature import Signer, encode_query
-from extension_kit.aws.transport import Answer, Transport
+from extension_kit.aws.transport import CA_BUNDLE, Answer, Transport
 from extension_kit.aws.values import AwsError
 from extension_kit.errors import ConfigError
 from extension_kit.io.clock import Clock
@@ -38,6 +39,9 @@ _SKEWED = (
     "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
 )  # fmt: skip
 _SKEW_MS = 240_000  # a difference of clocks that AWS may refuse; it allows five minutes
+#: connections with their TLS context, and credentials: one for all clients of a process with the same clock and variables
+_shared: dict[tuple[object, ...], tuple[Transport, OwnCredentials]] = {}
+_lock = _thread.allocate_lock()
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -45,7 +49,8 @@ class Aws:
     """The AWS of an execution environment.
 
     ``retries``: attempts of a call, the first included; ``connect_timeout``, ``read_timeout``: seconds, of one attempt.
-    ``counters``: calls, attempts, retries, throttled, errors.
+    ``counters``: calls, attempts, retries, throttled, errors. Clients with the same `clock` and variables, those of several
+    plug-ins in one process say, share their connections, TLS context and credentials.
     """
 
     def __init__(
@@ -63,10 +68,9 @@ class Aws:
         self.clock = clock or Clock()
         self._connect_s = connect_timeout
         self._read_s = read_timeout
-        self._transport = Transport(environ, self.clock)
         self._signer = Signer()
         self._retries = Retries(retries, _random)
-        self._own = OwnCredentials(environ, self.clock, self._fetch_local)
+        self._transport, self._own = self._shared(clock)
         self._roles = AssumedRoles(self.clock, self._ask_sts)
         self._skew_ms = 0
 
@@ -276,6 +280,18 @@ class Aws:
             return endpoint(service, region, self._environ)
         except ConfigError as error:
             raise AwsError("BadEndpoint", str(error)) from None
+
+    def _shared(self, clock: Clock | None) -> tuple[Transport, OwnCredentials]:
+        given = (pair for pair in self._environ.items() if pair[0].startswith("AWS_") or pair[0] == CA_BUNDLE)
+        key = (clock, *sorted(given))
+        with _lock:
+            found = _shared.get(key) if clock is not None else None
+            if found is None:
+                credentials = OwnCredentials(self._environ, self.clock, self._fetch_local)
+                found = (Transport(self._environ, self.clock), credentials)
+                if clock is not None:
+                    _shared[key] = found
+            return found
 
     # for credentials
 
