@@ -40,7 +40,7 @@ _SKEWED = (
 )  # fmt: skip
 _SKEW_MS = 240_000  # a difference of clocks that AWS may refuse; it allows five minutes
 #: connections with their TLS context, and credentials: one for all clients of a process with the same clock and variables
-_shared: dict[tuple[object, ...], tuple[Transport, OwnCredentials]] = {}
+_SHARED: dict[tuple[object, ...], tuple[Transport, OwnCredentials]] = {}
 _lock = _thread.allocate_lock()
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -221,10 +221,11 @@ class Aws:
         credentials = self._roles.get(role, deadline_ms) if role is not None else self._own.get()
         self.counters["attempts"] += 1
         where = self._endpoint(request.service, region)
+        skew_ms = self._skew_ms  # another thread may learn of it while this request is under way
         headers = [("Host", where.authority), *request.headers]
         signed = self._signer.sign(
             credentials, region, _SIGNED_AS.get(request.service, request.service),
-            self.clock.wall_ms() + self._skew_ms, request.method, request.path, request.query, headers, request.body,
+            self.clock.wall_ms() + skew_ms, request.method, request.path, request.query, headers, request.body,
         )  # fmt: skip
         target = f"{request.path}?{request.query}" if request.query else request.path
         seconds = self._seconds(deadline_ms, timeout or self._connect_s + self._read_s)
@@ -233,7 +234,7 @@ class Aws:
         )
         if 200 <= answer.status < 300:
             return answer
-        raise self._error(answer)
+        raise self._error(answer, skew_ms)
 
     def _mend(self, error: AwsError, role: Role | None) -> str:
         """What an error is that we can do something about ourselves; "" for any other."""
@@ -248,14 +249,15 @@ class Aws:
             return "credentials"
         return ""
 
-    def _error(self, answer: Answer) -> AwsError:
+    def _error(self, answer: Answer, skew_ms: int) -> AwsError:
+        """What a refusal means; ``skew_ms``: what the request's time was corrected by."""
         code, message = _said(answer)
         written = answer.headers.get(b"retry-after") or b""
         retry_after = float(written) if written.isdigit() and len(written) < 6 else None
         if code in _SKEWED:
             theirs = _http_date((answer.headers.get(b"date") or b"").decode("latin-1"))
             ours = self.clock.wall_ms()
-            if theirs is not None and abs(theirs - ours - self._skew_ms) > _SKEW_MS:
+            if theirs is not None and abs(theirs - ours - skew_ms) > _SKEW_MS:
                 return _Skewed(code, message, answer.status, theirs - ours)
         return AwsError(code, message, status=answer.status, retry_after=retry_after)
 
@@ -285,12 +287,12 @@ class Aws:
         given = (pair for pair in self._environ.items() if pair[0].startswith("AWS_") or pair[0] == CA_BUNDLE)
         key = (clock, *sorted(given))
         with _lock:
-            found = _shared.get(key) if clock is not None else None
+            found = _SHARED.get(key) if clock is not None else None
             if found is None:
                 credentials = OwnCredentials(self._environ, self.clock, self._fetch_local)
                 found = (Transport(self._environ, self.clock), credentials)
                 if clock is not None:
-                    _shared[key] = found
+                    _SHARED[key] = found
             return found
 
     # for credentials
