@@ -190,11 +190,20 @@ class _Extension:
         for line in self._complaints:
             _say(self.name, line)
         self._crash_on_failure = settings.on_failure == "crash"
+        there = 0
         for spec in self._specs:
-            for hosted in spec if isinstance(spec, list) else self._load_one(spec):
+            parts = spec if isinstance(spec, list) else self._load_one(spec)
+            there += bool(parts)
+            for hosted in parts:
                 hosted.context.registration = self.registration
                 hosted.context.log.level = settings.log_level
                 self.hosted.append(hosted)
+        if there > 1:
+            from extension_kit.commons import Commons
+
+            commons = Commons(lambda text: _say(self.name, text))
+            for hosted in self.hosted:
+                hosted.commons = commons
         self.must_crash = self._crash_on_failure and self._left_out
         if unknown := [name for name in settings.plugins if name not in self._there]:
             _say(self.name, self._unknown(unknown, settings.plugins))

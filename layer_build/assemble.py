@@ -87,7 +87,7 @@ def assemble(
     missing = "dependencies.leave_out: {} matches no file of its dependencies"
     _leave_out(foreign, manifest.name, manifest.leave_out, missing)
     kit = sources.kit()
-    reached = reach.needed(kit, {**own, **foreign})
+    reached = reach.needed(kit, {**own, **foreign}, several=len(manifest.plugins) > 1)
     ours = {**{path: entry for path, entry in kit.items() if path in reached}, **own}
     clash = sorted(set(ours) & set(foreign))
     if clash:

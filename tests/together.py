@@ -50,7 +50,8 @@ def handler(event, context):
     parameter = get("/systemsmanager/parameters/get?name=/app/limit")["Parameter"]["Value"]
     if event.get("fail"):
         raise ValueError(event["n"])
-    return {**event, "secret": secret, "parameter": parameter}
+    given = {"from_cache": os.environ["FROM_CACHE"]} if "FROM_CACHE" in os.environ else {}
+    return {**event, **given, "secret": secret, "parameter": parameter}
 """
 
 
