@@ -48,6 +48,8 @@ def handler(event, context):
     sys.stdout.flush()
     secret = get("/secretsmanager/get?secretId=db")["SecretString"]
     parameter = get("/systemsmanager/parameters/get?name=/app/limit")["Parameter"]["Value"]
+    if "exit" in event:
+        os._exit(event["exit"])
     if event.get("fail"):
         raise ValueError(event["n"])
     given = {"from_cache": os.environ["FROM_CACHE"]} if "FROM_CACHE" in os.environ else {}
@@ -105,14 +107,18 @@ def four_processes() -> dict[str, tuple[str, ...]]:
     return {name: (plugin,) for name, plugin in PLUGINS.items()}
 
 
+def _is_said(event: dict[str, Any]) -> bool:
+    return event["kind"] == "log" and event["party"] != "runtime" and not event["text"].startswith("{")
+
+
 class Running:
     """An environment with the four, and what the tests look at. A context manager.
 
-    Request ids come from `seed`, so that what is decided by them is decided alike in every environment.
+    Request ids come from the seed `ids`, so that what is decided by them is decided alike in every environment.
     """
 
     def __init__(
-        self, folder: Path, groups: dict[str, tuple[str, ...]], variables: dict[str, str], *, seed: int = 1,
+        self, folder: Path, groups: dict[str, tuple[str, ...]], variables: dict[str, str], *, ids: int = 1,
         prelude: str = "", world: World | None = None, **profile: Any,
     ) -> None:  # fmt: skip
         layer = folder / "layer"
@@ -133,7 +139,7 @@ class Running:
             visible=tuple(map(Path, prepare.search_path(str(ROOT)))),
         )
         self.parties = tuple(groups)
-        self._ids = random.Random(seed)
+        self._ids = random.Random(ids)
         self._world = world
         self._offset_ms = 0
         self.environment = Environment(Profile(**{"handler": "app.handler", "timeout": 10.0, **profile}), layout)
@@ -166,6 +172,11 @@ class Running:
 
     def shutdown(self) -> None:
         self.environment.shutdown()
+
+    def forget(self) -> None:
+        """Of the record so far all but what is looked at here: it would be the largest thing of a long run."""
+        events = self.environment.log.events
+        events[:] = [event for event in events if event["kind"] == "process_start" or _is_said(event)]
 
     @property
     def said(self) -> list[str]:
