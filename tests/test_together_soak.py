@@ -45,7 +45,7 @@ TELEMETRY = ("telemetry-duplicated:every=41", "telemetry-reordered:every=53")
 
 
 def plan(until_ms):
-    limits = {"max_injections": 10_000, "max_per_minute": 60_000}
+    limits = {"max_injections": 10_000, "max_per_minute": 1_000}
     return experiment(*CHAOS, id="soak", seed="soak", limits=limits, armed_until=format_ms(until_ms), lease_s=3_600)
 
 
