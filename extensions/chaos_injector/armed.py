@@ -127,6 +127,7 @@ class Armed(Plugin):
 
     def _make_injector(self) -> Injector:
         # All of what a fault needs, also what is imported late: it has no byte-code in the layer, and no request waits now.
+        from extensions.chaos_injector import matching  # noqa: F401
         from extensions.chaos_injector.faults import after, children  # noqa: F401
         from extensions.chaos_injector.faults.process import Killer, runtime_pid
         from extensions.chaos_injector.faults.resources import Resources

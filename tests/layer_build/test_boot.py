@@ -48,7 +48,7 @@ def test_what_python_begins_with_can_be_read_by_any_python_3(make, pythons):
         if isinstance(node, ast.Assign) and node.targets[0].id.isupper() and node.targets[0].id not in ("FOLDER", "OPT")
     }
     assert constants == {
-        "NAME": "ext", "PLUGINS": ("a.b:C",), "PORTS": SPECS, "LATE": True, "EVENTS": ("SHUTDOWN",),
+        "NAME": "ext", "PLUGINS": ("a.b:C",), "PORTS": SPECS, "LATE": True, "ONLY": {}, "EVENTS": ("SHUTDOWN",),
         "PYTHONS": tuple((3, int(python[2:])) for python in pythons),
     }  # fmt: skip
 
