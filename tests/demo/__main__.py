@@ -38,6 +38,12 @@ BACKENDS = {
 }
 #: decides about orders and faults; with this one each kind of fault happens
 SEED = 2281
+_SHORT = {
+    "the shop alone": "alone",
+    "metrics-collector": "metrics",
+    "chaos-injector": "chaos",
+    "all, one process": "in one",
+}
 _REPORTS = layers.ROOT / "build" / "demo"
 
 
@@ -120,7 +126,8 @@ def _ready(options: argparse.Namespace, show: Show) -> Iterator[Demo]:
     _require(options.backend)
     python = layers.own_python() if options.backend != "docker" else _image_python(show)
     zips = {
-        name: layers.built(name, python, lambda text: show.fact("layers", text, "dim")) for name in layers.EXTENSIONS
+        name: layers.built(name, python, lambda text: show.fact("layers", text, "dim"))
+        for name in (*layers.EXTENSIONS, layers.JOINT)
     }
     sizes = ", ".join(f"{name} {path.stat().st_size / 1024:.0f} KB" for name, path in zips.items())
     show.fact("layers", f"{sizes} (Python {python}, {layers.architecture()})")
@@ -187,7 +194,7 @@ def _shown(demo: Demo, options: argparse.Namespace, show: Show) -> list[Outcome]
 
 
 def _measured(demo: Demo, options: argparse.Namespace, show: Show) -> list[dict[str, Cost]]:
-    show.heading("3  what it costs: the shop alone, with each, with all four, in turn; nothing armed")
+    show.heading("3  what it costs: the shop alone, with each, with all four, with all in one; nothing armed")
 
     def told(number: int, name: str, seconds: float) -> None:
         seen.append(name)
@@ -195,8 +202,7 @@ def _measured(demo: Demo, options: argparse.Namespace, show: Show) -> list[dict[
             show.line(f"  round {number}  ", end="")
         took.append(seconds)
         last = len(seen) % len(costs.VARIANTS) == 0
-        word = name.removeprefix("the shop ")
-        show.line(f" {word}   {sum(took):.1f} s" if last else f" {word},", end="\n" if last else "")
+        show.line(f" {_SHORT.get(name, name)}" + (f"   {sum(took):.1f} s" if last else ","), end="\n" if last else "")
         if last:
             took.clear()
 

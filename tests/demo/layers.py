@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "demo" / "layers"
 EXTENSIONS = ("secret-cache", "log-shipper", "metrics-collector", "chaos-injector")
+#: the layer that holds all of them, in one process
+JOINT = "extension-kit"
 #: how lines of the builder begin that tell of something slow, which happens once on a machine
 _TAKES_LONG = ("fetching ", "building ")
 
@@ -45,7 +47,10 @@ def own_python() -> str:
 
 
 def built(name: str, python: str, say: Callable[[str], object]) -> Path:
-    """The zip of extension `name` for this machine and Python `python` ("3.11"); `say` is told what takes long."""
+    """The zip of extension `name`, or of `JOINT`, for this machine and Python `python` ("3.11").
+
+    ``say`` is told what takes long. ConfigError where it cannot be built.
+    """
     arch = architecture()
     place = CACHE / f"{name}-{arch}-python{python}-{_fingerprint(name, python)}.zip"
     if place.is_file():
@@ -57,7 +62,8 @@ def built(name: str, python: str, say: Callable[[str], object]) -> Path:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         options = ["--arch", arch, "--python", python, "--out", folder]
         options += [] if interpreters.find(python) else ["--no-bytecode"]
-        command = [sys.executable, "-m", "layer_build", "build", name, *options]
+        what = ["--plugins", ",".join(EXTENSIONS)] if name == JOINT else [name]
+        command = [sys.executable, "-m", "layer_build", "build", *what, *options]
         with subprocess.Popen(
             command, cwd=ROOT, env=_environ(python), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as building:
@@ -95,7 +101,8 @@ def _fingerprint(name: str, python: str) -> str:
 
 
 def _sources(name: str) -> Iterator[Path]:
-    for folder in ("extension_kit", "layer_build", f"extensions/{name.replace('-', '_')}"):
+    parts = EXTENSIONS if name == JOINT else (name,)
+    for folder in ("extension_kit", "layer_build", *(f"extensions/{part.replace('-', '_')}" for part in parts)):
         yield from (
             path
             for path in sorted((ROOT / folder).rglob("*"))

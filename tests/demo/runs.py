@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from extension_kit.backends.plan import Plan
 from extension_kit.errors import ConfigError
 from tests.demo import functions, receivers
-from tests.demo.layers import EXTENSIONS, ROOT
+from tests.demo.layers import EXTENSIONS, JOINT, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class Demo:
         self,
         function: str,
         events: list[dict[str, Any]],
-        extensions: tuple[str, ...] = EXTENSIONS,
+        layers: tuple[str, ...] = EXTENSIONS,
         group: str = receivers.SHOWN,
         listener: Listener | None = None,
     ) -> Outcome:
@@ -53,19 +53,19 @@ class Demo:
             function=self.staged[function] if shop else None,
             handler="app.handler" if shop else "",
             bootstrap=None if shop else self.staged[function] / "bootstrap",
-            layers=tuple(self.layers[name] for name in extensions),
+            layers=tuple(self.layers[name] for name in layers),
             events=functions.payloads(events),
             invokes=len(events),
             gap_ms=_GAP_MS,
             timeout=TIMEOUT,
             memory_mb=MEMORY_MB,
-            variables=self._variables(extensions, group),
+            variables=self._variables(EXTENSIONS if JOINT in layers else layers, group),
             request_ids=self._request_ids(function, len(events)),
             seed=self.seed,
         )
         outcome: Outcome = importlib.import_module(f"extension_kit.backends.{self.backend}").run(plan, listener)
         if not outcome.healthy:
-            raise ConfigError(f"{function} with {', '.join(extensions) or 'nothing'} did not stay healthy")
+            raise ConfigError(f"{function} with {', '.join(layers) or 'nothing'} did not stay healthy")
         return outcome
 
     def _request_ids(self, function: str, count: int) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from extensions.metrics_collector import prices
 from tests.demo import costs
-from tests.demo.costs import ALONE, TOGETHER
-from tests.demo.layers import EXTENSIONS
+from tests.demo.costs import ALONE, ONE, TOGETHER
+from tests.demo.layers import EXTENSIONS, JOINT
 from tests.demo.runs import MEMORY_MB
 
 if TYPE_CHECKING:
@@ -30,19 +30,21 @@ _COLUMNS = (
     ("usd", "USD per", "million", 8, "{:+.3f}"),
 )
 _NAME, _DELIVERED = 18, 32
+_ABOUT = {TOGETHER: "(four layers, four processes)", ONE: "(the layer extension-kit)"}
 _MB = 1_048_576
 
 
 def rows(rounds: list[dict[str, Cost]], zips: dict[str, Path], accounts: Accounts) -> dict[str, dict[str, Any]]:
     """By name: ``delivered`` (text), ``figures``, and every column's number or None."""
-    sizes = {name: zips[name].stat().st_size / 1024 for name in EXTENSIONS}
+    sizes = {name: path.stat().st_size / 1024 for name, path in zips.items()}
+    sizes |= {TOGETHER: sum(sizes[name] for name in EXTENSIONS), ONE: sizes[JOINT]}
     found: dict[str, dict[str, Any]] = {}
-    for name in (*EXTENSIONS, TOGETHER):
+    for name in (*EXTENSIONS, TOGETHER, ONE):
         figures: dict[str, Any] = dict(costs.added(rounds, name))
-        figures["layer"] = sizes.get(name, sum(sizes.values()))
+        figures["layer"] = sizes[name]
         figures["usd"] = costs.price_usd(rounds, figures) if rounds else None
         found[name] = {
-            "delivered": accounts.delivered.get(name, ""),
+            "delivered": accounts.delivered.get(name) or _ABOUT[name],
             "counted": accounts.figures.get(name, {}),
             **{key: None if value is None else round(value, 4) for key, value in figures.items()},
         }
@@ -75,7 +77,7 @@ def _show_row(
 ) -> None:
     scaled = {**row, "peak": row["peak"] / _MB if row.get("peak") is not None else None}
     cells = "".join(f"{_number(scaled.get(key), form, key in noise):>{width}}" for key, width, form in columns)
-    styles = ("bold",) if name == TOGETHER else ("dim",) if name == ALONE else ("cyan",)
+    styles = ("bold",) if name in (TOGETHER, ONE) else ("dim",) if name == ALONE else ("cyan",)
     show.line(f" {show.paint(f'{name:{_NAME}}', *styles)}{row['delivered']:{_DELIVERED}}{cells}".rstrip())
 
 
@@ -91,21 +93,24 @@ def _number(value: float | None, form: str, is_noise: bool) -> str:
 def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
     """What the figures are, in lines of up to `WIDTH`."""
     answer = "response" if "after" in has else "invoke"
-    noise = f"init ±{costs.spread(rounds, 'init') / 2:.0f}, {answer} ±{costs.spread(rounds, 'response') / 2:.1f} ms"
+    noise = f"init {costs.spread(rounds, 'init'):.0f}, {answer} {costs.spread(rounds, 'response'):.1f} ms"
     where = "in a container here" if backend == "docker" else "on this one machine"
     counted = costs.INVOKES - costs.WARM
     lines = [
         f"Medians of {len(rounds)} rounds of {counted} warm orders each, {where}; + is added to the shop alone.",
-        f"(In brackets): no more than what the shop alone varied by, {noise}. MB: resident, at most.",
+        f"(In brackets): no more than the shop alone varied by, which is {noise}.",
         f"USD: estimate, {MEMORY_MB} MB at list prices of {prices.AS_OF}, a million warm invocations without their requests.",
     ]
     cold = found[TOGETHER].get("cold")
     if cold is not None:
         lines.append(
-            f"Once, after an environment's first response: all four {cold:+.0f} ms (exporters are loaded then)."
+            f"Once, after an environment's first response (exporters load): all four {cold:+.0f} ms, "
+            f"in one {found[ONE]['cold']:+.0f}."
         )
     if "cpu" in has:
-        lines.append(f"CPU: of an extension's process from start to end, {costs.INVOKES} orders included.")
+        lines.append(
+            f"CPU of an extension's process from start to end, {costs.INVOKES} orders included; MB: resident at most."
+        )
     else:
         lines.append("No CPU and memory: the engine's processes cannot be looked at from here.")
     if "after" not in has:
