@@ -38,7 +38,8 @@ _MOST = 7
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run. Milliseconds: ``response`` and ``after`` it of a warm invocation, ``cold`` after the first response.
+    """Of one run. Milliseconds: ``response`` and ``after`` it of a warm invocation, ``cold`` after the first response;
+    ``varied``: from the first to the third quarter of the responses.
 
     ``cpu``: of the whole run, in the extensions' processes; ``peak``: their most resident bytes, added up. None: the backend
     does not tell it. AWS's emulator answers when extensions are done: there ``response`` has both, and ``after`` is None.
@@ -50,6 +51,7 @@ class Cost:
     cold: float | None
     cpu: float | None
     peak: float | None
+    varied: float
 
 
 def of(outcome: Outcome, extensions: Sequence[str], with_after: bool) -> Cost:
@@ -59,6 +61,7 @@ def of(outcome: Outcome, extensions: Sequence[str], with_after: bool) -> Cost:
     responses = [event["duration_ms"] for event in events if event["kind"] == "response"]
     whole = [event["duration_ms"] for event in events if event["kind"] == "invoke_end"]
     after = [end - response for end, response in zip(whole, responses, strict=True)]
+    quarters = statistics.quantiles(responses[WARM:], n=4)
     counted = extensions or ("runtime",)
     used = [event for event in events if event["kind"] == "process_usage" and event["party"] in counted]
     return Cost(
@@ -68,6 +71,7 @@ def of(outcome: Outcome, extensions: Sequence[str], with_after: bool) -> Cost:
         after[0] if with_after else None,
         sum(event["cpu_ms"] for event in used) if used else None,
         float(sum(event["peak_bytes"] for event in used)) if used else None,
+        quarters[2] - quarters[0],
     )
 
 
@@ -99,9 +103,10 @@ def alone(rounds: list[dict[str, Cost]]) -> dict[str, float | None]:
 
 
 def spread(rounds: list[dict[str, Cost]], figure: str) -> float:
-    """From the least to the most that the shop alone took: what is smaller than that is noise."""
+    """By how much the shop alone varied, from round to round or within one: what is smaller than that is noise."""
     values = [getattr(round_[ALONE], figure) or 0.0 for round_ in rounds]
-    return max(values) - min(values)
+    within = statistics.median(round_[ALONE].varied for round_ in rounds) if figure == "response" else 0.0
+    return float(max(max(values) - min(values), within))
 
 
 def added(rounds: list[dict[str, Cost]], variant: str) -> dict[str, float | None]:

@@ -66,6 +66,7 @@ def show_table(show: Show, found: dict[str, dict[str, Any]], rounds: list[dict[s
         _show_row(show, ALONE, shop, [(key, width, form.replace("+", "")) for key, width, form in cells])
     for name, row in found.items():
         noise = {key for key, _width, _form in cells if costs.is_noise(rounds, key, row[key])} if rounds else set()
+        noise |= {"usd"} if row["usd"] == 0.0 else set()
         _show_row(show, name, row, cells, noise)
     show.line()
     for text in _legend(found, rounds, backend, has) if rounds else ("What they cost was not measured (--rounds 0).",):
@@ -95,9 +96,9 @@ def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], bac
     answer = "response" if "after" in has else "invoke"
     noise = f"init {costs.spread(rounds, 'init'):.0f}, {answer} {costs.spread(rounds, 'response'):.1f} ms"
     where = "in a container here" if backend == "docker" else "on this one machine"
-    counted = costs.INVOKES - costs.WARM
+    counted = f"{len(rounds)} round{'s' * (len(rounds) > 1)} of {costs.INVOKES - costs.WARM} warm orders each"
     lines = [
-        f"Medians of {len(rounds)} rounds of {counted} warm orders each, {where}; + is added to the shop alone.",
+        f"Medians of {counted}, {where}; + is added to the shop alone.",
         f"(In brackets): no more than the shop alone varied by, which is {noise}.",
         f"USD: estimate, {MEMORY_MB} MB at list prices of {prices.AS_OF}, a million warm invocations without their requests.",
     ]
