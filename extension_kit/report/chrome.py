@@ -22,7 +22,9 @@ def trace(record: dict[str, Any]) -> dict[str, Any]:
     rows = [0] * len(found.lanes)
     for span in found.spans:
         rows[span.lane] = max(rows[span.lane], span.row)
-        details = {**span.details, **({"invocation": span.invocation} if span.invocation else {})}
+        details: dict[str, Any] = {name: str(value) for name, value in span.details.items()}
+        if span.invocation:
+            details["invocation"] = span.invocation
         events.append(
             {
                 "ph": "X",

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from extension_kit.report.reading import timeline
+from extension_kit.report.reading import figure, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,12 +88,12 @@ class _Told:
         party, kind = str(event.get("party")), event["kind"]
         if kind == "process_usage":
             row = self.usage.setdefault(party, [0.0, 0.0])
-            row[0] += _number(event.get("cpu_ms"))
-            row[1] = max(row[1], _number(event.get("peak_bytes")))
+            row[0] += figure(event.get("cpu_ms")) or 0.0
+            row[1] = max(row[1], figure(event.get("peak_bytes")) or 0.0)
         elif kind == "telemetry_batch" and event.get("taken"):
             batches = self.batches.setdefault(party, [0, 0])
             batches[0] += 1
-            batches[1] += int(_number(event.get("events")))
+            batches[1] += int(figure(event.get("events")) or 0)
         elif kind == "log":
             self.lines[party] = self.lines.get(party, 0) + 1
 
@@ -111,10 +111,6 @@ def _until_ready(found: Timeline, lane: int) -> list[float]:
             times.append(span.start - began)
             began = None
     return times
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _median(values: Iterable[float]) -> float | None:

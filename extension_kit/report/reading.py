@@ -25,6 +25,7 @@ PLATFORM = "platform"
 _RUNTIME = "runtime"
 _ORDER = (PLATFORM, _RUNTIME, "extension", "output")
 FORMAT = "extension-kit-run/1"  # emulator/record.py writes it; a test holds the two together
+_MOST = 1e15
 _NOT_TOLD = "from the start of the init: when it was started is not told by this backend"
 _ENDED_WELL = ("exit status 0", "ended")
 
@@ -49,7 +50,17 @@ def _is_event(event: Any) -> bool:
     if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
         return False
     at = event.get("t_ms")
-    return isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at < 1e15
+    return isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at < _MOST
+
+
+def output(record: dict[str, Any]) -> list[Event]:
+    """The events that `pictures` reads, such as they are to be."""
+    wanted = {"log": ("party", "source", "text"), "invoke_start": ("request_id",)}
+    return [
+        event
+        for event in record["events"]
+        if event["kind"] in wanted and all(isinstance(event.get(name), str) for name in wanted[event["kind"]])
+    ]
 
 
 def timeline(record: dict[str, Any]) -> Timeline:
@@ -274,7 +285,7 @@ class _Reader:
         if one is None:
             return
         one.error_type = str(event.get("error_type") or "")
-        one.size = event["bytes"] if isinstance(event.get("bytes"), int) else 0
+        one.size = int(figure(event.get("bytes")) or 0)
         if one.response is None:
             self._answered(one)
 
@@ -314,8 +325,8 @@ class _Reader:
         one = self._invocations.get(str(event.get("request_id")))
         metrics = event.get("metrics")
         if one is not None and isinstance(metrics, dict):
-            one.billed_ms = _figure(metrics.get("billedDurationMs"))
-            one.memory_mb = _figure(metrics.get("maxMemoryUsedMB"))
+            one.billed_ms = figure(metrics.get("billedDurationMs"))
+            one.memory_mb = figure(metrics.get("maxMemoryUsedMB"))
 
     def _shutdown_start(self, event: Event) -> None:
         reason = str(event.get("reason", ""))
@@ -332,8 +343,11 @@ def _party(event: Event) -> str:
     return str(event.get("party") or PLATFORM)
 
 
-def _figure(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def figure(value: Any) -> float | None:
+    """A number that a picture can show."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not -_MOST < value < _MOST:
+        return None
+    return float(value)
 
 
 def _label(kind: str, party: str) -> str:
@@ -348,7 +362,7 @@ def _label(kind: str, party: str) -> str:
 
 def _place(spans: list[Span], lanes: int) -> None:
     """Sorts the spans, and gives those of a lane that overlap rows of their own."""
-    spans.sort(key=lambda span: (span.start, -span.end, span.lane))
+    spans.sort(key=lambda span: (span.start, span.duration > 0, -span.end, span.lane))
     ends: list[list[float]] = [[] for _ in range(lanes)]
     for span in spans:
         rows = ends[span.lane]

@@ -1,4 +1,4 @@
-"""Time as columns of text: long pauses, in which everything is frozen, are drawn shorter than they were."""
+"""Time as columns of text: long pauses, in which the platform wants nothing of anybody, are drawn shorter than they were."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from extension_kit.report.model import Timeline
 
-_LONGEST = 0.04  # of the time that is not frozen; what a pause is drawn as at most
+#: of the time that is not frozen: what one pause, and what all of them, are drawn as at most
+_ONE, _ALL = 0.04, 0.12
+
+
+def pauses(found: Timeline) -> list[tuple[float, float]]:
+    """From when to when there was no init, no invocation and no shutdown: frozen, or nothing there at all."""
+    quiet: list[tuple[float, float]] = []
+    busy_until = 0.0
+    for span in found.of("init", "restore", "invoke", "shutdown"):
+        if span.lane == 0:
+            if span.start > busy_until:
+                quiet.append((busy_until, span.start))
+            busy_until = max(busy_until, span.end)
+    return quiet
 
 
 class Scale:
@@ -16,15 +29,15 @@ class Scale:
 
     def __init__(self, found: Timeline, cells: int) -> None:
         self.cells = cells
-        pauses = [span for span in found.of("frozen") if span.duration > 0]
-        active = max(found.end - sum(pause.duration for pause in pauses), 0.001)
-        longest = active * _LONGEST
-        self.folded = sum(pause.duration > longest for pause in pauses)
+        quiet = pauses(found)
+        active = max(found.end - sum(end - start for start, end in quiet), 0.001)
+        longest = active * min(_ONE, _ALL / max(len(quiet), 1))
+        self.folded = sum(end - start > longest for start, end in quiet)
         # Corners of the line that leads from time to width.
         self._times, self._widths = [0.0], [0.0]
-        for pause in pauses:
-            self._corner(pause.start, pause.start - self._times[-1])
-            self._corner(pause.end, min(pause.duration, longest))
+        for start, end in quiet:
+            self._corner(start, start - self._times[-1])
+            self._corner(end, min(end - start, longest))
         self._corner(max(found.end, self._times[-1] + 0.001), max(found.end - self._times[-1], 0.001))
 
     def _corner(self, time: float, width: float) -> None:

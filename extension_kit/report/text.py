@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from extension_kit import pictures
 from extension_kit.report.costs import PARTS, costs_of, parts
 from extension_kit.report.model import SPANS
-from extension_kit.report.reading import timeline
+from extension_kit.report.reading import output, timeline
 from extension_kit.report.scale import Scale
 from extension_kit.report.title import facts, heading
 
@@ -41,7 +41,7 @@ def text(record: dict[str, Any], width: int = 100, encoding: str | None = "utf-8
         _lanes(found, width, glyphs),
         _invocations(found),
         _costs(costs_of(found, record["events"]), width),
-        _measured(record["events"], width, pictures.levels(encoding)),
+        _measured(output(record), width, pictures.levels(encoding)),
         [f"note: {note}" for note in found.notes],
     ]
     blocks = ["\n".join(_fit(line, width) for line in block) for block in told if block]
@@ -106,7 +106,7 @@ def _lanes(found: Timeline, width: int, glyphs: dict[str, str]) -> list[str]:
             lines.append(f"  {'':<{_NAME}} {''.join(row)}")
     lines += _legend(found, width, glyphs)
     if scale.folded:
-        lines.append(f"  pauses are folded: {scale.folded} frozen time(s) are drawn shorter than they were")
+        lines.append(f"  pauses are folded: {scale.folded} of them are drawn shorter than they were")
     return lines
 
 

@@ -26,7 +26,10 @@ def mark(event: Event) -> tuple[str, str] | None:
     if found is None:
         return None
     shown, words = found
-    return shown, words(_Fields(event))
+    try:
+        return shown, shortened(words(_Fields(event)))
+    except (TypeError, ValueError):
+        return shown, kind.replace("_", " ")  # its fields are of another kind than ours
 
 
 def line(text: str) -> tuple[str, str]:
