@@ -68,7 +68,8 @@ bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the b
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 KIT_TESTS_EXCHANGES=10000 \
-		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol \
+		KIT_TESTS_TOGETHER=20000 KIT_TESTS_MISBEHAVIOURS=100 \
+		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol tests/test_together_soak.py tests/test_together_misbehaving.py \
 		tests/layer_build/verify/test_elf.py tests/layer_build/verify/test_hostile.py \
 		tests/layer_build/launcher/test_strange_platforms.py tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
 		tests/test_proxy_fidelity.py tests/test_proxy_killed.py tests/test_delivery.py tests/extensions/log_shipper/test_stories.py \

@@ -17,7 +17,7 @@ from tests.extensions.chaos_injector.conftest import experiment
 from tests.layer_build.launcher.layers import ARCH, OWN
 from tests.together import FUNCTION, PLUGINS, SHIPPER, WRAPPER, Running, World, armed, four_processes, one_process
 
-pytestmark = pytest.mark.skipif(not ISOLATED, reason="namespaces are refused here")
+pytestmark = [pytest.mark.skipif(not ISOLATED, reason="namespaces are refused here"), pytest.mark.once]
 
 #: metrics that count what was invoked, and so do not depend on how long anything took
 COUNTED = (

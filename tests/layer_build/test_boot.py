@@ -30,6 +30,17 @@ def test_the_launchers_file_says_all_that_it_needs():
     assert boot.launcher_conf(manifest("ext", events="[]"), ("3.13",), True).endswith("register late\nevents\n")
 
 
+def test_whose_what_is():
+    """Which plug-ins register late, and whose a port is: what the launcher does not do for those that are not to run."""
+    text = boot.launcher_conf(
+        manifest("ext", PORTS), ("3.13",), ("a:ON", "b"), {"http": ("a:ON", "b"), "proxy": ("c",)}
+    )
+    assert text.splitlines()[2:] == [
+        "register late a:ON,b", "events INVOKE SHUTDOWN", "port http 2773 A_PORT,B_PORT - a:ON,b",
+        "port proxy 9009 - /tmp/.extension-kit/ext/port c",
+    ]  # fmt: skip
+
+
 def test_two_ports_cannot_share_the_file():
     ports = '[{ name = "a", port = 1, fallback = true }, { name = "b", port = 2, fallback = true }]'
     with pytest.raises(ConfigError, match=r"ext: only one port may have fallback: its number stands in /tmp/"):

@@ -57,7 +57,8 @@ def layer(
     *,
     ports: str = "[]",
     pythons: tuple[str, ...] = (OWN,),
-    late: bool = False,
+    late: boot.Late = False,
+    only: boot.Only | None = None,
     events: str = '["INVOKE", "SHUTDOWN"]',
     plugins: tuple[str, ...] = ("code:Main",),
     launcher: str = "native",
@@ -72,10 +73,10 @@ def layer(
     entry = folder / "extensions" / name
     given = (name, plugins, pythons, boot.ports_of(about))
     if launcher == "native":
-        (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late))
-        (folder / name / "boot.py").write_text(boot.boot_source(*given, late=late, events=about.events))
+        (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late, only))
+        (folder / name / "boot.py").write_text(boot.boot_source(*given, late=late, only=only, events=about.events))
         entry.write_bytes(LAUNCHER)
     else:
-        entry.write_text(boot.python_entry(*given, late=late, events=about.events))
+        entry.write_text(boot.python_entry(*given, late=late, only=only, events=about.events))
     entry.chmod(0o755)
     return folder
