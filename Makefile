@@ -39,9 +39,8 @@ setup: $(STAMP) ## .venv with what everything else needs; other targets do it by
 
 kit: $(if $(wildcard $(STAMP)),$(STAMP),$(KIT_STAMP)) ## .venv with the kit alone: enough to write, test and build an extension of your own
 
-demo: $(STAMP) ## run a sample function with the metrics collector attached
-	@$(BIN)/extension-kit run --backend $(BACKEND) --function tests/functions/hello --handler app.handler \
-		--plugin extensions.metrics_collector.plugin:MetricsCollector --invokes 3 --gap-ms 50 $(DEMO_ARGS)
+demo: $(STAMP) ## a shop with all four extensions under faults: what each delivered and cost (DEMO_ARGS: --help says)
+	@$(BIN)/python -m tests.demo --backend $(BACKEND) $(DEMO_ARGS)
 
 test: $(STAMP) ## everything that must pass without Docker
 	@$(TESTS) --ignore tests/docker
@@ -85,7 +84,8 @@ bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the b
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 KIT_TESTS_EXCHANGES=10000 \
-		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol \
+		KIT_TESTS_TOGETHER=20000 KIT_TESTS_MISBEHAVIOURS=100 \
+		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol tests/test_together_soak.py tests/test_together_misbehaving.py \
 		tests/layer_build/verify/test_elf.py tests/layer_build/verify/test_hostile.py \
 		tests/layer_build/launcher/test_strange_platforms.py tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
 		tests/test_proxy_fidelity.py tests/test_proxy_killed.py tests/test_delivery.py tests/extensions/log_shipper/test_stories.py \

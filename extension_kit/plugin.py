@@ -212,7 +212,7 @@ def overridden(plugin: Plugin | type[Plugin], hook: str) -> bool:
 
 
 def load(spec: object) -> Plugin:
-    """A validated plug-in from an instance, a class or ``module:Class``; ConfigError says what is wrong and the fix."""
+    """A validated plug-in from an instance, a class or ``[name=]module:Class``; ConfigError says what is wrong and the fix."""
     if isinstance(spec, str):
         spec = _import(spec)
     if isinstance(spec, type):
@@ -227,7 +227,7 @@ def load(spec: object) -> Plugin:
 
 
 def _import(spec: str) -> object:
-    module_name, _, class_name = spec.partition(":")
+    module_name, _, class_name = spec.rpartition("=")[2].partition(":")
     if not module_name or not class_name:
         raise ConfigError(f"plug-in {spec!r}: expected MODULE:CLASS")
     try:

@@ -19,6 +19,7 @@
     [layer]
     leave_out = ["my_shipper/command.py"]      # files of its own that only people run
     source_only = ["my_shipper/rare/*"]        # no byte-code: what is rarely imported, and never when a request waits
+    only_if = "MY_SHIPPER_ENABLED"             # while this is not true, no port is opened, nothing done before the registration
 
     [dependencies]
     lock = "requirements.lock"                 # pip's format with hashes, wheels only
@@ -35,6 +36,9 @@ which the guard knows by itself; with ``when = "VARIABLE"`` a host counts only w
 means whatever the function itself asks for, through a proxy of the extension's. ``program`` is a program's path, or its last
 part; behind a blank may stand what the first argument that is no option must be, or end with (``python my_shipper/child.py``);
 ``python`` is the extension's own interpreter, ``fork`` a copy of its process, ``sh`` also what os.system starts.
+
+Of a layer that was put together of several extensions the builder writes it: ``parts`` names them, and a port's ``extension``
+says whose it is.
 """
 
 from __future__ import annotations
@@ -106,6 +110,7 @@ class Port:
     """A port on loopback. ``variables``: what overrides it, the first that is set; ``fallback``: else any free one will do.
 
     ``optional``: neither launcher nor kit open it: the plug-in does, where one of its variables names a number.
+    ``extension``: whose it is, in a layer of several; "" elsewhere.
     """
 
     name: str
@@ -115,6 +120,7 @@ class Port:
     why: str = ""
     optional: bool = False
     protocol: str = "tcp"
+    extension: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,12 @@ class Manifest:
     own_leave_out: tuple[str, ...] = ()
     source_only: tuple[str, ...] = ()
     subprocesses: tuple[Program, ...] = ()
+    only_if: str = ""
+    parts: tuple[str, ...] = ()
+
+    def port_file(self, port: Port) -> str:
+        """Where the number of a port with ``fallback`` stands; "" for any other."""
+        return f"/tmp/.extension-kit/{port.extension or self.name}/port" if port.fallback else ""  # noqa: S108 - design
 
 
 def load(folder: Path, default_version: str) -> Manifest:
@@ -165,15 +177,17 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         place,
         "",
         content,
-        ("name", "version", "summary", "plugins", "pythons", "capabilities", "layer", "dependencies"),
+        ("name", "version", "summary", "plugins", "pythons", "parts", "capabilities", "layer", "dependencies"),
     )
     may = _Reader(place, "capabilities.", top.table("capabilities"),
                   ("hosts", "subprocesses", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
-    layer = _Reader(place, "layer.", top.table("layer"), ("leave_out", "source_only"))
+    layer = _Reader(place, "layer.", top.table("layer"), ("leave_out", "source_only", "only_if"))
     needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out", "without"))
     ports = tuple(
         _port(one)
-        for one in may.tables("ports", ("name", "port", "variables", "fallback", "optional", "protocol", "why"))
+        for one in may.tables(
+            "ports", ("name", "port", "variables", "fallback", "optional", "protocol", "extension", "why")
+        )
     )
     if len({port.name for port in ports}) < len(ports):
         raise ConfigError(f"{place}: capabilities.ports: two have the same name")
@@ -210,6 +224,8 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
             Program(one.text("program", _PROGRAM, "a program"), one.why())
             for one in may.tables("subprocesses", ("program", "why"), "program")
         ),
+        only_if=layer.text("only_if", _VARIABLE, "the name of an environment variable", ""),
+        parts=top.texts("parts", _NAME, "names of extensions"),
     )
 
 
@@ -226,7 +242,8 @@ def _port(one: _Reader) -> Port:
     protocol = one.text("protocol", re.compile("tcp|udp" if optional else "tcp"), '"tcp", or "udp" if optional,', "tcp")
     name = one.text("name", _PORT_NAME, "lower-case letters, digits, '_' and '-'")
     variables = one.texts("variables", _VARIABLE, "names of variables")
-    return Port(name, number, variables, fallback, one.why(), optional, protocol)
+    extension = one.text("extension", _NAME, "the name of an extension", "")
+    return Port(name, number, variables, fallback, one.why(), optional, protocol, extension)
 
 
 class _Reader:
@@ -322,15 +339,18 @@ def dump(manifest: Manifest) -> str:
         fields: list[tuple[str, Any]] = [("name", one.name), ("port", one.port), ("variables", list(one.variables))]
         fields += [("fallback", one.fallback), ("optional", one.optional)]
         fields += [("protocol", one.protocol)] if one.protocol != "tcp" else []
+        fields += [("extension", one.extension)] if one.extension else []
         ports.append(table([*fields, ("why", one.why)]))
     lines = [f"{key} = {quote(getattr(manifest, key))}" for key in ("name", "version", "summary")]
     lines += [f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("plugins", "pythons")]
+    lines += [f"parts = {quote(list(manifest.parts))}"] if manifest.parts else []
     lines += ["", "[capabilities]"]
     lists = (("hosts", hosts), ("subprocesses", starts), ("iam", iam), ("ports", ports))
     lines += [f"{key} = [{', '.join(value)}]" for key, value in lists]
     lines += [
         f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("variables", "events", "telemetry", "writes")
     ]
-    if manifest.source_only:
+    if manifest.source_only or manifest.only_if:
         lines += ["", "[layer]", f"source_only = {quote(list(manifest.source_only))}"]
+        lines += [f"only_if = {quote(manifest.only_if)}"] if manifest.only_if else []
     return "\n".join(lines) + "\n"

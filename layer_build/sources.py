@@ -72,6 +72,21 @@ def wants_before_register(tree: Tree) -> bool:
     return False
 
 
+def name_of(tree: Tree, plugin: str) -> str:
+    """The ``name`` of a plug-in's class as its source has it, known without an import; "" where it is computed."""
+    module, _, wanted = plugin.partition(":")
+    entry = tree.get(f"{module.replace('.', '/')}.py") or tree.get(f"{module.replace('.', '/')}/__init__.py")
+    for node in ast.parse(entry.data).body if entry else ():
+        if isinstance(node, ast.ClassDef) and node.name == wanted:
+            for line in node.body:
+                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+                value = getattr(line, "value", None)
+                named = any(isinstance(one, ast.Name) and one.id == "name" for one in targets)
+                if named and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    return value.value
+    return ""
+
+
 def _depth(folder: Path, module: str) -> int:
     """How many of the folder's last names the module's name begins with: 2 for ``extensions.x.plugin`` in extensions/x."""
     packages = module.split(".")[:-1]

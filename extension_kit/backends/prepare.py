@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Runs(Protocol):
     """An execution environment, as a backend offers it."""
 
-    def invoke(self, payload: bytes) -> Future[Result]: ...
+    def invoke(self, payload: bytes, *, request_id: str = "") -> Future[Result]: ...
     def idle(self, timeout: float) -> bool: ...
 
 
@@ -105,7 +105,9 @@ def invoke_all(plan: Plan, environment: Runs) -> list[Invoked]:
             environment.idle(plan.timeout)
             time.sleep(plan.gap_ms / 1000)
         began = time.monotonic()
-        result = environment.invoke(plan.events[number % len(plan.events)]).result()
+        payload = plan.events[number % len(plan.events)]
+        known = {"request_id": plan.request_ids[number]} if number < len(plan.request_ids) else {}
+        result = environment.invoke(payload, **known).result()
         latency = (time.monotonic() - began) * 1000
         invoked.append(Invoked(result.request_id, latency, result.payload, result.function_error, result.error_type))
     return invoked

@@ -26,6 +26,7 @@ from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
 from tests.benchmarks.secrets import Secrets, aws_behind_tls
 from tests.benchmarks.shipping import CountingSink, Shipping
 from tests.benchmarks.telemetry import Telemetry
+from tests.benchmarks.together import METRICS, Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Bench:
         self.collecting = Collecting(made, placement, effort)
         self.proxying = Proxying(made, placement, effort)
         self._guard = guarding.Guard(placement, effort, python)
+        self.together = Together(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
         self._floor = made.get(response.FLOOR)
@@ -212,6 +214,7 @@ SECTIONS = {
         contenders.PROXIES,
     ),
     "guard": Section(Bench.guard, guarding.METRICS, ()),
+    "together": Section(lambda bench: bench.together.measure(), METRICS, contenders.TOGETHER),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
     ),
@@ -249,7 +252,9 @@ def run(
                 except NoQuota as error:
                     absent |= dict.fromkeys(SECTIONS[section].metrics, str(error))
             measured.append(figures)
-        absent |= bench.telemetry.absent | bench.secrets.absent | bench.shipping.absent | bench.absent
+        absent |= (
+            bench.telemetry.absent | bench.secrets.absent | bench.shipping.absent | bench.together.absent | bench.absent
+        )
         about = {
             "kernel": platform.release(), "machine": platform.machine(), "placement": placement.text, "python": python,
             "made_by": {name: contender.made_by for name, contender in made.items()}, "absent": absent,

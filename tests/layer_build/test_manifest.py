@@ -106,8 +106,9 @@ MANIFESTS = st.builds(
                              st.booleans(), TEXTS), unique_by=lambda port: port.name).map(tuple),
     events=st.sampled_from([("INVOKE", "SHUTDOWN"), ("SHUTDOWN",), ()]), telemetry=st.sampled_from([(), ("platform",)]),
     writes=st.sampled_from([(), ("/tmp/x",)]), lock=st.just(""), leave_out=st.just(()),
-    source_only=st.sampled_from([(), ("x/rare/*",)]),
+    source_only=st.sampled_from([(), ("x/rare/*",)]), only_if=st.sampled_from(["", "X_ON"]),
     subprocesses=st.lists(st.builds(Program, st.sampled_from(["tar", "python x/child.py"]), TEXTS)).map(tuple),
+    parts=st.sampled_from([(), ("a", "b")]),
 )  # fmt: skip
 
 

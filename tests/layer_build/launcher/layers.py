@@ -58,7 +58,8 @@ def layer(
     *,
     ports: str = "[]",
     pythons: tuple[str, ...] = (OWN,),
-    late: bool = False,
+    late: boot.Late = False,
+    only: boot.Only | None = None,
     events: str = '["INVOKE", "SHUTDOWN"]',
     plugins: tuple[str, ...] = ("code:Main",),
     launcher: str = "native",
@@ -74,12 +75,12 @@ def layer(
     entry = folder / "extensions" / name
     given = (name, plugins, pythons, boot.ports_of(about))
     if launcher == "native":
-        (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late))
-        (folder / name / "boot.py").write_text(
-            boot.boot_source(*given, late=late, events=about.events, may=boot.may_of(about))
-        )
+        (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late, only))
+        text = boot.boot_source(*given, late=late, only=only, events=about.events, may=boot.may_of(about))
+        (folder / name / "boot.py").write_text(text)
         entry.write_bytes(LAUNCHER)
     else:
-        entry.write_text(boot.python_entry(*given, late=late, events=about.events, may=boot.may_of(about)))
+        text = boot.python_entry(*given, late=late, only=only, events=about.events, may=boot.may_of(about))
+        entry.write_text(text)
     entry.chmod(0o755)
     return folder
