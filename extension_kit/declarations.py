@@ -52,6 +52,7 @@ class Setting:
         self.allowed = ""
         self.names = ""
         self.clamp = False
+        self.nothing = "nothing"  # what a warning calls an empty value
         if secret and default:
             raise ConfigError("a secret setting cannot have a default: it would be public; leave it empty")
 
@@ -96,7 +97,7 @@ class Setting:
         except ValueError:
             used = self.default
         shown = HIDDEN if self.secret else _quoted(written)
-        instead = "nothing" if self.secret or self.show(used) == "" else clean(self.show(used))
+        instead = self.nothing if self.secret or self.show(used) == "" else clean(self.show(used))
         return used, f"{variable}={shown} is not allowed: use {self.allowed}; {instead} is used instead"
 
 
@@ -284,9 +285,10 @@ class _FlushStrategy(Setting):
 
 
 class _CommaList(Setting):
-    def __init__(self, default: tuple[str, ...], choices: Iterable[str], **common: Any) -> None:
+    def __init__(self, default: tuple[str, ...], choices: Iterable[str], empty: str, **common: Any) -> None:
         super().__init__(default, **common)
         self.choices = tuple(choices)
+        self.nothing = empty
         among = f" of {', '.join(self.choices)}" if self.choices else ""
         self.allowed = f"a comma-separated list{among}"
         self.check(default)
@@ -471,13 +473,17 @@ def comma_list(
     *,
     help: str,
     choices: Iterable[str] = (),
+    empty: str = "nothing",
     secret: bool = False,
     env: str = "",
     aliases: Iterable[str] = (),
     names: str = "",
 ) -> tuple[str, ...]:
-    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped."""
-    declared: Any = _CommaList(default, choices, help=help, env=env, aliases=aliases, secret=secret)
+    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped.
+
+    ``empty``: what the warning about a wrong value calls an empty list.
+    """
+    declared: Any = _CommaList(default, choices, empty, help=help, env=env, aliases=aliases, secret=secret)
     declared.names = names
     value: tuple[str, ...] = declared
     return value

@@ -243,4 +243,8 @@ class KitSettings(Settings):
         help="What the egress guard lets pass besides the manifest's hosts and the endpoints that settings name; `*` switches "
         "it off. See extension_kit/README.md, Glass box."
     )
-    plugins = comma_list((), help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.")
+    plugins = comma_list(
+        (),
+        empty="every plug-in",
+        help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.",
+    )
