@@ -68,8 +68,8 @@ class Host:
 class Permission:
     """IAM actions that the function's role needs for the extension.
 
-    ``when``: the settings that make it so, any of them; empty: it always is. ``VARIABLE``: it is set; ``VARIABLE=VALUE``: one of
-    the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be needed, which only the
+    ``when``: the settings that make it so, any of them; empty: it always is. ``VARIABLE``: it is set; ``VARIABLE=VALUE``: one
+    of the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be needed, which only the
     function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
     """
 
