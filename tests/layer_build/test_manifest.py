@@ -70,6 +70,10 @@ def test_the_example_in_the_module_is_read():
         ),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1, protocol="udp"}]', "protocol is 'udp': \"tcp\", or"),
         (LEAST + b'[capabilities]\niam = ["everything"]', "actions is 'everything': service:Action"),
+        (
+            LEAST + b'[capabilities]\niam = [{actions=["s3:GetObject"], when=["A B"]}]',
+            "when is 'A B': VARIABLE, VARIABLE=VALUE, either with a ? behind it, or ? wanted",
+        ),
         (LEAST + b'[capabilities]\nevents = ["invoke"]', "events is 'invoke': some of INVOKE, SHUTDOWN"),
         (LEAST + b'[capabilities]\nwrites = ["/var/x"]', "writes is '/var/x': paths below /tmp"),
         (LEAST + b'[dependencies]\nlock = "/etc/passwd"', "lock is '/etc/passwd'"),
