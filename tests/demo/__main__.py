@@ -125,10 +125,7 @@ def _ready(options: argparse.Namespace, show: Show) -> Iterator[Demo]:
     show.heading("1  made ready")
     _require(options.backend)
     python = layers.own_python() if options.backend != "docker" else _image_python(show)
-    zips = {
-        name: layers.built(name, python, lambda text: show.fact("layers", text, "dim"))
-        for name in (*layers.EXTENSIONS, layers.JOINT)
-    }
+    zips = layers.built_all(python, lambda text: show.fact("layers", text, "dim"))
     sizes = ", ".join(f"{name} {path.stat().st_size / 1024:.0f} KB" for name, path in zips.items())
     show.fact("layers", f"{sizes} (Python {python}, {layers.architecture()})")
     # Not under /tmp, which is an environment's own; in the engine's sight, where that is on this machine.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +48,28 @@ def own_python() -> str:
     return version
 
 
-def built(name: str, python: str, say: Callable[[str], object]) -> Path:
-    """The zip of extension `name`, or of `JOINT`, for this machine and Python `python` ("3.11").
+def built_all(python: str, say: Callable[[str], object]) -> dict[str, Path]:
+    """The zips of all extensions and of `JOINT` for this machine and Python `python` ("3.11"), by name.
 
-    ``say`` is told what takes long. ConfigError where it cannot be built.
+    ``say`` is told what takes long. ConfigError where one cannot be built.
     """
+    running: list[subprocess.Popen[str]] = []
+    first, *others = (*EXTENSIONS, JOINT)
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        made = {first: _built(first, python, say, running)}  # alone: it may have to fetch the compiler for all
+        zips = pool.map(lambda name: _built(name, python, say, running), others)
+        return made | dict(zip(others, zips, strict=True))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for one in running:
+            if one.poll() is None:  # Ctrl-C, or another one has failed
+                one.send_signal(signal.SIGINT)
+        pool.shutdown()
+
+
+def _built(name: str, python: str, say: Callable[[str], object], running: list[subprocess.Popen[str]]) -> Path:
+    """``running``: where the builder's process is added to."""
     arch = architecture()
     place = CACHE / f"{name}-{arch}-python{python}-{_fingerprint(name, python)}.zip"
     if place.is_file():
@@ -59,7 +78,7 @@ def built(name: str, python: str, say: Callable[[str], object]) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     for old in CACHE.glob(f"{name}-{arch}-python{python}-*.zip"):
         old.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+    with tempfile.TemporaryDirectory(dir=CACHE, ignore_cleanup_errors=True) as folder:
         options = ["--arch", arch, "--python", python, "--out", folder]
         options += [] if interpreters.find(python) else ["--no-bytecode"]
         what = ["--plugins", ",".join(EXTENSIONS)] if name == JOINT else [name]
@@ -67,21 +86,24 @@ def built(name: str, python: str, say: Callable[[str], object]) -> Path:
         with subprocess.Popen(
             command, cwd=ROOT, env=_environ(python), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         ) as building:
-            last = "it said nothing"
-            assert building.stderr is not None
-            try:
-                for line in building.stderr:
-                    last = line.strip() or last
-                    if line.startswith(_TAKES_LONG):
-                        say(line.strip())
-            except BaseException:  # Ctrl-C, say: it does not go on behind our back
-                building.terminate()
-                raise
+            running.append(building)
+            last = _followed(building, say)
         if building.returncode:
             raise ConfigError(f"the layer {name} cannot be built (a package index is needed once): {last}")
         (made,) = Path(folder).glob("*.zip")
         os.replace(made, place)  # whole or not at all, also when two runs build it at once
     return place
+
+
+def _followed(building: subprocess.Popen[str], say: Callable[[str], object]) -> str:
+    """The last line that it has to say, which is the reason where it fails."""
+    last = "it said nothing"
+    assert building.stderr is not None
+    for line in building.stderr:
+        last = line.strip() or last
+        if line.startswith(_TAKES_LONG):
+            say(line.strip())
+    return last
 
 
 def _environ(python: str) -> dict[str, str]:
