@@ -5,7 +5,8 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
-TESTS = $(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
+# Two at a time, a file each: tests wait more than they work.
+TESTS = $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
 	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
 KIT_STAMP := .venv/.ready-kit

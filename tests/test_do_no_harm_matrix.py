@@ -147,10 +147,16 @@ def test_a_line_that_nobody_reads_costs_its_plugin_only(lab):
     bad = BAD.format(hook="on_invoke", arguments="self, event", body="print('x' * 1_000_000)", budget="budgets = {}")
     with environment_of("rie", lab, lab.plugin("ext", bad + "run(Bad())")) as environment:
         results = [environment.invoke(b"1").result(20) for _ in range(INVOKES)]
+        # Answers do not wait for what it says, which comes when the machine has time.
+        lab.until(lambda: told(environment) > 0, 20)
 
     assert [json.loads(result.payload) for result in results] == [{"twice": 2}] * INVOKES
-    said = [event["text"] for event in environment.log.of_kind("log")]
-    assert sum("plug-in bad: on_invoke overran" in line for line in said) == 1
+    assert told(environment) == 1
+
+
+def told(environment: Any) -> int:
+    """How often the plug-in that overran was reported."""
+    return sum("plug-in bad: on_invoke overran" in event["text"] for event in environment.log.of_kind("log"))
 
 
 def check_reports(said: list[str], fault: str, times: int, body: str) -> None:

@@ -38,7 +38,7 @@ def sandbox(tmp_path, monkeypatch):
         yield made
     pids = [event["pid"] for event in made.events("process_start")]
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # one of an earlier test may have ended meanwhile
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("extension-kit")]
 
 

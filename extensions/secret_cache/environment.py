@@ -164,22 +164,26 @@ def _fetched(wanted: list[Entry], seconds: float) -> Values:
         if armed:
             raise Problem(f"the cache did not answer within {seconds * 1000:.0f} ms")
 
+    until = monotonic() + seconds
     before = _signal.signal(_signal.SIGALRM, ring)
     _signal.setitimer(_signal.ITIMER_REAL, seconds)
     try:
-        return _asked(dict.fromkeys((kind, id) for _, kind, id, _ in wanted), seconds)
+        return _asked(dict.fromkeys((kind, id) for _, kind, id, _ in wanted), until - seconds / 8)
     finally:
         armed.clear()  # one that is ringing now is too late to do harm
         _signal.setitimer(_signal.ITIMER_REAL, 0)  # a timer outlives execve(2), and would kill the runtime
         _signal.signal(_signal.SIGALRM, before)
 
 
-def _asked(wanted: Iterable[tuple[str, str]], seconds: float) -> Values:
-    """What the cache answers for each kind and id: in batches, so that it can ask AWS so; then, for its error, one by one."""
+def _asked(wanted: Iterable[tuple[str, str]], until: float) -> Values:
+    """What the cache answers for each kind and id: in batches, so that it can ask AWS so; then, for its error, one by one.
+
+    `until` (monotonic) it is waited for where nobody listens, which ends before the alarm does, so as to say so.
+    """
     from extension_kit.aws.signature import quote
     from extension_kit.clients import answers
 
-    connection = _connect(_port(), seconds)
+    connection = _connect(_port(), until)
     found: Values = {}
     for kind, batch, single, end, read_batch, read_one in (
         ("secret", "secretsmanager/batch?secretId=", "secretsmanager/get?secretId=", "", answers.secrets, answers.secret),
@@ -206,9 +210,8 @@ def _port() -> int:
     return int(written) if written.isascii() and written.isdigit() and 0 < int(written[:6]) < 65_536 else _PORT
 
 
-def _connect(port: int, seconds: float) -> _socket.socket:
+def _connect(port: int, until: float) -> _socket.socket:
     """To where the cache listens, or will in a moment: it starts beside us."""
-    until = monotonic() + seconds
     while True:
         for family, address in ((_socket.AF_INET, "127.0.0.1"), (_socket.AF_INET6, "::1")):
             connection = _socket.socket(family, _socket.SOCK_STREAM)

@@ -616,7 +616,7 @@ def test_the_responses_of_a_runtime_are_checked(lab):
     environment = lab.start(bootstrap=bootstrap)
 
     result = lab.invoke(environment)
-    environment.idle(5)
+    lab.until(lambda: bool(lab.lines(environment, "runtime")))
 
     assert result.payload == b"[1]"
     assert lab.lines(environment, "runtime")[0] == (

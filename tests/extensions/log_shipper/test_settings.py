@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -76,11 +77,16 @@ def test_what_is_wrong_with_the_file_is_one_line(tmp_path, text, said, left):
 
 @pytest.mark.parametrize("text", ["x = " + "[" * 3_000 + "]" * 3_000, "a" + ".a" * 3_000 + " = 1"])
 def test_a_file_that_is_nested_too_deeply(tmp_path, text):
-    """One line, and no end of the extension."""
+    """One line, and no end of the extension. Python 3.13 and later read a deep table, which is no setting then."""
     sinks, complaints = read(tmp_path, text, sink="stdout")
     assert len(sinks) == 1
     (line,) = complaints
-    assert line.endswith("shipper.toml cannot be read: it is nested too deeply; only variables count")
+    assert re.search(
+        r"shipper\.toml(: a is not a setting and is ignored|"
+        r" cannot be read: it is nested too deeply; only variables count$)",
+        line,
+    )
+    assert len(line) < 400
 
 
 def test_urls_are_shown_nowhere(tmp_path):

@@ -100,12 +100,17 @@ class Running:
         self.service.loop.call_soon_threadsafe(done.set)
         assert done.wait(10)
 
-    def close(self):
-        """Once nobody asks AWS any more, so that no connection to it is left."""
+    def calm(self):
+        """Until nobody asks AWS any more, and what came back is kept."""
         limit = time.monotonic() + 15
         while any(self.service.calls_running.values()):
             assert time.monotonic() < limit, "a call to AWS does not end"
-            time.sleep(0.01)
+            time.sleep(0.005)
+        self.settle()
+
+    def close(self):
+        """Once nobody asks AWS any more, so that no connection to it is left."""
+        self.calm()
         self.service.restored(snapshot=False)  # closes connections to AWS
         self.service.stop()
 

@@ -261,6 +261,7 @@ def test_a_manifest_in_a_file_and_configurations_as_files(aws, serve, tmp_path):
     cache = serve(AWS_APPCONFIG_EXTENSION_MANIFEST=f"file:{manifest}")
     try:
         until(lambda: aws.count("GetLatestConfiguration") == 1)
+        cache.calm()
         assert cache.configuration().cache == "hit"
         with open(f"{folder}/app:env:profile", "rb") as file:
             assert file.read() == b"one"

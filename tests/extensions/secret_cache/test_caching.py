@@ -328,6 +328,7 @@ def test_what_is_in_use_is_fetched_ahead_of_its_end(aws, cache, clock):
     clock.ahead_ms += 250_000
     cache.invoke()
     until(lambda: aws.count("GetSecretValue", "used") == 2)
+    cache.calm()
     clock.ahead_ms += 60_000
 
     answer = cache.secret("used")

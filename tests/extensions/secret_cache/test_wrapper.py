@@ -181,7 +181,7 @@ def test_a_large_value_passes_and_one_that_no_process_can_have_does_not(start, m
 WRONG = {
     "no daemon": (
         "A=secret:plain",
-        {"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": "1", "SECRET_CACHE_WRAPPER_TIMEOUT_MS": "200"},
+        {"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": "1", "SECRET_CACHE_WRAPPER_TIMEOUT_MS": "600"},
         "nobody answers on port 1",
     ),
     "no token": ("A=secret:plain", {"AWS_SESSION_TOKEN": None}, "no token was sent"),
