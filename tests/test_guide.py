@@ -18,6 +18,8 @@ from extension_kit.testing import Sandbox
 from tests import pages, pictures
 from tests.pages import ROOT, Block, blocks, commands, known_options, options, ours, spans, text
 
+pytestmark = pytest.mark.once  # what a page says is the same under every Python
+
 #: why a script is not run by the tests: page, what it needs, how many there are
 NOT_RUN = {
     ("extension_kit/guide/layers.md", "AWS"): 1,
