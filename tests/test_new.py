@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from extension_kit import scaffold
 from extension_kit.errors import ConfigError
@@ -252,3 +254,21 @@ def test_where_nothing_can_be_made_nothing_is_left(tmp_path, monkeypatch):
 def test_the_folder_is_made_where_one_says(tmp_path):
     run("-m", "extension_kit.cli", "new", "greeter", "--directory", "deeper/still", cwd=tmp_path)
     assert (tmp_path / "deeper/still/greeter/greeter/plugin.py").is_file()
+
+
+def test_the_workflow_is_pinned_and_calls_what_is_there():
+    """Actions by commit with the version behind it; `make` targets of the Makefile; nothing written with the token."""
+    files = scaffold.render(Names.of("greeter"))
+    text = files[".github/workflows/ci.yml"]
+    workflow = yaml.safe_load(text)
+    (job,) = workflow["jobs"].values()
+    uses = re.findall(r"uses: (.*)", text)
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert len(uses) == sum("uses" in step for step in job["steps"]) == 3
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in uses)
+    targets = set(re.findall(r"^([a-z]+):.*##", files["Makefile"], re.MULTILINE))
+    called = {word for step in job["steps"] for word in step.get("run", "").split() if word.isalpha()} - {"make"}
+    told = set(re.findall(r"`?make ([a-z]+)", files["README.md"])) - {"is"}
+    assert called == {"setup", "test", "check", "layer"}
+    assert called | told <= targets
