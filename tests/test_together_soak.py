@@ -64,7 +64,8 @@ class Figures:
         self.tmp, self.large = running.environment._place.call(lambda: _size("/tmp"))
 
     def __str__(self) -> str:
-        return f"{self.rss / 1e6:.1f} MB, {self.descriptors} descriptors, {self.threads} threads, {self.tmp} bytes in /tmp {self.large or ''}"
+        held = f"{self.rss / 1e6:.1f} MB, {self.descriptors} descriptors, {self.threads} threads"
+        return f"{held}, {self.tmp / 1e6:.1f} MB in /tmp {self.large or ''}"
 
 
 def _size(folder):
