@@ -8,16 +8,12 @@ and library, on every thread. It is put in once the registration has left and be
 
 What is refused raises PermissionError, an OSError as every library expects one; it is told once for each target and counted.
 
-Names and addresses. A hook sees a name before it is looked up, and later an address without a name. So the look-ups of
-`_socket`, through which all others go, are wrapped: what they find for a name that is allowed may be connected to, for as long
-as `_FORGET_MS`, the last `_MOST_ADDRESSES` of them, on the ports for which the name is allowed. Connections are kept or made
-anew long after a look-up, and a refusal by mistake costs data, while an address that has a new owner costs little.
+A hook sees a name before it is looked up, and later an address without a name. So the look-ups of `_socket`, through which all
+others go, are wrapped: what they find for an allowed name may be connected to on the name's ports, for `_FORGET_MS`, the last
+`_MOST_ADDRESSES`. That is long: a refusal by mistake costs data, an address that has a new owner costs little.
 
-Every mistake in here refuses what was asked for, and does nothing else. What passes the guard, since it passes the interpreter,
-stands in README.md of this folder, "Glass box".
-
-On the path to the first event: imported are only this, and what is imported there anyway. Rules are made (`egress_rules`) when
-the first target is no address of this host.
+Every mistake in here refuses what was asked for, and does nothing else. What passes the guard stands in README.md, "Glass box".
+Rules are made (`egress_rules`) when the first target is no address of this host: this module is on the path to the first event.
 """
 
 from __future__ import annotations
@@ -80,7 +76,9 @@ def guard(
         return None, "EXTENSION_KIT_EGRESS_ALLOW=*"
     manifests: list[str] = []
     if declared is None:
-        manifests = [_manifest_beside(spec) for spec in specs]
+        from extension_kit.egress_manifest import beside
+
+        manifests = [beside(spec) for spec in specs]
         if not allowed and not (manifests and all(manifests)):
             return None, "no manifest.toml beside the plug-in's module"
     made = Guard(declared or ((), ()), manifests, allowed, environ, clock, say, owner)
@@ -427,31 +425,3 @@ def _wrap_fork_exec() -> None:
 
     fork_exec.original = original  # type: ignore[attr-defined]
     module.fork_exec = fork_exec
-
-
-def _manifest_beside(spec: Any) -> str:
-    """The path of the manifest beside a plug-in's module, which may not have been imported; "" where there is none."""
-    module = spec.partition(":")[0] if isinstance(spec, str) else getattr(spec, "__module__", "")
-    file = getattr(sys.modules.get(module), "__file__", None) or _file_of(module)
-    path = f"{file.rpartition('/')[0] or '.'}/manifest.toml" if file else ""
-    return path if path and _is_there(path) else ""
-
-
-def _file_of(module: str) -> str:
-    inside = module.replace(".", "/")
-    for folder in sys.path:
-        for ending in (".py", "/__init__.py"):
-            path = f"{folder or '.'}/{inside}{ending}"
-            if _is_there(path):
-                return path
-    return ""
-
-
-def _is_there(path: str) -> bool:
-    import posix
-
-    try:
-        posix.stat(path)
-    except (OSError, ValueError):
-        return False
-    return True

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from extension_kit.aws.endpoints import Endpoint, endpoint, hosts_of
-from extension_kit.declarations import clean
 from extension_kit.egress import OWN_NAMES, packed
+from extension_kit.endpoints import Endpoint, endpoint, hosts_of
 from extension_kit.errors import ConfigError
 from extension_kit.protocol.hosts import Rule, Rules, hosts_in, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
 
     from extension_kit.settings import Settings
 
@@ -35,7 +33,9 @@ def make(
     """The rules; the programs that may be started; and whether the function's own connections may pass."""
     for path in manifests:
         if path:
-            more, starts = _read(path, say)
+            from extension_kit.egress_manifest import read
+
+            more, starts = read(path, say)
             hosts, programs = hosts + more, programs + starts
     named = list(_named_by(settings, ("endpoint", "region")))
     regions = [environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""]
@@ -111,27 +111,3 @@ def _named_by(settings: Iterable[Settings], kinds: tuple[str, ...]) -> Iterator[
                 value = getattr(one, setting.attribute)
                 for text in value if isinstance(value, tuple) else (value,):
                     yield setting.names, text
-
-
-def _read(path: str, say: Callable[[str], object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Hosts and programs of the manifest at `path`, in a layer's form; of one that cannot be read, none."""
-    import tomllib
-
-    try:
-        with open(path, "rb") as file:
-            may: dict[str, Any] = tomllib.load(file).get("capabilities", {})
-        hosts = [_host(one) for one in may.get("hosts", ())]
-        return tuple(hosts), tuple(
-            one if isinstance(one, str) else one["program"] for one in may.get("subprocesses", ())
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        say(f"egress guard: {clean(path)} cannot be read, so it allows nothing: {clean(str(error))}")
-        return (), ()
-
-
-def _host(one: Any) -> str:
-    if isinstance(one, str):
-        return one
-    when = one.get("when", "")
-    host: str = one["host"]
-    return f"{host} when {when}" if when else host

@@ -24,6 +24,8 @@ _FOR_RESTORE = (f"{KIT}/io/freeze.py",)
 _FOR_PARTS = (f"{KIT}/parts.py",)
 #: for more plug-ins than one
 _FOR_SEVERAL = (f"{KIT}/commons.py",)
+#: What `launched` says for all that runs in a layer is looked for nowhere else.
+_FOR_OTHERS = (f"{KIT}/egress_manifest.py",)
 _HOOKS = {
     "on_telemetry": _FOR_TELEMETRY,
     "on_runtime_done": _FOR_TELEMETRY,
@@ -40,7 +42,7 @@ def needed(kit: Tree, others: Tree, *, several: bool = False) -> set[str]:
     """
     asking = {path: entry.data for path, entry in others.items() if path.endswith(".py") and KIT.encode() in entry.data}
     roots = set(_ROOTS)
-    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE, *_FOR_PARTS, *(() if several else _FOR_SEVERAL)}
+    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE, *_FOR_PARTS, *_FOR_OTHERS, *(() if several else _FOR_SEVERAL)}
     for path, data in asking.items():
         tree = ast.parse(data, path)
         names = set(_imports(tree))

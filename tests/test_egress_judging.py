@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from extension_kit import egress, egress_rules
+from extension_kit import egress, egress_manifest
 from extension_kit.declarations import host_list
 from extension_kit.egress import Guard
 from extension_kit.protocol.hosts import hosts_in
@@ -504,7 +504,7 @@ def test_a_manifest_is_read_as_a_layers_builder_reads_it(tmp_path):
     file = tmp_path / "manifest.toml"
     file.write_text(MANIFEST)
 
-    assert egress_rules._read(str(file), pytest.fail) == may_of(parse(MANIFEST.encode(), "1"))
+    assert egress_manifest.read(str(file), pytest.fail) == may_of(parse(MANIFEST.encode(), "1"))
     judge = Judge(manifests=[str(file), ""])
     assert judge.connect("logs.example.com")
     assert judge.connect("plain.example.com", 80)

@@ -6,11 +6,11 @@ import _thread
 import sys
 
 from extension_kit.aws.credentials import AssumedRoles, OwnCredentials, between
-from extension_kit.aws.endpoints import Endpoint, endpoint
 from extension_kit.aws.retry import Retries
 from extension_kit.aws.signature import Signer, encode_query
 from extension_kit.aws.transport import CA_BUNDLE, Answer, Transport
 from extension_kit.aws.values import AwsError
+from extension_kit.endpoints import Endpoint, endpoint
 from extension_kit.errors import ConfigError
 from extension_kit.io.clock import Clock
 from extension_kit.protocol.jsontext import dumps, loads

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
-    from extension_kit.aws.endpoints import Endpoint
+    from extension_kit.endpoints import Endpoint
     from extension_kit.io.clock import Clock
 
 __all__ = ["CA_BUNDLE", "Answer", "Transport"]

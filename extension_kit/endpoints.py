@@ -1,4 +1,4 @@
-"""Where a service is, by region; no I/O.
+"""Where a service of AWS's is, by region; no I/O. For calls to it (`aws`), and for the egress guard.
 
 The function's own ``AWS_ENDPOINT_URL`` variables are not looked at: they may point at the extension that asks. Ours begin with
 ``EXTENSION_KIT_``. Source of the host names: botocore's endpoint rules, with which the tests compare them.
