@@ -9,24 +9,39 @@ STAMP := .venv/.ready
 TESTS = $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
 	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
+KIT_STAMP := .venv/.ready-kit
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help layers demo test test-docker test-pythons image check lint types conformance bench soak clean
+.PHONY: help setup kit layers demo test test-docker test-pythons image check lint types conformance bench soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
+define new-venv
+@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
+@echo "setting up .venv with $(PYTHON) (only the first time; about $(1) s)"
+@rm -rf .venv
+@$(PYTHON) -m venv .venv
+endef
+
 $(STAMP): pyproject.toml .ci/constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
-	@echo "setting up .venv with $(PYTHON) (only the first time; about 20 s)"
-	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r .ci/constraints.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(call new-venv,20)
+	@$(PIP) --only-binary :all: -r .ci/constraints.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $(STAMP)
 
-demo: $(STAMP) ## run a sample function with the metrics collector attached
-	@$(BIN)/extension-kit run --backend $(BACKEND) --function tests/functions/hello --handler app.handler \
-		--plugin extensions.metrics_collector.plugin:MetricsCollector --invokes 3 --gap-ms 50 $(DEMO_ARGS)
+$(KIT_STAMP): pyproject.toml .ci/constraints.txt
+	$(call new-venv,10)
+	@$(PIP) --only-binary :all: -c .ci/constraints.txt awslambdaric packaging pytest hatchling editables
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $(KIT_STAMP)
+
+setup: $(STAMP) ## .venv with what everything else needs; other targets do it by themselves
+
+kit: $(if $(wildcard $(STAMP)),$(STAMP),$(KIT_STAMP)) ## .venv with the kit alone: enough to write, test and build an extension of your own
+
+demo: $(STAMP) ## a shop with all four extensions under faults: what each delivered and cost (DEMO_ARGS: --help says)
+	@$(BIN)/python -m tests.demo --backend $(BACKEND) $(DEMO_ARGS)
 
 test: $(STAMP) ## everything that must pass without Docker
 	@$(TESTS) --ignore tests/docker
@@ -70,7 +85,8 @@ bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the b
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 KIT_TESTS_EXCHANGES=10000 \
-		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol \
+		KIT_TESTS_TOGETHER=20000 KIT_TESTS_MISBEHAVIOURS=100 \
+		$(BIN)/python -m pytest -q -rP --timeout 1800 tests/protocol tests/test_together_soak.py tests/test_together_misbehaving.py \
 		tests/layer_build/verify/test_elf.py tests/layer_build/verify/test_hostile.py \
 		tests/layer_build/launcher/test_strange_platforms.py tests/test_records.py tests/test_spool.py tests/test_flush.py tests/test_stream.py \
 		tests/test_proxy_fidelity.py tests/test_proxy_killed.py tests/test_delivery.py tests/extensions/log_shipper/test_stories.py \

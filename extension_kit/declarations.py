@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["Setting", "byte_size", "choice", "comma_list", "duration", "flag", "integer", "number", "pattern", "text"]
+__all__ = [
+    "Setting",
+    "byte_size",
+    "choice",
+    "comma_list",
+    "duration",
+    "flag",
+    "host_list",
+    "integer",
+    "number",
+    "pattern",
+    "text",
+]
 
 HIDDEN = "(not shown)"
 _LONGEST_SHOWN = 200
@@ -26,7 +38,8 @@ class Setting:
     """One declared setting; made by `text`, `flag`, `integer`, …, and bound to its name by its `Settings` class.
 
     ``variable`` is the environment variable, ``attribute`` the name in the class, ``aliases`` are further variables,
-    read in this order where the first is not set. ``allowed`` says in words what may be written.
+    read in this order where the first is not set. ``allowed`` says in words what may be written. ``names`` says what the value
+    names that the egress guard must let pass: ``endpoint`` (a URL, or ``HOST[:PORT]`` with commas), ``region`` (of AWS), or "".
     """
 
     def __init__(self, default: Any, help: str, env: str, aliases: Iterable[str], secret: bool) -> None:
@@ -37,7 +50,9 @@ class Setting:
         self.secret = secret
         self.attribute = ""
         self.allowed = ""
+        self.names = ""
         self.clamp = False
+        self.nothing = "nothing"  # what a warning calls an empty value
         if secret and default:
             raise ConfigError("a secret setting cannot have a default: it would be public; leave it empty")
 
@@ -82,7 +97,7 @@ class Setting:
         except ValueError:
             used = self.default
         shown = HIDDEN if self.secret else _quoted(written)
-        instead = "nothing" if self.secret or self.show(used) == "" else clean(self.show(used))
+        instead = self.nothing if self.secret or self.show(used) == "" else clean(self.show(used))
         return used, f"{variable}={shown} is not allowed: use {self.allowed}; {instead} is used instead"
 
 
@@ -270,9 +285,10 @@ class _FlushStrategy(Setting):
 
 
 class _CommaList(Setting):
-    def __init__(self, default: tuple[str, ...], choices: Iterable[str], **common: Any) -> None:
+    def __init__(self, default: tuple[str, ...], choices: Iterable[str], empty: str, **common: Any) -> None:
         super().__init__(default, **common)
         self.choices = tuple(choices)
+        self.nothing = empty
         among = f" of {', '.join(self.choices)}" if self.choices else ""
         self.allowed = f"a comma-separated list{among}"
         self.check(default)
@@ -287,6 +303,45 @@ class _CommaList(Setting):
         return ",".join(value)
 
 
+class _HostList(Setting):
+    """Of several, those that are wrong are left out: the others are needed."""
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__((), **common)
+        self.allowed = (
+            "a comma-separated list of host names, `*.NAME`, addresses and networks (`10.0.0.0/8`), each with `:PORT` or "
+            "without; or `*`"
+        )
+
+    def read(self, written: str) -> tuple[str, ...]:
+        good, wrong = self._sorted(written)
+        if wrong:
+            raise ValueError
+        return good
+
+    def parse(self, written: str, variable: str) -> tuple[tuple[str, ...], str]:
+        good, wrong = self._sorted(written)
+        what = f"{variable}: {_quoted(', '.join(wrong))} is not allowed: use {self.allowed}; it is left out"
+        return good, what if wrong else ""
+
+    def _sorted(self, written: str) -> tuple[tuple[str, ...], list[str]]:
+        from extension_kit.egress import packed
+        from extension_kit.protocol.hosts import parse
+
+        good, wrong = [], []
+        for item in filter(None, (part.strip() for part in written.split(","))):
+            try:
+                parse(item, packed)
+            except ValueError:
+                wrong.append(item)
+            else:
+                good.append(item)
+        return tuple(good), wrong
+
+    def show(self, value: Any) -> str:
+        return ",".join(value)
+
+
 def text(
     default: str,
     *,
@@ -296,6 +351,7 @@ def text(
     secret: bool = False,
     maximum_length: int = 4096,
     characters: str = "",
+    names: str = "",
 ) -> str:
     """Declare one line of text; `characters`, where given, are all that it may hold beside ASCII letters and digits.
 
@@ -303,6 +359,7 @@ def text(
     """
     common = {"help": help, "env": env, "aliases": aliases, "secret": secret}
     declared: Any = _Text(default, maximum_length, characters, **common)
+    declared.names = names
     value: str = declared
     return value
 
@@ -416,12 +473,25 @@ def comma_list(
     *,
     help: str,
     choices: Iterable[str] = (),
+    empty: str = "nothing",
     secret: bool = False,
     env: str = "",
     aliases: Iterable[str] = (),
+    names: str = "",
 ) -> tuple[str, ...]:
-    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped."""
-    declared: Any = _CommaList(default, choices, help=help, env=env, aliases=aliases, secret=secret)
+    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped.
+
+    ``empty``: what the warning about a wrong value calls an empty list.
+    """
+    declared: Any = _CommaList(default, choices, empty, help=help, env=env, aliases=aliases, secret=secret)
+    declared.names = names
+    value: tuple[str, ...] = declared
+    return value
+
+
+def host_list(*, help: str) -> tuple[str, ...]:
+    """Declare a list of hosts, as `extension_kit.protocol.hosts` has them; empty by default."""
+    declared: Any = _HostList(help=help, env="", aliases=(), secret=False)
     value: tuple[str, ...] = declared
     return value
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from extension_kit.commons import Commons
     from extension_kit.plugin import Context, Plugin
 
 __all__ = ["STRIKES", "Hosted"]
@@ -39,7 +40,9 @@ class Hosted:
         self.failures = 0
         self.overruns = 0
         self.spent_ns = 0
+        self.thread = 0  # the number of the worker's thread
         self.faults: dict[str, int] = {}
+        self.commons: Commons | None = None  # where there are several plug-ins
         self._report = report
         self._strikes = 0
         self.result: Any = None  # what the hook that ended last has returned
@@ -113,16 +116,22 @@ class Hosted:
         self._go.release()
 
     def _serve(self, go: _thread.LockType) -> None:
+        self.thread = _thread.get_ident()
         while True:
             go.acquire()
             work = self._work
             assert work is not None
             call, arguments = work
+            commons = self.commons
+            if commons is not None:
+                commons.before()
             try:
                 self.result = call(*arguments)
                 self._error = None
             except BaseException as error:  # noqa: BLE001 - SystemExit too: a plug-in may not end the process
                 self._error = error
+            if commons is not None:
+                commons.after(self.plugin.name, self._busy_with, self._error)
             del work, call, arguments
             self._work = None
             self._done.release()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import _socket
 
+from extension_kit.io import environ
 from extension_kit.runner import run_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
     from extension_kit.io.ports import Port
@@ -26,21 +27,41 @@ def run(
     handed: list[str],
     *,
     ports: tuple[Port, ...] = (),
-    late: bool = False,
+    late: bool | tuple[str, ...] = False,
+    only: Mapping[str, tuple[str, ...]] | None = None,
+    may: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     events: tuple[str, ...] = ("INVOKE", "SHUTDOWN"),
 ) -> NoReturn:
-    """Run `plugins` (``MODULE:CLASS``) as the extension `name`; `handed`: IDENTIFIER ANSWER CONNECTION [PORT...], or [].
+    """Run `plugins` (``[NAME=]MODULE:CLASS``) as the extension `name`; `handed`: IDENTIFIER ANSWER CONNECTION [PORT...], or [].
 
-    `late`: a plug-in wants to run before the registration, so that all are imported first. Never returns.
+    `late`: plug-ins that want to run before the registration, as PLUGIN or PLUGIN:VARIABLE (while that is true); True: all
+    are to be imported first. `only`: by a port's name, whose it is, in the same words. `may`: the hosts that the manifest
+    names ("HOST when VARIABLE" for some), and the programs. Never returns.
     """
+    first = late if isinstance(late, bool) else tuple(word.partition(":")[0] for word in late if _applies(word))
     if not handed:
-        run_as(name, plugins, open_ports=lambda say: _opened(ports, say), load_first=late, events=events)
+        wanted = tuple(port for port in ports if any(map(_applies, (only or {}).get(port[0], ("",)))))
+        run_as(
+            name, plugins, open_ports=lambda say: _opened(wanted, say), load_first=first, declared=may, events=events
+        )
     identifier, answer, connection, *words = handed
     fd = int(connection) if connection.isdigit() else -1
     registered = (identifier, answer.encode("utf-8", "surrogateescape"), fd) if identifier else None
     run_as(
-        name, plugins, registered=registered, open_ports=lambda _say: _adopted(words), load_first=late, events=events
-    )
+        name, plugins, registered=registered, open_ports=lambda _say: _adopted(words), load_first=first, declared=may,
+        events=events,
+    )  # fmt: skip
+
+
+def _applies(word: str) -> bool:
+    """Whether PLUGIN or PLUGIN:VARIABLE is to run, by the launcher's rules (layer_build/launcher/config.c); "" is."""
+    plugin, _, variable = word.partition(":")
+    chosen = environ.get("EXTENSION_KIT_PLUGINS").strip()
+    refused = any(one < " " or one == "\x7f" for one in chosen)
+    names = [] if refused else [one.strip() for one in chosen.split(",")]
+    if plugin and any(names) and plugin not in names:
+        return False
+    return not variable or environ.get(variable).strip().lower() in ("1", "true", "yes", "on")
 
 
 def _opened(

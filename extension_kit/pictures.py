@@ -18,6 +18,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-:=+*#"
 ROWS = 12
 _NAME, _LINE = 28, 20  # columns; with the figures beside them a row has 100
+#: of a row of the table: where its sparkline begins, and how many columns it takes with its space
+NAME_COLUMNS, LINE_COLUMNS = _NAME + 2, _LINE + 1
 _LARGEST = 2**360  # CloudWatch API reference, MetricDatum: beyond it, and NaN and Infinity, values are refused
 
 #: unit of CloudWatch: what it counts, and how many of that

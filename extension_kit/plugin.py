@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from extension_kit.egress import Guard
     from extension_kit.events import Flushed, Invoke, Registration, Restore, Shutdown
     from extension_kit.io.clock import Clock
     from extension_kit.protocol.deadline import Deadline
@@ -152,8 +153,8 @@ class Context:
     """
 
     __slots__ = (
-        "clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings", "sockets",
-        "stream_id", "urgent",
+        "_egress", "clock", "counters", "init_type", "log", "memory_mb", "name", "region", "registration", "settings",
+        "sockets", "stream_id", "urgent",
     )  # fmt: skip
 
     def __init__(
@@ -175,6 +176,7 @@ class Context:
         self.sockets = sockets if sockets is not None else {}
         self.counters: dict[str, int] = {}
         self.urgent = False
+        self._egress: Guard | None = None
         self.stream_id = ""
         self.memory_mb = int(memory) if memory.isascii() and memory.isdigit() else None
         self.init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
@@ -187,6 +189,11 @@ class Context:
     def flush_soon(self) -> None:
         """What is pending cannot wait for the flush strategy: call ``flush`` as soon as the plug-in is not busy."""
         self.urgent = True
+
+    def may_reach(self, settings: Settings) -> None:
+        """Have the egress guard let pass what these settings name, as what the plug-in's own do: those of a file, say."""
+        if self._egress is not None:
+            self._egress.add(settings)
 
     @property
     def directory(self) -> str:
@@ -205,7 +212,7 @@ def overridden(plugin: Plugin | type[Plugin], hook: str) -> bool:
 
 
 def load(spec: object) -> Plugin:
-    """A validated plug-in from an instance, a class or ``module:Class``; ConfigError says what is wrong and the fix."""
+    """A validated plug-in from an instance, a class or ``[name=]module:Class``; ConfigError says what is wrong and the fix."""
     if isinstance(spec, str):
         spec = _import(spec)
     if isinstance(spec, type):
@@ -220,7 +227,7 @@ def load(spec: object) -> Plugin:
 
 
 def _import(spec: str) -> object:
-    module_name, _, class_name = spec.partition(":")
+    module_name, _, class_name = spec.rpartition("=")[2].partition(":")
     if not module_name or not class_name:
         raise ConfigError(f"plug-in {spec!r}: expected MODULE:CLASS")
     try:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from extension_kit.egress import Guard
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
     from extension_kit.flusher import Flusher
     from extension_kit.host import Hosted
     from extension_kit.io.freeze import FreezeWatch
+    from extension_kit.plugin import Context
     from extension_kit.settings import KitSettings
     from extension_kit.telemetry import Telemetry
 
@@ -54,21 +56,23 @@ def run_as(
     *,
     registered: tuple[str, bytes, int] | None = None,
     open_ports: Callable[[Callable[[str], object]], Ports] | None = None,
-    load_first: bool = False,
+    load_first: bool | tuple[str, ...] = False,
+    declared: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
     events: tuple[str, ...] = ("INVOKE", "SHUTDOWN"),
 ) -> NoReturn:
     """`run`, for what lies in a layer (see `launched`).
 
     ``registered``: identifier, body of the answer and connection (-1: none) of a registration that was made already;
-    ``open_ports``: gives the sockets by the port's name, and why where there are none; ``load_first``: import the plug-ins
-    before the registration, since one has ``before_register``.
+    ``open_ports``: gives the sockets by the port's name, and why where there are none; ``load_first``: import the plug-ins (or
+    those of these names) before the registration, since they have ``before_register``; ``declared``: hosts and programs of
+    the layer's manifest. A plug-in that is written ``NAME=MODULE:CLASS`` is not imported where the operator wants others.
     """
     address = environ.get("AWS_LAMBDA_RUNTIME_API")
     if not address:
         _say(name, "AWS_LAMBDA_RUNTIME_API is not set: this is not a Lambda environment. Try it with: "
                    f"extension-kit run --function DIR --handler M.F --extension {sys.argv[0]}")  # fmt: skip
         _exit(2)
-    extension = _Extension(name, plugins)
+    extension = _Extension(name, plugins, declared)
     if open_ports is not None:
         extension.ports = open_ports(lambda text: _say(name, text))
         for port in extension.ports[1]:
@@ -134,7 +138,9 @@ def _next(client: ExtensionsClient, extension: _Extension) -> Event | None:
 class _Extension:
     """The plug-ins of this process, from loading to draining."""
 
-    def __init__(self, name: str, specs: tuple[Any, ...]) -> None:
+    def __init__(
+        self, name: str, specs: tuple[Any, ...], declared: tuple[tuple[str, ...], tuple[str, ...]] | None
+    ) -> None:
         self.name = name
         self.registration: Registration | None = None
         self.hosted: list[Hosted] = []
@@ -150,6 +156,9 @@ class _Extension:
         self._watch: FreezeWatch | None = None
         self._init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
         self._specs = list(specs)
+        self._declared = declared
+        self._guard: Guard | None = None
+        self._is_guarded = False
         self._there: list[str] = []  # names of all plug-ins, also of those that are not wanted
         self._asked_first: list[Hosted] = []  # before the registration
         self._crash_on_failure = False
@@ -164,10 +173,10 @@ class _Extension:
             self._clock = Clock()
         return self._clock
 
-    def before_register(self, load_first: bool) -> None:
-        """Only plug-ins that are here already, or all where that is wanted, are allowed to hold back the registration."""
+    def before_register(self, load_first: bool | tuple[str, ...]) -> None:
+        """Only plug-ins that are here already, or those of which that is wanted, are allowed to hold back the registration."""
         for index, spec in enumerate(self._specs):
-            if not load_first:
+            if load_first is not True and not (load_first and isinstance(spec, str) and _name_in(spec) in load_first):
                 if isinstance(spec, str) or not hasattr(spec, "before_register"):
                     continue
                 from extension_kit.plugin import Plugin, overridden
@@ -189,21 +198,37 @@ class _Extension:
         for line in self._complaints:
             _say(self.name, line)
         self._crash_on_failure = settings.on_failure == "crash"
+        there = 0
         for spec in self._specs:
-            for hosted in spec if isinstance(spec, list) else self._load_one(spec):
+            parts = spec if isinstance(spec, list) else self._load_one(spec)
+            there += bool(parts)
+            for hosted in parts:
                 hosted.context.registration = self.registration
                 hosted.context.log.level = settings.log_level
                 self.hosted.append(hosted)
+        if there > 1:
+            from extension_kit.commons import Commons
+
+            commons = Commons(lambda text: _say(self.name, text))
+            for hosted in self.hosted:
+                hosted.commons = commons
         self.must_crash = self._crash_on_failure and self._left_out
-        for name in settings.plugins:
-            if name not in self._there:
-                _say(
-                    self.name,
-                    f"EXTENSION_KIT_PLUGINS: no plug-in is called {name!r}; there are {', '.join(self._there)}",
-                )
+        if unknown := [name for name in settings.plugins if name not in self._there]:
+            _say(self.name, self._unknown(unknown, settings.plugins))
         for name, why in self.ports[1].items():
-            if self.hosted:
-                self.hosted[0].context.log.warning(f"nothing can be asked on port {name}: {why}")
+            text = f"nothing can be asked on port {name}: {why}"
+            if len(self.hosted) == 1:
+                self.hosted[0].context.log.warning(text)
+            elif self.hosted:
+                _say(self.name, text)
+
+    def _unknown(self, unknown: list[str], wanted: tuple[str, ...]) -> str:
+        """What is told of names in EXTENSION_KIT_PLUGINS that no plug-in has."""
+        from extension_kit.declarations import clean
+
+        rest = "" if len(unknown) < len(wanted) else "; none is run"
+        told = clean(", ".join(map(repr, unknown)))
+        return f"EXTENSION_KIT_PLUGINS: no plug-in is called {told}; there are {', '.join(self._there)}{rest}"
 
     def _kit_settings(self) -> KitSettings:
         if self._settings is None:
@@ -219,18 +244,27 @@ class _Extension:
         from extension_kit.host import Hosted, describe
         from extension_kit.plugin import Context, Log, load, overridden
 
+        self._guard_egress()
         variables = environ.mapping()
+        name = _name_in(spec) if isinstance(spec, str) else ""
         try:
+            if name:
+                self._there.append(name)
+                if not self._is_wanted(name):
+                    return []
             plugin = load(spec)
-            self._there.append(plugin.name)
-            wanted = self._kit_settings().plugins
-            if wanted and plugin.name not in wanted:
-                return []
+            if not name:
+                self._there.append(plugin.name)
+                if not self._is_wanted(plugin.name):
+                    return []
             settings, warnings = plugin.settings.parse(variables) if plugin.settings is not None else (None, [])
             log = Log(plugin.name, _write)
             for line in warnings:
                 log.warning(line)
             context = Context(plugin.name, variables, log, self.clock, settings, sockets=self.ports[0])
+            context._egress = self._guard
+            if settings is not None:
+                context.may_reach(settings)
             parts = [(plugin, context)]
             if overridden(plugin, "split"):
                 from extension_kit.parts import parts_of
@@ -248,6 +282,32 @@ class _Extension:
             )
             return []
         return [Hosted(*part, lambda text: _say(self.name, text)) for part in parts]
+
+    def _guard_egress(self) -> None:
+        """Before the first plug-in is imported: its dependencies may want to reach somebody right then."""
+        if self._is_guarded:
+            return
+        self._is_guarded = True
+        from extension_kit.egress import guard
+
+        settings = self._kit_settings()
+        self._guard, why = guard(
+            self._specs, self._declared, settings.egress_allow, environ.mapping(), self.clock,
+            lambda text: _say(self.name, text), self._owner,
+        )  # fmt: skip
+        if why and settings.log_level == "debug":
+            _say(self.name, f"no egress guard: {why}")
+
+    def _owner(self, thread: int) -> Context | None:
+        """Whose hook runs on a thread; of threads that a library has started, of the only plug-in there is."""
+        for hosted in self.hosted:
+            if hosted.thread == thread or len(self.hosted) == 1:
+                return hosted.context
+        return None
+
+    def _is_wanted(self, name: str) -> bool:
+        wanted = self._kit_settings().plugins
+        return not wanted or name in wanted
 
     def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
         """Subscribe where a plug-in wants it: after the first ``next`` it would be too late."""
@@ -359,6 +419,8 @@ class _Extension:
             line = hosted.account()
             if line:
                 _say(self.name, line)
+        if self._guard is not None and self._guard.account():
+            _say(self.name, self._guard.account())
         if self._telemetry is not None and self._telemetry.hears:
             self._guarded(self._tell_account)
 
@@ -366,6 +428,11 @@ class _Extension:
         assert self._telemetry is not None
         for line in self._telemetry.account():
             _say(self.name, line)
+
+
+def _name_in(spec: str) -> str:
+    """Of ``NAME=MODULE:CLASS``; "" where it has none."""
+    return spec.rpartition("=")[0]
 
 
 def _say(name: str, text: str) -> None:

@@ -31,6 +31,7 @@ from extension_kit.declarations import (
     duration,
     flag,
     flush_strategy,
+    host_list,
     integer,
     number,
     pattern,
@@ -238,4 +239,12 @@ class KitSettings(Settings):
     telemetry_port = integer(
         0, minimum=0, maximum=65_535, help="Port of the telemetry listener; 0: any free one, which never collides."
     )
-    plugins = comma_list((), help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.")
+    egress_allow = host_list(
+        help="What the egress guard lets pass besides the manifest's hosts and the endpoints that settings name; `*` switches "
+        "it off. See extension_kit/README.md, Glass box."
+    )
+    plugins = comma_list(
+        (),
+        empty="every plug-in",
+        help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.",
+    )

@@ -46,7 +46,7 @@ _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "invoke_end": lambda e: f"invoke ends: {e['status']}, {e['duration_ms']:.1f} ms with extensions",
     "telemetry_subscribed": lambda e: f"{e['party']} subscribes to {', '.join(e['types'])} ({e['schema']})",
     "report": lambda e: f"platform: {_report(e['metrics'])}",
-    "log": lambda e: f"  {e['party']} | {_readable(e['text'])}",
+    "log": lambda e: f"  {e['party']} | {readable(e['text'])}",
     "process_exit": lambda e: f"{e['party']} ended: {e['detail']}",
     "shutdown_start": lambda e: f"shutdown ({e['reason']}), {e['budget_ms']} ms",
     "out_of_memory": lambda e: (
@@ -76,7 +76,7 @@ def _more(event: dict[str, Any]) -> str:
     return f": {event['error_type']}: {event['detail']}"
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """A line of EMF as its figures; any other line as it is (the record holds all of them as they were)."""
     content = pictures.document(text)
     metrics = pictures.metrics(content) if content is not None else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from layer_build.targets import Target
     from layer_build.wheels import Wheel
+
+
+_NO_SUCH_FILE = "layer.leave_out: {} matches no file of its own"
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,13 @@ class Source:
 def joint(parts: list[Source], name: str, version: str) -> Manifest:
     """The manifest of a layer that runs several extensions in one process: it may do what any of them may."""
     manifests = [part.manifest for part in parts]
+    twice = {one.name for one in manifests if sum(other.name == one.name for other in manifests) > 1}
+    if twice:
+        raise ConfigError(f"{name}: {', '.join(sorted(twice))} was named twice")
     pythons = tuple(one for one in manifests[0].pythons if all(one in other.pythons for other in manifests))
-    ports = [port for one in manifests for port in one.ports]
+    if not pythons:
+        raise ConfigError(f"{name}: there is no Python that all of its extensions are for")
+    ports = [replace(port, extension=one.name) for one in manifests for port in one.ports]
     if len({port.name for port in ports}) < len(ports):
         raise ConfigError(f"{name}: two of its extensions have a port of the same name")
 
@@ -52,10 +60,12 @@ def joint(parts: list[Source], name: str, version: str) -> Manifest:
 
     return replace(
         manifests[0], name=name, version=version, pythons=pythons, ports=tuple(ports),
-        summary=" ".join(one.summary for one in manifests if one.summary),
+        summary=" ".join(one.summary for one in manifests if one.summary), parts=tuple(one.name for one in manifests),
         plugins=all_of("plugins"), hosts=all_of("hosts"), variables=all_of("variables"), iam=all_of("iam"),
-        events=all_of("events"), telemetry=all_of("telemetry"), writes=all_of("writes"), leave_out=all_of("leave_out"),
-        own_leave_out=all_of("own_leave_out"), source_only=all_of("source_only"),
+        events=tuple(sorted(all_of("events"))), telemetry=all_of("telemetry"),
+        writes=(*all_of("writes"), f"/tmp/.extension-kit/{name}/"), leave_out=all_of("leave_out"),  # noqa: S108 - design
+        own_leave_out=all_of("own_leave_out"), source_only=all_of("source_only"), only_if="",
+        subprocesses=all_of("subprocesses"),
     )  # fmt: skip
 
 
@@ -65,16 +75,20 @@ def assemble(
     """The layer of `manifest` for `target`, made of the extensions `parts`; ConfigError in one line where that cannot be."""
     _check_pythons(manifest, target)
     own: Tree = {}
+    wrappers: Tree = {}
+    plan = Plan()
     for part in parts:
-        own |= sources.extension(part.folder, part.manifest)
-    _leave_out(own, manifest.name, manifest.own_leave_out, "layer.leave_out: {} matches no file of its own")
-    wrappers = sources.wrappers(own)
+        files = sources.extension(part.folder, part.manifest)
+        _leave_out(files, part.manifest.name, part.manifest.own_leave_out, _NO_SUCH_FILE)
+        wrappers |= _wrapper(files, part.manifest.name)
+        plan.add(part.manifest, files)
+        own |= files
     dependencies = _dependencies(parts, target, say)
     foreign = _merged(dependencies)
     missing = "dependencies.leave_out: {} matches no file of its dependencies"
     _leave_out(foreign, manifest.name, manifest.leave_out, missing)
     kit = sources.kit()
-    reached = reach.needed(kit, {**own, **foreign})
+    reached = reach.needed(kit, {**own, **foreign}, several=len(manifest.plugins) > 1)
     ours = {**{path: entry for path, entry in kit.items() if path in reached}, **own}
     clash = sorted(set(ours) & set(foreign))
     if clash:
@@ -83,15 +97,13 @@ def assemble(
     code, versions = _with_bytecode(ours, foreign, manifest, target, choices)
     layer: Tree = {f"{name}/lib/{path}": entry for path, entry in code.items()}
     layer[f"{name}/{FILE}"] = _manifest_text(parts, manifest)
-    if len(wrappers) > 1:
-        raise ConfigError(f"{name}: two of its extensions have a wrapper, and AWS_LAMBDA_EXEC_WRAPPER names one")
-    layer.update({f"{name}/{sources.WRAPPER}": wrapper for wrapper in wrappers})
+    layer.update(wrappers)
     for wheel in dependencies:
         for path, entry in wheel.licences.items():
             layer[f"{name}/licenses/{wheel.name}-{wheel.version}/{path}"] = entry
     if choices.launcher == "native":
         layer[f"{name}/licenses/musl-{launcher.MUSL_VERSION}/COPYRIGHT"] = Entry(launcher.MUSL_LICENCE.read_bytes())
-    program = _entry(layer, manifest, target, choices, sources.wants_before_register(own), say)
+    program = _entry(layer, manifest, target, choices, plan, say)
     made_by = Provenance(
         name=name, version=manifest.version, arch=target.arch, pythons=target.pythons, bytecode=versions,
         launcher=choices.launcher, launcher_sha256=program, zig=launcher.ZIG_VERSION if choices.launcher == "native" else "",
@@ -103,6 +115,39 @@ def assemble(
     return dict(sorted(layer.items()))
 
 
+@dataclass
+class Plan:
+    """What is to be known of the plug-ins before any of them is imported, for `boot`.
+
+    ``plugins``: ``NAME=MODULE:CLASS``; ``late`` and ``only``: as `boot.Late` and `boot.Only`.
+    """
+
+    plugins: tuple[str, ...] = ()
+    late: boot.Late = ()
+    only: boot.Only = field(default_factory=dict)
+
+    def add(self, manifest: Manifest, files: Tree) -> None:
+        """One extension with its own `files`."""
+        names = [sources.name_of(files, plugin) for plugin in manifest.plugins]
+        self.plugins += tuple(
+            f"{name}={plugin}" if name else plugin for name, plugin in zip(names, manifest.plugins, strict=True)
+        )
+        known = all(names)
+        who = tuple(f"{name}:{manifest.only_if}" if manifest.only_if else name for name in names)
+        if known:
+            self.only |= {port.name: who for port in manifest.ports if not port.optional}
+        if sources.wants_before_register(files):
+            self.late = True if not known or self.late is True else (*(self.late or ()), *who)
+
+
+def _wrapper(files: Tree, name: str) -> Tree:
+    """Takes an extension's wrapper out of its own `files`: it lies where it does in a layer of that extension alone."""
+    found = sources.wrappers(files)
+    if len(found) > 1:
+        raise ConfigError(f"{name}: it has two wrappers, and AWS_LAMBDA_EXEC_WRAPPER names one")
+    return {f"{name}/{sources.WRAPPER}": wrapper for wrapper in found}
+
+
 def _check_pythons(manifest: Manifest, target: Target) -> None:
     for python in target.pythons:
         if python not in manifest.pythons:
@@ -112,12 +157,19 @@ def _check_pythons(manifest: Manifest, target: Target) -> None:
 def _dependencies(parts: list[Source], target: Target, say: Callable[[str], object]) -> list[Wheel]:
     """The wheels of all parts, for all of the target's versions; ConfigError where two parts pin the same differently."""
     found: dict[str, Wheel] = {}
+    whose: dict[tuple[str, str], tuple[str, str]] = {}  # of a package for a Python: the version, and who pins it
     for part in parts:
         if not part.manifest.lock:
             continue
         for python in target.pythons:
             wanted = lock.read(part.folder / part.manifest.lock, target, python)
             say(f"{part.manifest.name}: {len(wanted)} dependencies for Python {python}, {target.arch}")
+            for one in wanted:
+                version, other_part = whose.setdefault((one.name, python), (one.version, part.manifest.name))
+                if version != one.version:
+                    raise ConfigError(
+                        f"{one.name}: {other_part} pins {version}, {part.manifest.name} {one.version}: one process has one"
+                    )
             fetched = wheels.fetch(wanted, target, python)
             wheels.require_all(fetched, wanted, target, python, part.manifest.without)
             for wheel in fetched:
@@ -185,18 +237,19 @@ def _manifest_text(parts: list[Source], manifest: Manifest) -> Entry:
 
 
 def _entry(
-    layer: Tree, manifest: Manifest, target: Target, choices: Choices, late: bool, say: Callable[[str], object]
+    layer: Tree, manifest: Manifest, target: Target, choices: Choices, plan: Plan, say: Callable[[str], object]
 ) -> str:
     """Adds what Lambda starts; its SHA-256."""
-    name, ports = manifest.name, boot.ports_of(manifest)
+    name, given = manifest.name, (manifest.name, plan.plugins, target.pythons, boot.ports_of(manifest))
+    may = boot.may_of(manifest)
     if choices.launcher == "python":
-        text = boot.python_entry(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events)
+        text = boot.python_entry(*given, late=plan.late, only=plan.only, events=manifest.events, may=may)
         layer[f"extensions/{name}"] = Entry(text.encode(), 0o755)
         return hashlib.sha256(text.encode()).hexdigest()
     program = launcher.binary(target.arch, say)
     layer[f"extensions/{name}"] = Entry(program, 0o755)
-    layer[f"{name}/launcher.conf"] = Entry(boot.launcher_conf(manifest, target.pythons, late).encode())
-    text = boot.boot_source(name, manifest.plugins, target.pythons, ports, late=late, events=manifest.events)
+    layer[f"{name}/launcher.conf"] = Entry(boot.launcher_conf(manifest, target.pythons, plan.late, plan.only).encode())
+    text = boot.boot_source(*given, late=plan.late, only=plan.only, events=manifest.events, may=may)
     layer[f"{name}/boot.py"] = Entry(text.encode())
     return hashlib.sha256(program).hexdigest()
 

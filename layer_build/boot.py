@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 #: name, default, the variables that override it, the file that it is written to or ""; see `extension_kit.io.ports`
 PortSpec = tuple[str, int, tuple[str, ...], str]
+#: the plug-ins that are asked before the registration, as PLUGIN, or PLUGIN:VARIABLE where they need it only while that is
+#: true; True where nobody knows which
+Late = bool | tuple[str, ...]
+#: by a port's name, whose it is, in the same words: it is opened where one of them is to run
+Only = dict[str, tuple[str, ...]]
+
+#: hosts and programs; see `extension_kit.egress`
+May = tuple[tuple[str, ...], tuple[str, ...]]
 
 _EVENTS = ("INVOKE", "SHUTDOWN")
 
@@ -28,7 +36,9 @@ PLUGINS = {plugins}
 PYTHONS = {pythons}
 PORTS = {ports}
 LATE = {late}
+ONLY = {only}
 EVENTS = {events}
+MAY = {may}
 
 FOLDER = __file__.rpartition("/")[0]
 OPT = FOLDER.rpartition("/")[0] if FOLDER.startswith("/") else (FOLDER or ".") + "/.."
@@ -71,7 +81,7 @@ def main():
         from extension_kit.launched import run
     except Exception as error:
         cannot_go_on("the kit cannot be imported from " + sys.path[0] + ": " + type(error).__name__ + ": " + str(error))
-    run(NAME, PLUGINS, sys.argv[1:], ports=PORTS, late=LATE, events=EVENTS)
+    run(NAME, PLUGINS, sys.argv[1:], ports=PORTS, late=LATE, only=ONLY, events=EVENTS, may=MAY)
 
 
 main()
@@ -95,26 +105,33 @@ exit 1
 
 def ports_of(manifest: Manifest) -> tuple[PortSpec, ...]:
     """The ports of a manifest as launcher and kit take them; ConfigError where two would be written to the same file."""
-    specs = []
-    for port in (one for one in manifest.ports if not one.optional):
-        file = f"/tmp/.extension-kit/{manifest.name}/port" if port.fallback else ""  # noqa: S108 - named in the design
-        specs.append((port.name, port.port, port.variables, file))
-    if sum(1 for spec in specs if spec[3]) > 1:
-        raise ConfigError(
-            f"{manifest.name}: only one port may have fallback: its number stands in /tmp/.extension-kit/{manifest.name}/port"
-        )
+    specs = [
+        (port.name, port.port, port.variables, manifest.port_file(port)) for port in manifest.ports if not port.optional
+    ]
+    files = [spec[3] for spec in specs if spec[3]]
+    for file in files:
+        if files.count(file) > 1:
+            raise ConfigError(f"{manifest.name}: only one port may have fallback: its number stands in {file}")
     return tuple(specs)
 
 
-def launcher_conf(manifest: Manifest, pythons: tuple[str, ...], late: bool) -> str:
+def may_of(manifest: Manifest) -> May:
+    """What the egress guard holds a process to: hosts, ``HOST when VARIABLE`` for some, and programs."""
+    hosts = (f"{one.host} when {one.when}" if one.when else one.host for one in manifest.hosts)
+    return tuple(dict.fromkeys(hosts)), tuple(dict.fromkeys(one.program for one in manifest.subprocesses))
+
+
+def launcher_conf(manifest: Manifest, pythons: tuple[str, ...], late: Late, only: Only | None = None) -> str:
     """``launcher.conf``: `pythons` are the versions that the layer has byte-code for, best first.
 
-    `late`: a plug-in has ``before_register``, so that Python registers, not the launcher.
+    `late`: a plug-in has ``before_register``, so that Python registers, not the launcher. `only`: whose the ports are.
     """
-    lines = ["extension-kit-launcher 1", "pythons " + " ".join(pythons), "register late" if late else "register early"]
+    register = "late" if late is True else "late " + ",".join(late) if late else "early"
+    lines = ["extension-kit-launcher 1", "pythons " + " ".join(pythons), f"register {register}"]
     lines.append("events " + " ".join(manifest.events))
     for name, port, variables, file in ports_of(manifest):
-        lines.append(f"port {name} {port} {','.join(variables) or '-'} {file or '-'}")
+        who = ",".join((only or {}).get(name, ()))
+        lines.append(f"port {name} {port} {','.join(variables) or '-'} {file or '-'} {who}".rstrip())
     for line in lines:
         if not line.isascii() or not line.isprintable():
             raise ConfigError(f"launcher.conf: {line!r}: only printable ASCII can stand there")
@@ -127,12 +144,23 @@ def boot_source(
     pythons: tuple[str, ...],
     ports: tuple[PortSpec, ...],
     *,
-    late: bool = False,
+    late: Late = False,
+    only: Only | None = None,
     events: tuple[str, ...] = _EVENTS,
+    may: May = ((), ()),
 ) -> str:
-    """``boot.py`` of the layer `name`: `plugins` as ``MODULE:CLASS``, `pythons` as "3.13", `ports` as `ports_of` has them."""
+    """``boot.py`` of the layer `name`: `plugins` as ``[NAME=]MODULE:CLASS``, `pythons` as "3.13", `ports` as of `ports_of`."""
     versions = tuple((int(major), int(minor)) for major, minor in (python.split(".") for python in pythons))
-    return _BOOT.format(name=name, plugins=plugins, pythons=versions, ports=ports, late=late, events=tuple(events))
+    return _BOOT.format(
+        name=name,
+        plugins=plugins,
+        pythons=versions,
+        ports=ports,
+        late=late,
+        only=only or {},
+        events=tuple(events),
+        may=may,
+    )
 
 
 def python_entry(
@@ -141,11 +169,13 @@ def python_entry(
     pythons: tuple[str, ...],
     ports: tuple[PortSpec, ...],
     *,
-    late: bool = False,
+    late: Late = False,
+    only: Only | None = None,
     events: tuple[str, ...] = _EVENTS,
+    may: May = ((), ()),
 ) -> str:
     """``extensions/<name>`` in Python, instead of the launcher: for one version the kernel finds it, for several sh does."""
-    source = boot_source(name, plugins, pythons, ports, late=late, events=events)
+    source = boot_source(name, plugins, pythons, ports, late=late, only=only, events=events, may=may)
     if len(pythons) == 1:
         return f"#!/var/lang/bin/python{pythons[0]} -ISXutf8\n{source}"
     paths = [f"/var/lang/bin/python{python}" for python in pythons]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from layer_build.manifest import Host, Manifest, Permission, Port
+    from layer_build.manifest import Host, Manifest, Permission, Port, Program
 
 _HEARS = {
     "platform": "when the function starts and ends, and its figures",
@@ -23,9 +23,12 @@ def one_line(text: str) -> str:
 
 def explain(manifest: Manifest) -> list[str]:
     """What the extension may do, a sentence each; what it may not is said as well, so that nothing is left to guess."""
-    lines = [f"It may talk to: {_all(_host(one) for one in manifest.hosts) or 'nobody'}."]
+    lines = [f"It is {_all(manifest.parts)} in one process."] if manifest.parts else []
+    lines += [f"It may talk to: {_all(_host(one) for one in manifest.hosts) or 'nobody'}."]
     if any("{region}" in one.host for one in manifest.hosts):
         lines.append("{region} stands for the function's region.")
+    starts = _all(_program(one) for one in manifest.subprocesses)
+    lines.append(f"It may start these programs: {starts}." if starts else "It may start no program.")
     lines.append(f"It reads these variables: {_all(map(_variable, manifest.variables)) or 'none of its own'}.")
     lines.append(f"It needs these IAM actions: {_all(_permission(one) for one in manifest.iam) or 'none'}.")
     lines += [f"It listens on {_port(one)}." for one in manifest.ports] or ["It listens on no port for the function."]
@@ -40,7 +43,9 @@ def abilities(manifest: Manifest) -> dict[str, str]:
     """What the extension may do, one by one: a key that is the same for the same ability, and words after "it may"."""
     found: dict[str, str] = {}
     for host in manifest.hosts:
-        found[f"host {host.host}"] = f"talk to {_host(host)}"
+        found[f"host {host.host}{' when ' if host.when else ''}{host.when}"] = f"talk to {_host(host)}"
+    for program in manifest.subprocesses:
+        found[f"program {program.program}"] = f"start the program {_program(program)}"
     for variable in manifest.variables:
         found[f"variable {variable}"] = f"read the variable {_variable(variable)}"
     for permission in manifest.iam:
@@ -70,7 +75,11 @@ def _because(why: str) -> str:
 
 
 def _host(one: Host) -> str:
-    return one.host + _because(one.why)
+    return one.host + (f", only where {one.when} is true" if one.when else "") + _because(one.why)
+
+
+def _program(one: Program) -> str:
+    return one.program + _because(one.why)
 
 
 def _variable(name: str) -> str:

@@ -8,6 +8,7 @@
 
     [capabilities]
     hosts = [{ host = "logs.example.com", why = "where the lines go" }]   # "{region}" stands for the function's region
+    subprocesses = [{ program = "tar", why = "packs what is sent" }]      # default: starts none
     variables = ["MY_SHIPPER_ENDPOINT"]        # environment variables that its own code reads
     iam = [{ actions = ["s3:PutObject"], resources = ["arn:aws:s3:::my-bucket/*"], why = "a copy of each batch" }]
     ports = [{ name = "http", port = 2773, variables = ["MY_PORT"], why = "what the function asks" }]
@@ -18,6 +19,7 @@
     [layer]
     leave_out = ["my_shipper/command.py"]      # files of its own that only people run
     source_only = ["my_shipper/rare/*"]        # no byte-code: what is rarely imported, and never when a request waits
+    only_if = "MY_SHIPPER_ENABLED"             # while this is not true, no port is opened, nothing done before the registration
 
     [dependencies]
     lock = "requirements.lock"                 # pip's format with hashes, wheels only
@@ -27,6 +29,16 @@
 Where a table with ``why`` is shown, a bare string does as well. A port that may be taken has ``fallback = true`` (any free
 one is used, and written to ``/tmp/.extension-kit/NAME/port``). One with ``optional = true`` is opened by the plug-in itself,
 where one of its variables names a number; only such a one may have ``protocol = "udp"``.
+
+At run time the egress guard holds the process to ``hosts`` and ``subprocesses`` (extension_kit/README.md, "Glass box"). A host
+has port 443 or the one behind its colon; ``*.NAME`` stands for all below a name; ``*`` for the endpoints that settings name,
+which the guard knows by itself; with ``when = "VARIABLE"`` a host counts only where that variable says true, and ``*`` then
+means whatever the function itself asks for, through a proxy of the extension's. ``program`` is a program's path, or its last
+part; behind a blank may stand what the first argument that is no option must be, or end with (``python my_shipper/child.py``);
+``python`` is the extension's own interpreter, ``fork`` a copy of its process, ``sh`` also what os.system starts.
+
+Of a layer that was put together of several extensions the builder writes it: ``parts`` names them, and a port's ``extension``
+says whose it is.
 """
 
 from __future__ import annotations
@@ -48,8 +60,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}")
 _PLUGIN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")  # a star at the end: all that begin so
-_HOST = re.compile(r"[A-Za-z0-9*{}._-]+(:\d+)?")
+_HOST = re.compile(r"(\*|(\*\.)?[A-Za-z0-9{}_-][A-Za-z0-9{}._-]*)(:\d+)?")
+_NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PROGRAM = re.compile(r"[!-~]+( [!-~]+)?")
 _ACTION = re.compile(r"[a-z0-9-]+:[A-Za-z]+\*?")
+_WHEN = re.compile(r"\?|[A-Za-z_][A-Za-z0-9_]*(=[^?]+)?\??")
 _PORT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _EVENTS = ("INVOKE", "SHUTDOWN")
 _STREAMS = ("platform", "function", "extension")
@@ -57,19 +72,37 @@ _STREAMS = ("platform", "function", "extension")
 
 @dataclass(frozen=True)
 class Host:
-    """A host that the extension may talk to, ``{region}`` in it for the function's region; the port where it is not 443."""
+    """A host that the extension may talk to, ``{region}`` in it for the function's region; the port where it is not 443.
+
+    ``when``: a variable without which it may not.
+    """
 
     host: str
+    why: str = ""
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that the extension starts: its path, or the last part of it."""
+
+    program: str
     why: str = ""
 
 
 @dataclass(frozen=True)
 class Permission:
-    """IAM actions that the function's role needs for the extension."""
+    """IAM actions that the function's role needs for the extension.
+
+    ``when``: the settings that make it so, any of them; empty: it always is. ``VARIABLE``: it is set; ``VARIABLE=VALUE``: one
+    of the items between its commas is that (``*``: anything). With a ``?`` at the end: then it may be needed, which only the
+    function knows; ``?`` alone: in any case. ``extension-kit check`` reads it; templates grant all.
+    """
 
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ("*",)
     why: str = ""
+    when: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +110,7 @@ class Port:
     """A port on loopback. ``variables``: what overrides it, the first that is set; ``fallback``: else any free one will do.
 
     ``optional``: neither launcher nor kit open it: the plug-in does, where one of its variables names a number.
+    ``extension``: whose it is, in a layer of several; "" elsewhere.
     """
 
     name: str
@@ -86,6 +120,7 @@ class Port:
     why: str = ""
     optional: bool = False
     protocol: str = "tcp"
+    extension: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +144,13 @@ class Manifest:
     without: tuple[str, ...] = ()
     own_leave_out: tuple[str, ...] = ()
     source_only: tuple[str, ...] = ()
+    subprocesses: tuple[Program, ...] = ()
+    only_if: str = ""
+    parts: tuple[str, ...] = ()
+
+    def port_file(self, port: Port) -> str:
+        """Where the number of a port with ``fallback`` stands; "" for any other."""
+        return f"/tmp/.extension-kit/{port.extension or self.name}/port" if port.fallback else ""  # noqa: S108 - design
 
 
 def load(folder: Path, default_version: str) -> Manifest:
@@ -135,15 +177,17 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         place,
         "",
         content,
-        ("name", "version", "summary", "plugins", "pythons", "capabilities", "layer", "dependencies"),
+        ("name", "version", "summary", "plugins", "pythons", "parts", "capabilities", "layer", "dependencies"),
     )
     may = _Reader(place, "capabilities.", top.table("capabilities"),
-                  ("hosts", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
-    layer = _Reader(place, "layer.", top.table("layer"), ("leave_out", "source_only"))
+                  ("hosts", "subprocesses", "variables", "iam", "ports", "events", "telemetry", "writes"))  # fmt: skip
+    layer = _Reader(place, "layer.", top.table("layer"), ("leave_out", "source_only", "only_if"))
     needs = _Reader(place, "dependencies.", top.table("dependencies"), ("lock", "leave_out", "without"))
     ports = tuple(
         _port(one)
-        for one in may.tables("ports", ("name", "port", "variables", "fallback", "optional", "protocol", "why"))
+        for one in may.tables(
+            "ports", ("name", "port", "variables", "fallback", "optional", "protocol", "extension", "why")
+        )
     )
     if len({port.name for port in ports}) < len(ports):
         raise ConfigError(f"{place}: capabilities.ports: two have the same name")
@@ -154,8 +198,8 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         plugins=top.texts("plugins", _PLUGIN, "MODULE:CLASS", needed=True),
         pythons=top.one_of("pythons", tuple(PYTHONS), tuple(PYTHONS)),
         hosts=tuple(
-            Host(one.text("host", _HOST, "a host name"), one.why())
-            for one in may.tables("hosts", ("host", "why"), "host")
+            Host(one.text("host", _HOST, "a host name"), one.why(), one.text("when", _NAMED, "a variable", ""))
+            for one in may.tables("hosts", ("host", "why", "when"), "host")
         ),
         variables=may.texts("variables", _VARIABLE, "names of environment variables"),
         iam=tuple(
@@ -163,8 +207,9 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
                 one.texts("actions", _ACTION, "service:Action", needed=True),
                 one.texts("resources", None, "ARNs") or ("*",),
                 one.why(),
+                one.texts("when", _WHEN, "VARIABLE, VARIABLE=VALUE, either with a ? behind it, or ?"),
             )
-            for one in may.tables("iam", ("actions", "resources", "why"), "actions")
+            for one in may.tables("iam", ("actions", "resources", "why", "when"), "actions")
         ),
         ports=ports,
         events=may.one_of("events", _EVENTS, _EVENTS),
@@ -175,6 +220,12 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
         without=needs.texts("without", _VERSION, "names of packages"),
         own_leave_out=layer.texts("leave_out", None, "paths"),
         source_only=layer.texts("source_only", None, "paths"),
+        subprocesses=tuple(
+            Program(one.text("program", _PROGRAM, "a program"), one.why())
+            for one in may.tables("subprocesses", ("program", "why"), "program")
+        ),
+        only_if=layer.text("only_if", _VARIABLE, "the name of an environment variable", ""),
+        parts=top.texts("parts", _NAME, "names of extensions"),
     )
 
 
@@ -191,7 +242,8 @@ def _port(one: _Reader) -> Port:
     protocol = one.text("protocol", re.compile("tcp|udp" if optional else "tcp"), '"tcp", or "udp" if optional,', "tcp")
     name = one.text("name", _PORT_NAME, "lower-case letters, digits, '_' and '-'")
     variables = one.texts("variables", _VARIABLE, "names of variables")
-    return Port(name, number, variables, fallback, one.why(), optional, protocol)
+    extension = one.text("extension", _NAME, "the name of an extension", "")
+    return Port(name, number, variables, fallback, one.why(), optional, protocol, extension)
 
 
 class _Reader:
@@ -269,9 +321,17 @@ def dump(manifest: Manifest) -> str:
         said = [f"{key} = {quote(value)}" for key, value in pairs if value not in ("", [], False) or key == "port"]
         return "{ " + ", ".join(said) + " }"
 
-    hosts = [table([("host", one.host), ("why", one.why)]) for one in manifest.hosts]
+    hosts = [table([("host", one.host), ("when", one.when), ("why", one.why)]) for one in manifest.hosts]
+    starts = [table([("program", one.program), ("why", one.why)]) for one in manifest.subprocesses]
     iam = [
-        table([("actions", list(one.actions)), ("resources", list(one.resources)), ("why", one.why)])
+        table(
+            [
+                ("actions", list(one.actions)),
+                ("resources", list(one.resources)),
+                ("why", one.why),
+                ("when", list(one.when)),
+            ]
+        )
         for one in manifest.iam
     ]
     ports = []
@@ -279,14 +339,18 @@ def dump(manifest: Manifest) -> str:
         fields: list[tuple[str, Any]] = [("name", one.name), ("port", one.port), ("variables", list(one.variables))]
         fields += [("fallback", one.fallback), ("optional", one.optional)]
         fields += [("protocol", one.protocol)] if one.protocol != "tcp" else []
+        fields += [("extension", one.extension)] if one.extension else []
         ports.append(table([*fields, ("why", one.why)]))
     lines = [f"{key} = {quote(getattr(manifest, key))}" for key in ("name", "version", "summary")]
     lines += [f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("plugins", "pythons")]
+    lines += [f"parts = {quote(list(manifest.parts))}"] if manifest.parts else []
     lines += ["", "[capabilities]"]
-    lines += [f"{key} = [{', '.join(value)}]" for key, value in (("hosts", hosts), ("iam", iam), ("ports", ports))]
+    lists = (("hosts", hosts), ("subprocesses", starts), ("iam", iam), ("ports", ports))
+    lines += [f"{key} = [{', '.join(value)}]" for key, value in lists]
     lines += [
         f"{key} = {quote(list(getattr(manifest, key)))}" for key in ("variables", "events", "telemetry", "writes")
     ]
-    if manifest.source_only:
+    if manifest.source_only or manifest.only_if:
         lines += ["", "[layer]", f"source_only = {quote(list(manifest.source_only))}"]
+        lines += [f"only_if = {quote(manifest.only_if)}"] if manifest.only_if else []
     return "\n".join(lines) + "\n"

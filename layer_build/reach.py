@@ -22,6 +22,10 @@ _FOR_TELEMETRY = tuple(
 )
 _FOR_RESTORE = (f"{KIT}/io/freeze.py",)
 _FOR_PARTS = (f"{KIT}/parts.py",)
+#: for more plug-ins than one
+_FOR_SEVERAL = (f"{KIT}/commons.py",)
+#: What `launched` says for all that runs in a layer is looked for nowhere else.
+_FOR_OTHERS = (f"{KIT}/egress_manifest.py",)
 _HOOKS = {
     "on_telemetry": _FOR_TELEMETRY,
     "on_runtime_done": _FOR_TELEMETRY,
@@ -31,11 +35,14 @@ _HOOKS = {
 }
 
 
-def needed(kit: Tree, others: Tree) -> set[str]:
-    """Of the paths of `kit` those that the code of `others` (a plug-in and its dependencies) can come to import."""
+def needed(kit: Tree, others: Tree, *, several: bool = False) -> set[str]:
+    """Of the paths of `kit` those that the code of `others` (a plug-in and its dependencies) can come to import.
+
+    ``several``: there are more plug-ins than one.
+    """
     asking = {path: entry.data for path, entry in others.items() if path.endswith(".py") and KIT.encode() in entry.data}
     roots = set(_ROOTS)
-    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE, *_FOR_PARTS}
+    closed = {*_FOR_TELEMETRY, *_FOR_RESTORE, *_FOR_PARTS, *_FOR_OTHERS, *(() if several else _FOR_SEVERAL)}
     for path, data in asking.items():
         tree = ast.parse(data, path)
         names = set(_imports(tree))

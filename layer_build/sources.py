@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 #: of the kit, never in a layer: what runs functions on a laptop, and what their authors test with. A test holds the list to it.
 KIT_LEFT_OUT = (
-    "backends/", "cli.py", "emulator/", "pictures.py", "protocol/diagram.py", "protocol/refusals.py",
-    "protocol/runtime_api.py", "pytest_plugin.py", "terminal.py", "testing.py",
+    "backends/", "checking/", "cli.py", "commands/", "emulator/", "pictures.py", "protocol/diagram.py", "protocol/refusals.py",
+    "protocol/runtime_api.py", "pytest_plugin.py", "report/", "scaffold/", "terminal.py", "testing.py",
 )  # fmt: skip
 #: of an extension's folder: for people, for the builder, for tests
 _NOT_SHIPPED = frozenset((FILE, "README.md", "requirements.in", "tests", "__pycache__", "py.typed", "__main__.py"))
@@ -70,6 +70,21 @@ def wants_before_register(tree: Tree) -> bool:
                 if isinstance(node, ast.FunctionDef) and node.name == "before_register":
                     return True
     return False
+
+
+def name_of(tree: Tree, plugin: str) -> str:
+    """The ``name`` of a plug-in's class as its source has it, known without an import; "" where it is computed."""
+    module, _, wanted = plugin.partition(":")
+    entry = tree.get(f"{module.replace('.', '/')}.py") or tree.get(f"{module.replace('.', '/')}/__init__.py")
+    for node in ast.parse(entry.data).body if entry else ():
+        if isinstance(node, ast.ClassDef) and node.name == wanted:
+            for line in node.body:
+                targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+                value = getattr(line, "value", None)
+                named = any(isinstance(one, ast.Name) and one.id == "name" for one in targets)
+                if named and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    return value.value
+    return ""
 
 
 def _depth(folder: Path, module: str) -> int:

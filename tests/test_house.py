@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOR_TESTS = ("extension_kit.testing", "extension_kit.pytest_plugin")  # what authors' tests use; nothing else does
 DOCKER = "extension_kit/backends/docker.py"
+CHECKS = (
+    "extension_kit/checking/",
+    "extension_kit/commands/check.py",
+)  # layers and manifests are judged by who builds them
+PROJECT = "extension_kit/scaffold/project/"  # an author's, not the kit's
 PURE = {"__future__", "_json", "json", "collections.abc", "typing"}
 
 
@@ -37,12 +42,14 @@ def forbidden(source: str, place: str) -> set[str]:
         above = {module for module in modules if module.split(".")[0] in ("extensions", "layer_build")}
         # The image comes from layer_build (imported lazily, by that backend alone).
         bad |= above - {module for module in above if place == DOCKER and module.startswith("layer_build.images")}
+        if place.startswith(CHECKS):
+            bad -= {module for module in above if module.split(".")[0] == "layer_build"}
     if place.startswith("layer_build/"):
         bad |= {module for module in modules if module.split(".")[0] == "extensions"}
     if place.startswith("extensions/"):
         own = ".".join(Path(place).parts[:2])
         bad |= {module for module in modules if module.startswith("extensions.") and not module.startswith(own)}
-    for_tests = place.removesuffix(".py").replace("/", ".") in FOR_TESTS
+    for_tests = place.removesuffix(".py").replace("/", ".") in FOR_TESTS or place.startswith(f"{PROJECT}tests/")
     if not for_tests:
         bad |= {module for module in modules if module.startswith(FOR_TESTS)}
     if not for_tests and not place.startswith(("extension_kit/emulator/", "extension_kit/backends/")):
@@ -80,6 +87,11 @@ def test_arrows_point_down(place):
         ("extensions/a/x.py", "import extension_kit.pytest_plugin", {"extension_kit.pytest_plugin"}),
         ("extension_kit/backends/docker.py", "from layer_build.images import image", set()),
         ("extension_kit/backends/rie.py", "import layer_build.images", {"layer_build.images"}),
+        ("extension_kit/checking/x.py", "import layer_build.manifest", set()),
+        ("extension_kit/checking/x.py", "import extensions.a", {"extensions.a"}),
+        ("extension_kit/scaffold/x.py", "import layer_build.manifest", {"layer_build.manifest"}),
+        ("extension_kit/scaffold/project/tests/x.py", "import extension_kit.testing", set()),
+        ("extension_kit/scaffold/project/my_extension/x.py", "import extension_kit.testing", {"extension_kit.testing"}),
         ("layer_build/x.py", "import extensions.a", {"extensions.a"}),
         ("layer_build/x.py", "import extension_kit.emulator", {"extension_kit.emulator"}),
         ("extension_kit/emulator/x.py", "import extension_kit.testing", {"extension_kit.testing"}),

@@ -20,11 +20,13 @@ BEFORE_REGISTER = {
 }  # fmt: skip
 #: an extension without telemetry
 BEFORE_NEXT = BEFORE_REGISTER | {
-    "_json", "extension_kit.declarations", "extension_kit.events", "extension_kit.host", "extension_kit.io.clock",
-    "extension_kit.plugin",
+    "_json", "extension_kit.declarations", "extension_kit.egress", "extension_kit.events", "extension_kit.host",
+    "extension_kit.io.clock", "extension_kit.plugin",
     "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
     "extension_kit.settings",
 }  # fmt: skip
+#: in a script, where no layer says what may be done
+IN_A_SCRIPT = BEFORE_NEXT | {"extension_kit.egress_manifest"}
 #: what a subscription needs besides: a listener and a store, since the platform delivers from then on
 SUBSCRIBED = {
     "_signal", "errno", "extension_kit.cursor", "extension_kit.flush", "extension_kit.flusher", "extension_kit.io.listener",
@@ -69,7 +71,7 @@ run(Plain, name="ext")
 """
 LAUNCHED = PLAIN.replace(
     'run(Plain, name="ext")',
-    'from extension_kit.launched import run\nrun("ext", ("__main__:Plain",), ["x", "{}", "-", "http!taken"])',
+    'from extension_kit.launched import run\nrun("ext", ("__main__:Plain",), ["x", "{}", "-", "http!taken"], may=((), ()))',
 )
 PROXYING = """
 from extension_kit.plugin import Plugin
@@ -121,7 +123,7 @@ def loaded(plugin):
 
 @pytest.mark.parametrize(
     ("plugin", "allowed"),
-    [(PLAIN, BEFORE_NEXT | {"__main__"}), (COLLECTING, BEFORE_NEXT | SUBSCRIBED | COLLECTOR)],
+    [(PLAIN, IN_A_SCRIPT | {"__main__"}), (COLLECTING, IN_A_SCRIPT | SUBSCRIBED | COLLECTOR)],
     ids=["plain", "with telemetry"],
 )
 def test_nothing_needless_is_imported(plugin, allowed):
@@ -151,5 +153,5 @@ def test_a_proxy_listens_before_the_registration_for_next_to_nothing():
         "extension_kit.proxy_bodies", "extension_kit.proxy_connection", "extension_kit.proxy_messages",
         "extension_kit.proxy_steering", "select",
     }  # fmt: skip
-    assert before_register - BEFORE_NEXT - listening - {"__main__"} == set()
-    assert before_next - BEFORE_NEXT - listening - serving - {"__main__"} == set()
+    assert before_register - IN_A_SCRIPT - listening - {"__main__"} == set()
+    assert before_next - IN_A_SCRIPT - listening - serving - {"__main__"} == set()

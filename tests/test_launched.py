@@ -139,7 +139,11 @@ def test_before_register_is_never_passed_over(handed):
         ("", 2, []),
         ("second", 1, []),
         (" main , second,", 2, []),
-        ("secnd", 0, ["[ext] EXTENSION_KIT_PLUGINS: no plug-in is called 'secnd'; there are main, second"]),
+        (
+            "secnd",
+            0,
+            ["[ext] EXTENSION_KIT_PLUGINS: no plug-in is called 'secnd'; there are main, second; none is run"],
+        ),
     ],
 )
 def test_a_layer_that_holds_several_runs_those_that_are_wanted(late, wanted, starts, lines):

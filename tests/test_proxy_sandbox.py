@@ -307,7 +307,7 @@ class Steer(Hooks):
 def test_the_example_of_the_readme(lab):
     """As it stands there, with a wrapper as one would write it."""
     readme = (ROOT / "extension_kit" / "README.md").read_text()
-    found = re.search(r'```python title="a plug-in with a proxy"\n(.*?)```', readme, re.DOTALL)
+    found = re.search(r'```python title="a plug-in with a proxy"[^\n]*\n(.*?)```', readme, re.DOTALL)
     folder = lab.folder / "task"
     folder.mkdir()
     (folder / "app.py").write_text(HANDLER)

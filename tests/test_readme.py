@@ -1,103 +1,59 @@
-"""The README's examples, run as they stand."""
+"""Every example of every page, run as it stands, in the order of its page, in a folder that looks like the checkout."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from extension_kit.settings import KitSettings
+from tests import pages
+from tests.pages import ROOT, Desk, blocks, follow, section
 
-ROOT = Path(__file__).parents[1]
-
-
-def example(title: str) -> str:
-    """The code of the README's example with this title."""
-    found = re.search(rf'```python title="{re.escape(title)}"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found is not None
-    return found.group(1)
-
-
-def run_example(name, folder, *options):
-    """The output of ``extension-kit run`` with one of the README's examples."""
-    path = folder / name
-    path.write_text(example(name))
-    path.chmod(0o755)
-    command = ["run", "--function", "tests/functions/hello", "--handler", "app.handler", "--extension", str(path)]
-    done = subprocess.run(
-        [sys.executable, "-m", "extension_kit.cli", *command, *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_the_example_extension_runs_beside_the_sample_function(tmp_path):
-    """Fifteen lines are an extension: it sees the invoke and says goodbye at the end."""
-    output = run_example("my_extension.py", tmp_path)
-
-    assert "[greeter] request " in output
-    assert "[greeter] goodbye: spindown, " in output
-    assert output.splitlines()[-1].startswith("healthy: 1 invoke(s), 0 with an error, 1 extension(s)")
-
-
-def test_the_example_shipper_is_handed_every_line(tmp_path):
-    """Within the invocation, with the request that it belongs to; and accounts for it."""
-    output = run_example("my_shipper.py", tmp_path, "--invokes", "2")
-
-    flushes = re.findall(r"\[shipper\] end of the invocation: 1 lines: \['(\w{8}) hello from \1", output)
-    assert len(flushes) == 2
-    assert re.search(r"plug-in shipper: (\d+) records = \1 delivered \+ 0 dropped \+ 0 pending", output)
-
-
-def test_the_example_of_a_picture_has_the_rows_that_are_shown():
-    """The same figures in the same columns; what they were is another run's."""
-    readme = (ROOT / "README.md").read_text()
-    found = re.search(r'```sh title="a picture"\n\S+ (.*?)```\n\n```\n(.*?)```', readme, re.DOTALL)
-    assert found is not None
-    command, shown = shlex.split(found.group(1).replace("\\\n", "")), found.group(2).splitlines()
-    done = subprocess.run(
-        [sys.executable, "-m", "extension_kit.cli", *command],
-        cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, capture_output=True, encoding="utf-8", timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-
-    lines = done.stdout.splitlines()
-    drawn = lines[lines.index(shown[0]) :]
-    assert {line.split()[0] for line in shown[1:]} <= {line.split()[0] for line in drawn}
+#: the part of the README that a script of its own follows from a clone on, see test_newcomer.py
+START = "Five-minute start"
+#: how many scripts of each page are run: a page that loses them would pass
+RUN = {
+    "README.md": 0,
+    "extension_kit/guide/cost.md": 1,
+    "extension_kit/guide/layers.md": 4,
+    "extension_kit/guide/testing.md": 2,
+    "extension_kit/guide/writing.md": 3,
+    "extensions/chaos_injector/README.md": 1,
+    "extensions/log_shipper/README.md": 1,
+    "extensions/metrics_collector/README.md": 1,
+    "extensions/secret_cache/README.md": 1,
+}
 
 
 @pytest.fixture
-def folder():
+def desk():
     """Not below /tmp: an environment has its own."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Desk(Path(folder))
 
 
-def test_the_example_experiment_slows_down_what_it_says(folder):
-    """Armed, run, disarmed, as it stands but for where its files are: those are slow of which the log says so."""
-    readme = (ROOT / "README.md").read_text()
-    (document,) = re.findall(r'```toml title="slow.toml"\n(.*?)```', readme, re.DOTALL)
-    (script,) = re.findall(r'```sh title="an experiment"\n(.*?)```', readme, re.DOTALL)
-    (folder / "slow.toml").write_text(document)
-    for written, name in (("$PWD/armed.json", "armed.json"), ("slow.toml", "slow.toml")):
-        assert written in script
-        script = script.replace(written, str(folder / name))
-    script = script.replace(".venv/bin/python", sys.executable)
-    script = script.replace(".venv/bin/extension-kit", f"{sys.executable} -m extension_kit.cli")
-    done = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, timeout=90)
-    assert done.returncode == 0, done.stdout + done.stderr
-    slow = [float(took) > 300 for took in re.findall(r"response after ([\d.]+) ms", done.stdout)]
-    assert len(slow) == 6
-    assert slow.count(True) == done.stdout.count('"action":"inject"')
-    assert len(re.findall(r'"roll":', done.stdout)) == 6
-    assert not (folder / "armed.json").exists()
+def runnable(page: str) -> list[pages.Block]:
+    """The blocks of a page, but for those that test_newcomer.py follows."""
+    start = section(page, START) if page == "README.md" else []
+    return [block for block in blocks(page) if block not in start]
+
+
+@pytest.mark.once
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", RUN)
+def test_the_examples_do_what_the_page_says(page, desk):
+    """They end well, and print what is shown."""
+    assert follow(runnable(page), desk) == RUN[page]
+
+
+def test_no_page_with_examples_is_forgotten():
+    scripts = {
+        page for page in pages.pages() for block in runnable(page)
+        if block.language == "sh" and not {"needs", "tested"} & set(block.attributes)
+    }  # fmt: skip
+    assert scripts == {page for page, count in RUN.items() if count}
 
 
 def test_the_settings_of_the_kit_are_documented():
@@ -105,42 +61,14 @@ def test_the_settings_of_the_kit_are_documented():
     assert KitSettings.markdown() in (ROOT / "extension_kit" / "README.md").read_text()
 
 
-def test_the_example_test_passes(tmp_path):
-    """About twenty lines test a plug-in. Named here, the fixture is had where the kit is not installed, too."""
-    (tmp_path / "test_counter.py").write_text(example("test_counter.py"))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "extension_kit.pytest_plugin", "--rootdir", str(tmp_path)],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
-
-
-def test_the_example_layer_is_built_inspected_and_run(tmp_path):
-    """A manifest and a class are a layer; it runs beside the sample function as it would on Lambda."""
-    for name, language in (("manifest.toml", "toml"), ("plugin.py", "python")):
-        found = re.search(
-            rf'```{language} title="greeter/{name}"\n(.*?)```', (ROOT / "README.md").read_text(), re.DOTALL
-        )
-        assert found is not None
-        (tmp_path / "greeter").mkdir(exist_ok=True)
-        (tmp_path / "greeter" / name).write_text(found.group(1))
-    python = "%d.%d" % sys.version_info[:2]
-
-    def command(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    command("layer_build", "build", "greeter", "--out", "dist", "--arch", "x86_64", "--python", python)
-    layer = f"dist/greeter-1.0.0-x86_64-python{python}.zip"
-    assert "It may talk to: nobody." in command("layer_build", "inspect", layer)
-    output = command("extension_kit.cli", "run", "--function", str(ROOT / "tests" / "functions" / "hello"),
-                     "--handler", "app.handler", "--layer", layer)  # fmt: skip
-    assert "[greeter] hello, " in output
-    assert output.splitlines()[-1].startswith("healthy: 1 invoke(s), 0 with an error, 1 extension(s)")
+def test_a_wrong_example_is_noticed(desk):
+    """A script that fails, and one that prints something else."""
+    wrong = [pages.Block("page.md", 7, "sh", {}, "echo one; false; echo two\n")]
+    with pytest.raises(AssertionError, match=r"page.md:7: exit status 1\none"):
+        follow(wrong, desk)
+    other = [
+        pages.Block("page.md", 1, "sh", {}, "echo one\n"),
+        pages.Block("page.md", 5, "text", {"prints": ""}, "two\n"),
+    ]
+    with pytest.raises(AssertionError, match=r"page.md:5: it did not print\ntwo"):
+        follow(other, desk)

@@ -2,7 +2,8 @@
 call, this costs what TLS costs.
 
 ``Aws(environ).call("secretsmanager", "GetSecretValue", {"SecretId": "db"})``. What fails is an `AwsError` whose ``kind`` says
-what to make of it. The parts: `client` (what callers use), `retry`, `transport`, `signature`, `credentials`, `endpoints`.
+what to make of it. The parts: `client` (what callers use), `retry`, `transport`, `signature`, `credentials`; where
+services are is in `extension_kit.endpoints`.
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 
 from extension_kit.aws.credentials import AssumedRoles, OwnCredentials, between
-from extension_kit.aws.endpoints import Endpoint, endpoint
 from extension_kit.aws.retry import Retries
 from extension_kit.aws.signature import Signer, encode_query
-from extension_kit.aws.transport import Answer, Transport
+from extension_kit.aws.transport import CA_BUNDLE, Answer, Transport
 from extension_kit.aws.values import AwsError
+from extension_kit.endpoints import Endpoint, endpoint
 from extension_kit.errors import ConfigError
 from extension_kit.io.clock import Clock
 from extension_kit.protocol.jsontext import dumps, loads
@@ -38,6 +39,9 @@ _SKEWED = (
     "InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
 )  # fmt: skip
 _SKEW_MS = 240_000  # a difference of clocks that AWS may refuse; it allows five minutes
+#: connections with their TLS context, and credentials: one for all clients of a process with the same clock and variables
+_SHARED: dict[tuple[object, ...], tuple[Transport, OwnCredentials]] = {}
+_lock = _thread.allocate_lock()
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -45,7 +49,8 @@ class Aws:
     """The AWS of an execution environment.
 
     ``retries``: attempts of a call, the first included; ``connect_timeout``, ``read_timeout``: seconds, of one attempt.
-    ``counters``: calls, attempts, retries, throttled, errors.
+    ``counters``: calls, attempts, retries, throttled, errors. Clients with the same `clock` and variables, those of several
+    plug-ins in one process say, share their connections, TLS context and credentials.
     """
 
     def __init__(
@@ -63,10 +68,9 @@ class Aws:
         self.clock = clock or Clock()
         self._connect_s = connect_timeout
         self._read_s = read_timeout
-        self._transport = Transport(environ, self.clock)
         self._signer = Signer()
         self._retries = Retries(retries, _random)
-        self._own = OwnCredentials(environ, self.clock, self._fetch_local)
+        self._transport, self._own = self._shared(clock)
         self._roles = AssumedRoles(self.clock, self._ask_sts)
         self._skew_ms = 0
 
@@ -217,10 +221,11 @@ class Aws:
         credentials = self._roles.get(role, deadline_ms) if role is not None else self._own.get()
         self.counters["attempts"] += 1
         where = self._endpoint(request.service, region)
+        skew_ms = self._skew_ms  # another thread may learn of it while this request is under way
         headers = [("Host", where.authority), *request.headers]
         signed = self._signer.sign(
             credentials, region, _SIGNED_AS.get(request.service, request.service),
-            self.clock.wall_ms() + self._skew_ms, request.method, request.path, request.query, headers, request.body,
+            self.clock.wall_ms() + skew_ms, request.method, request.path, request.query, headers, request.body,
         )  # fmt: skip
         target = f"{request.path}?{request.query}" if request.query else request.path
         seconds = self._seconds(deadline_ms, timeout or self._connect_s + self._read_s)
@@ -229,7 +234,7 @@ class Aws:
         )
         if 200 <= answer.status < 300:
             return answer
-        raise self._error(answer)
+        raise self._error(answer, skew_ms)
 
     def _mend(self, error: AwsError, role: Role | None) -> str:
         """What an error is that we can do something about ourselves; "" for any other."""
@@ -244,14 +249,15 @@ class Aws:
             return "credentials"
         return ""
 
-    def _error(self, answer: Answer) -> AwsError:
+    def _error(self, answer: Answer, skew_ms: int) -> AwsError:
+        """What a refusal means; ``skew_ms``: what the request's time was corrected by."""
         code, message = _said(answer)
         written = answer.headers.get(b"retry-after") or b""
         retry_after = float(written) if written.isdigit() and len(written) < 6 else None
         if code in _SKEWED:
             theirs = _http_date((answer.headers.get(b"date") or b"").decode("latin-1"))
             ours = self.clock.wall_ms()
-            if theirs is not None and abs(theirs - ours - self._skew_ms) > _SKEW_MS:
+            if theirs is not None and abs(theirs - ours - skew_ms) > _SKEW_MS:
                 return _Skewed(code, message, answer.status, theirs - ours)
         return AwsError(code, message, status=answer.status, retry_after=retry_after)
 
@@ -276,6 +282,18 @@ class Aws:
             return endpoint(service, region, self._environ)
         except ConfigError as error:
             raise AwsError("BadEndpoint", str(error)) from None
+
+    def _shared(self, clock: Clock | None) -> tuple[Transport, OwnCredentials]:
+        given = (pair for pair in self._environ.items() if pair[0].startswith("AWS_") or pair[0] == CA_BUNDLE)
+        key = (clock, *sorted(given))
+        with _lock:
+            found = _SHARED.get(key) if clock is not None else None
+            if found is None:
+                credentials = OwnCredentials(self._environ, self.clock, self._fetch_local)
+                found = (Transport(self._environ, self.clock), credentials)
+                if clock is not None:
+                    _SHARED[key] = found
+            return found
 
     # for credentials
 

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
-    from extension_kit.aws.endpoints import Endpoint
+    from extension_kit.endpoints import Endpoint
     from extension_kit.io.clock import Clock
 
-__all__ = ["Answer", "Transport"]
+__all__ = ["CA_BUNDLE", "Answer", "Transport"]
 
+#: the variable that names certificates of whom we trust; AWS_CA_BUNDLE, as SDKs have it, comes after it
+CA_BUNDLE = "EXTENSION_KIT_CA_BUNDLE"
 _LIMITS = http1.Limits(max_head=65_536, max_headers=100, max_body=8_388_608)
 _CHUNK = 65_536
 _IDLE_MS = 20_000  # AWS closes idle connections after some ten seconds to a few minutes
@@ -82,7 +84,7 @@ class Transport:
     """A pool of connections by endpoint; ``ca_bundle``: a file of CA certificates, "" for the system's."""
 
     def __init__(self, environ: Mapping[str, str], clock: Clock) -> None:
-        self._ca_bundle = environ.get("EXTENSION_KIT_CA_BUNDLE", "") or environ.get("AWS_CA_BUNDLE", "")
+        self._ca_bundle = environ.get(CA_BUNDLE, "") or environ.get("AWS_CA_BUNDLE", "")
         self._clock = clock
         self._idle: dict[Endpoint, list[_Connection]] = {}
         self._lock = _thread.allocate_lock()

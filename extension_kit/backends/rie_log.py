@@ -13,20 +13,33 @@ Fields = dict[str, Any]
 _PREFIX = re.compile(r"^\d\d \w{3} \d{4} [\d:,]+ \[(?P<level>\w+)\] \(rapid\) (?P<text>.*)$")
 
 
+def _identified(found: re.Match[str]) -> Fields:
+    """Who it was: its name stands in the line of its registration only."""
+    return {"identifier": found["id"]} if found["id"] else {}
+
+
 def _init_end(found: re.Match[str]) -> Fields:
     return {"kind": "init_end", "phase": "init", "status": "success", "duration_ms": float(found["duration"])}
 
 
 _LINES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Fields]], ...] = (
     (
-        re.compile(r"API request - (?P<method>\w+) (?P<path>\S+), Headers:"),
-        lambda found: {"kind": "request", "method": found["method"], "path": found["path"]},
+        re.compile(
+            r"API request - (?P<method>\w+) (?P<path>\S+), Headers:"
+            r"(?:.*\bLambda-Extension-Identifier:\[(?P<id>[-0-9a-f]{36})\])?"
+        ),
+        lambda found: {"kind": "request", "method": found["method"], "path": found["path"], **_identified(found)},
     ),
     (
         re.compile(
             r"External agent (?P<name>.+) \((?P<id>[-0-9a-f]{36})\) registered, subscribed to \[(?P<events>.*)\]"
         ),
-        lambda found: {"kind": "registered", "party": found["name"], "events": sorted(found["events"].split())},
+        lambda found: {
+            "kind": "registered",
+            "party": found["name"],
+            "events": sorted(found["events"].split()),
+            **_identified(found),
+        },
     ),
     (
         re.compile(r"INIT START\(type: (?P<type>[-\w]+), phase: (?P<phase>\w+)\)"),

@@ -51,6 +51,8 @@ def refuse_what_it_cannot(plan: Plan, backend: str) -> None:
         raise ConfigError(f"--backend {backend} initialises on demand only, not {plan.init_type}")
     if plan.faults:
         raise ConfigError(f"--backend {backend} makes no faults: --fault cannot be given")
+    if plan.request_ids:
+        raise ConfigError(f"--backend {backend} chooses request ids itself: they cannot be given")
 
 
 def variables_given(profile: Profile, user: dict[str, str]) -> dict[str, str]:
@@ -94,9 +96,12 @@ class UnderRie:
         self.shutdown()
         return Outcome(self.healthy, tuple(invoked), tuple(self.log.events), tuple(self.log.notes), self.as_json())
 
-    def invoke(self, payload: bytes, trace: str = "") -> Future[Result]:
-        """Queue one invoke. Every invoke ends, at the latest some seconds after its timeout."""
-        return self._calls.submit(self._invoke, payload, trace)
+    def invoke(self, payload: bytes, trace: str = "", *, request_id: str = "") -> Future[Result]:
+        """Queue one invoke. Every invoke ends, at the latest some seconds after its timeout.
+
+        ``request_id``: in the record, by default a random one; the emulator keeps its own to itself.
+        """
+        return self._calls.submit(self._invoke, payload, trace, request_id or str(uuid.uuid4()))
 
     def idle(self, timeout: float) -> bool:
         """The emulator answers when the extensions too are done: nothing runs when no invoke does."""
@@ -114,8 +119,7 @@ class UnderRie:
 
     # one invoke ---------------------------------------------------------------------------------------------------------
 
-    def _invoke(self, payload: bytes, trace: str) -> Result:
-        request_id = str(uuid.uuid4())  # of the record: the emulator keeps its own to itself
+    def _invoke(self, payload: bytes, trace: str, request_id: str) -> Result:
         began = time.monotonic()
         self.log.add("invoke_start", request_id=request_id)
         try:

@@ -87,7 +87,10 @@ class Environment:
         self._narrator = Narrator(profile, self.now_ms, self._peak_bytes)
         self._carrier = Carrier(self._loop, self._enter, self.now_ms)
         late_reports = profile.init_type != MANAGED_INSTANCES
-        self.telemetry = Source(self._carrier, profile.faults, Random(profile.seed), profile.json_logs, late_reports)
+        random = Random(profile.seed)
+        self.telemetry = Source(
+            self._carrier, profile.faults, random, profile.json_logs, late_reports, tell=self.log.add
+        )
         self._thread = threading.Thread(target=self._loop.run, name="environment", daemon=True)
         try:
             self._build()
@@ -154,10 +157,17 @@ class Environment:
         """Initialise now instead of at the first invoke."""
         self._loop.call_soon_threadsafe(self.platform.start)
 
-    def invoke(self, payload: bytes, client_context: str = "", trace: str = "") -> Future[Result]:
-        """Queue one invoke; the future holds what its caller gets. Every invoke ends, at the latest by its timeout."""
+    def invoke(
+        self, payload: bytes, client_context: str = "", trace: str = "", *, request_id: str = ""
+    ) -> Future[Result]:
+        """Queue one invoke; the future holds what its caller gets. Every invoke ends, at the latest by its timeout.
+
+        ``request_id``: a UUID; by default a random one, as Lambda's are.
+        """
         future: Future[Result] = Future()
-        invocation = Invocation(str(uuid.uuid4()), payload, future.set_result, client_context, trace or new_trace())
+        invocation = Invocation(
+            request_id or str(uuid.uuid4()), payload, future.set_result, client_context, trace or new_trace()
+        )
         self._loop.call_soon_threadsafe(self.platform.invoke, invocation)
         return future
 

@@ -76,8 +76,16 @@ class Source:
     """All subscriptions of one environment. Everything runs on the loop's thread."""
 
     def __init__(
-        self, deliveries: Deliveries, faults: Faults, random: Random, json_format: bool, late_reports: bool = True
+        self,
+        deliveries: Deliveries,
+        faults: Faults,
+        random: Random,
+        json_format: bool,
+        late_reports: bool = True,
+        tell: Callable[..., object] | None = None,
     ) -> None:
+        """``tell``: takes the kind and the fields of what the record of the run should hold."""
+        self.tell = tell
         self.ledgers: dict[str, Ledger] = {}
         self._deliveries = deliveries
         self._faults = faults
@@ -119,7 +127,7 @@ class Source:
     def subscribe(self, name: str, subscription: Subscription) -> None:
         """`name` wants telemetry: it gets what an earlier process of that name left, then all since the environment began."""
         ledger = self.ledgers.setdefault(name, Ledger())
-        subscriber = _Subscriber(self, subscription, ledger, self._faults)
+        subscriber = _Subscriber(self, name, subscription, ledger, self._faults)
         self._subscribers[name] = subscriber
         subscriber.queue += self._orphans.pop(name, [])
         ledger.undelivered -= sum(len(batch.events) for batch in subscriber.queue)
@@ -181,8 +189,9 @@ class _Batch:
 
 
 class _Subscriber:
-    def __init__(self, source: Source, subscription: Subscription, ledger: Ledger, faults: Faults) -> None:
+    def __init__(self, source: Source, name: str, subscription: Subscription, ledger: Ledger, faults: Faults) -> None:
         self.queue: list[_Batch] = []
+        self._name = name
         self._source = source
         self._subscription = subscription
         self._ledger = ledger
@@ -272,6 +281,7 @@ class _Subscriber:
 
     def _posted(self, batch: _Batch, taken: bool) -> None:
         self._in_flight = False
+        self._tell_posted(batch, taken)
         if self._closed:
             return
         if not taken:
@@ -285,14 +295,21 @@ class _Subscriber:
         if self._faults.every("telemetry-duplicated", self._ledger.batches):
             self._ledger.posts += 1
             self._in_flight = True
-            self._source.post(self._subscription, batch.body, lambda _taken: self._again_posted())
+            self._source.post(self._subscription, batch.body, lambda taken: self._again_posted(batch, taken))
             return
         self._tell_lost()
         self.pump()
 
-    def _again_posted(self) -> None:
+    def _again_posted(self, batch: _Batch, taken: bool) -> None:
         self._in_flight = False
+        self._tell_posted(batch, taken)
         self.pump()
+
+    def _tell_posted(self, batch: _Batch, taken: bool) -> None:
+        if self._source.tell is not None:
+            self._source.tell(
+                "telemetry_batch", party=self._name, events=len(batch.events), bytes=len(batch.body), taken=taken
+            )
 
     def _count(self, batch: _Batch) -> None:
         self._ledger.batches += 1

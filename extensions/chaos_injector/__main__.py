@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from extension_kit.aws import Aws, AwsError
-from extension_kit.errors import ConfigError
+from extension_kit.commands.console import Parser, guarded, wants_json
 from extension_kit.io.clock import Clock
 from extensions.chaos_injector.destinations import open_destination
 from extensions.chaos_injector.driver import Driver, Outcome, load
@@ -35,11 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_PROG = "python -m extensions.chaos_injector"
+
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """The exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     environ = dict(os.environ) if environ is None else environ
-    options = _parser().parse_args(arguments)
+    return guarded(_PROG, wants_json(words), lambda: _main(_parser().parse_args(words), environ))
+
+
+def _main(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings, warnings = ChaosSettings.parse(environ)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
@@ -55,12 +61,6 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         return _do(options, driver, settings, clock)
     except Refused as refused:
         return _show(Outcome(1, "refused", refused.lines), options.json)
-    except ConfigError as error:
-        if options.json:
-            _show(Outcome(2, "usage", [f"{error}"]), as_json=True)
-        else:
-            print(f"error: {error}", file=sys.stderr)
-        return 2
     except (AwsError, OSError) as error:
         return _show(Outcome(1, "unreachable", [f"{error}"]), options.json)
 
@@ -146,9 +146,7 @@ def _show(outcome: Outcome, as_json: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m extensions.chaos_injector", description=(__doc__ or "").split("\n\n")[1]
-    )
+    parser = Parser(prog=_PROG, description=(__doc__ or "").split("\n\n")[1])
     commands = parser.add_subparsers(dest="command", required=True)
     arm = commands.add_parser("arm", help="write an experiment where functions look for it, unless one is armed there")
     arm.add_argument("experiment", help="file with the experiment (JSON or TOML, any format that is read), - for stdin")

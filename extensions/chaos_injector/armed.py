@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Armed"]
 
 #: what a process of ours leaves in its folder; the wrapper reads the first three
-_FILES = ("port", "upstream", "egress-port", "runtime.pid", "sinks.json", "active")
+_FILES = ("port", "upstream", "egress-port", "runtime.pid", "sinks.json")
+_MARK = "active"
 _MARK_MS = 180_000  # so long after the last sign of it the mark of an experiment is good
 
 
@@ -47,6 +48,7 @@ class Armed(Plugin):
         self._egress: Egress | None = None
         self._folder = folder = context.directory
         self._clean_up()
+        remove(f"{folder}/{_MARK}")
         settings = context.settings
         upstream = settings.upstream or environ.get("AWS_LAMBDA_RUNTIME_API")
         several = context.init_type == "lambda-managed-instances"
@@ -99,7 +101,7 @@ class Armed(Plugin):
         self._proxy.hooks = None
         if self._injector is not None:
             self._injector.stop()
-        self._clean_up()
+        self._clean_up()  # but for the mark: the metrics collector, which ends at the same time, may still have to read it
         self._rails.audit.close()
         figures = ", ".join(f"{name} {n}" for name, n in sorted(self._context.counters.items()))
         self._context.log.info(figures or "nothing was decided")
@@ -114,17 +116,18 @@ class Armed(Plugin):
                 self._injector = self._make_injector()
             self._proxy.hooks = self._injector
             if experiment.dry_run or self._context.settings.dry_run:
-                remove(f"{self._folder}/active")  # nothing is disturbed
+                remove(f"{self._folder}/{_MARK}")  # nothing is disturbed
             else:
                 self._mark(experiment)
         else:
             self._proxy.hooks = None
             if self._injector is not None:
                 self._injector.stop()
-            remove(f"{self._folder}/active")
+            remove(f"{self._folder}/{_MARK}")
 
     def _make_injector(self) -> Injector:
         # All of what a fault needs, also what is imported late: it has no byte-code in the layer, and no request waits now.
+        from extensions.chaos_injector import matching  # noqa: F401
         from extensions.chaos_injector.faults import after, children  # noqa: F401
         from extensions.chaos_injector.faults.process import Killer, runtime_pid
         from extensions.chaos_injector.faults.resources import Resources
@@ -167,7 +170,7 @@ class Armed(Plugin):
             "until_ms": min(experiment.armed_until_ms, now_ms + _MARK_MS),
         }
         try:
-            write(f"{self._folder}/active", dumps(content))
+            write(f"{self._folder}/{_MARK}", dumps(content))
         except OSError:
             pass  # /tmp is full, which may be our own doing
 

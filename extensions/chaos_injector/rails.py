@@ -13,7 +13,6 @@ from extension_kit.protocol.values import Value, set_field
 from extensions.chaos_injector.book import Book, Books
 from extensions.chaos_injector.dice import roll
 from extensions.chaos_injector.lease import Holder, Since
-from extensions.chaos_injector.matching import matches
 from extensions.chaos_injector.scope import Bounds, qualified
 
 TYPE_CHECKING = False
@@ -397,6 +396,8 @@ class Rails:
         if fault.match:
             if invocation is None:
                 return "match"
+            from extensions.chaos_injector.matching import matches
+
             try:
                 if not matches(event(), fault.match):
                     return "match"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from extensions.chaos_injector.matching import glob, search, why_not_regex
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,13 +51,19 @@ class Bounds:
         pattern = self._settings.prod
         if not pattern:
             return names_production(name)
+        from extensions.chaos_injector.matching import search, why_not_regex
+
         if self._all_is_prod is None:
             self._all_is_prod = bool(why_not_regex(pattern))
         return self._all_is_prod or search(pattern, name, too_long=True)
 
 
 def _any(patterns: tuple[str, ...], name: str) -> bool:
-    return bool(name) and any(glob(pattern, name) for pattern in patterns)
+    if not name or not patterns:
+        return False
+    from extensions.chaos_injector.matching import glob
+
+    return any(glob(pattern, name) for pattern in patterns)
 
 
 def names_production(name: str) -> bool:

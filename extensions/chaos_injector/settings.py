@@ -61,6 +61,7 @@ class ChaosSettings(Settings):
     )
     upstream = text(
         "",
+        names="endpoint",
         maximum_length=300,
         help="HOST:PORT of another proxy that stands between runtime and Runtime API, to be placed before it. Empty: the "
         "Runtime API itself.",

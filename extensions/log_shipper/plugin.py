@@ -39,6 +39,7 @@ class LogShipper(Plugin):
             except ConfigError as error:
                 context.log.error(f"{error}; it is left out")
             else:
+                context.may_reach(settings)
                 if settings.sink == "stdout" and "extension" in settings.types:
                     context.log.warning(
                         f"sink {name}: stdout gets no lines of extensions, since what it writes would be one of them"

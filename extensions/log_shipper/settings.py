@@ -40,7 +40,10 @@ class ShipperSettings(Settings):
     # where to
     sink = choice("none", ("none", *KINDS), help="Where lines are sent. Several sinks: in the file, `[[sinks]]`.")
     endpoint = text(
-        "", secret=True, help="The sink's URL; for `file` a path, for `kafka` its servers. AWS's services need none."
+        "",
+        secret=True,
+        names="endpoint",
+        help="The sink's URL; for `file` a path, for `kafka` its servers. AWS's services need none.",
     )
     api_key = text(
         "", secret=True, help="Key, token or password; or where it is: `secretsmanager:NAME#json-key`, `ssm:/name`."
@@ -68,7 +71,10 @@ class ShipperSettings(Settings):
     client_cert = text("", help="A PEM file with a client certificate (and its key, if `client_key` names none).")
     client_key = text("", help="A PEM file with the key of the client certificate.")
     proxy = text(
-        "", secret=True, help="URL of an HTTP proxy. HTTP_PROXY and the like are the function's and are not read."
+        "",
+        secret=True,
+        names="endpoint",
+        help="URL of an HTTP proxy. HTTP_PROXY and the like are the function's and are not read.",
     )
     dead_letters = text(
         "", help="What a sink refuses for good, and what is left at the end: `file:/tmp/...` or `s3://bucket/prefix`."

@@ -1,7 +1,7 @@
 """The processes of the environment: what each of them has, and what they have together. Imported with the first scan.
 
 The costliest thing that the collector looks at, and it grows with what the function starts: so no more than `MOST` processes
-are looked at, and their files stay open from scan to scan.
+are looked at, and the files of the oldest stay open from scan to scan.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ __all__ = ["MOST", "ProcessFigures", "Scanner"]
 
 #: processes that are looked at, the oldest first, so that they are the same ones from scan to scan; others are counted only
 MOST = 64
+#: those whose files stay open; each has four, and all descriptors of the process are 1,024 (AWS docs, Lambda quotas): other
+#: plug-ins in it need some
+_KEPT_OPEN = 16
 _LARGEST = 8192  # bytes; no file of these is longer
 
 
@@ -81,7 +84,7 @@ class Scanner:
             pids = []
         others = [pid for pid in pids if pid != self._own_pid]
         looked_at = others[: self._most]
-        for pid in self._open.keys() - set(looked_at):
+        for pid in (self._open.keys() | self._limits.keys()) - set(looked_at):
             self._forget(pid)
         processes = [process for pid in looked_at if (process := self._process(pid)) is not None]
         # Limits hardly ever change: those of new processes, and of the others one at a time.
@@ -124,17 +127,25 @@ class Scanner:
         )
 
     def _read(self, pid: int, name: str) -> bytes:
-        files = self._open.setdefault(pid, {})
+        path, files = f"{self._proc}/{pid}/{name}", self._open.get(pid)
+        if files is None and len(self._open) < _KEPT_OPEN:
+            files = self._open[pid] = {}
         try:
-            if name not in files:
-                files[name] = os.open(f"{self._proc}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(files[name], _LARGEST, 0)
+            if files is not None:
+                if name not in files:
+                    files[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                return os.pread(files[name], _LARGEST, 0)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.read(fd, _LARGEST)
+            finally:
+                os.close(fd)
         except OSError:
             return b""
 
     def _forget(self, pid: int) -> None:
         self._limits.pop(pid, None)
-        for fd in self._open.pop(pid).values():
+        for fd in self._open.pop(pid, {}).values():
             os.close(fd)
 
 

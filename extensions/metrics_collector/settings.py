@@ -38,6 +38,7 @@ class CollectorSettings(Settings):
     endpoint = text(
         "",
         secret=True,
+        names="endpoint",
         help="Of OTLP: the collector's URL, e.g. https://otlp.example.com; without a path, /v1/metrics is added.",
     )
     headers = comma_list((), secret=True, help="Of OTLP: further headers, `Name=value`.")

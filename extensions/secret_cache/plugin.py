@@ -32,6 +32,7 @@ class SecretCache(Plugin):
         appconfig, warnings = AppConfigSettings.parse(environ.mapping())
         for line in warnings:
             context.log.warning(line)
+        context.may_reach(appconfig)
         self._level = settings.log_level
         from extensions.secret_cache.service import Service
 

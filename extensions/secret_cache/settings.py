@@ -105,7 +105,7 @@ class SecretCacheSettings(Settings):
         help="Globs of ids, names or ARNs that may be asked for; where any is set, nothing else may. Empty: everything may.",
     )
     replica_regions = comma_list(
-        (), help="Where replicas of the secrets are asked for when this region does not answer."
+        (), names="region", help="Where replicas of the secrets are asked for when this region does not answer."
     )
     role_external_id = text(
         "", maximum_length=1224, characters="+=,.@:/_-", help="ExternalId for roles that callers name."
@@ -158,4 +158,6 @@ class AppConfigSettings(Settings):
         help="What holds for single configurations (role, file): `App:Env:Profile`, or `file:/path` of a file in the function.",
     )  # fmt: skip
     wait_on_manifest = flag(True, help="Whether requests wait until the manifest is there.")
-    service_region = text("", maximum_length=64, characters="-", help="Region of AppConfig, if it is another one.")
+    service_region = text(
+        "", maximum_length=64, characters="-", names="region", help="Region of AppConfig, if it is another one."
+    )

@@ -87,6 +87,13 @@ PROCESSES = rule(
     "it costs CPU and memory of the function, and what it does is not seen here",
     "nothing, if that is meant",
 )
+PROCESS = rule(
+    "process-undeclared",
+    ERROR,
+    "line {line} starts a process: {what}, but the manifest lists no subprocesses",
+    _BLACK_BOX + ", and the egress guard refuses it",
+    "add the program to capabilities.subprocesses",
+)
 WRITES = rule(
     "write-undeclared",
     ERROR,
@@ -130,7 +137,9 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield from _network(path, facts, manifest)
             yield from _files(path, facts, manifest)
             for what, line in facts.starts:
-                yield PROCESSES.at(path, line=line, what=what)
+                # What a program of the layer's becomes (a wrapper: the runtime) is no process of the extension's.
+                listed = manifest.subprocesses or ".exec" in what
+                yield (PROCESSES if listed else PROCESS).at(path, line=line, what=what)
         yield from _plugins(subject, own, manifest, code)
 
 

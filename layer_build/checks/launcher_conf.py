@@ -44,18 +44,18 @@ def parse(data: bytes) -> Conf:
         problems.append(f"lines in the order {' '.join(keys)}: pythons, register, events, then ports wanted")
         return Conf(problems=tuple(problems))
     pythons, register, events = (tuple(line.split(" ")[1:]) for line in lines[1:4])
-    if register not in (("early",), ("late",)):
-        problems.append(f"register {' '.join(register)!r}: early or late wanted")
+    if register != ("early",) and (register[:1] != ("late",) or len(register) > 2):
+        problems.append(f"register {' '.join(register)!r}: early, late or late PLUGIN,... wanted")
     ports = [_port(line, problems) for line in lines[4:]]
     return Conf(pythons, " ".join(register), events, tuple(port for port in ports if port), tuple(problems))
 
 
 def _port(line: str, problems: list[str]) -> PortLine | None:
     words = line.split(" ")[1:]
-    if len(words) != 4 or not words[1].isdigit() or int(words[1]) > 65_535:
-        problems.append(f"{line!r}: port NAME NUMBER VARIABLES-or-- FILE-or-- wanted")
+    if len(words) not in (4, 5) or not words[1].isdigit() or int(words[1]) > 65_535:
+        problems.append(f"{line!r}: port NAME NUMBER VARIABLES-or-- FILE-or-- [PLUGIN,...] wanted")
         return None
-    name, number, variables, file = words
+    name, number, variables, file = words[:4]
     return PortLine(
         name, int(number), () if variables == "-" else tuple(variables.split(",")), "" if file == "-" else file
     )

@@ -9,6 +9,7 @@ from extension_kit.errors import ConfigError
 from layer_build import elf, manifest
 from layer_build.checks.findings import ERROR, rule
 from layer_build.checks.subject import EXTENSIONS
+from layer_build.sources import WRAPPER
 from layer_build.targets import PYTHONS
 
 if TYPE_CHECKING:
@@ -69,7 +70,17 @@ PYTHON = rule(
     "python -m layer_build build {name} --python {wanted}",
 )
 
-_KIT_FOR_LAPTOPS = ("emulator/", "backends/", "testing.py", "cli.py", "pytest_plugin.py")
+_KIT_FOR_LAPTOPS = (
+    "emulator/",
+    "report/",
+    "backends/",
+    "checking/",
+    "commands/",
+    "scaffold/",
+    "testing.py",
+    "cli.py",
+    "pytest_plugin.py",
+)
 _ALWAYS = ("manifest.toml", "provenance.json", "sbom.cdx.json", "lib/extension_kit/__init__.py")
 _WITH_LAUNCHER = ("launcher.conf", "boot.py")
 _INTERPRETER = "extension-kit-python/"
@@ -141,10 +152,7 @@ def _differences(conf: Conf, said: Manifest) -> Iterator[str]:
             yield f"Python {python}: the manifest has {', '.join(said.pythons)}"
     if set(conf.events) != set(said.events):
         yield f"events {' '.join(conf.events) or '(none)'}: the manifest has {' '.join(said.events) or '(none)'}"
-    file = f"/tmp/.extension-kit/{said.name}/port"  # noqa: S108 - named in the design
-    wanted = {
-        one.name: (one.port, one.variables, file if one.fallback else "") for one in said.ports if not one.optional
-    }
+    wanted = {one.name: (one.port, one.variables, said.port_file(one)) for one in said.ports if not one.optional}
     found = {one.name: (one.port, one.variables, one.file) for one in conf.ports}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -157,6 +165,8 @@ def _port(one: tuple[int, tuple[str, ...], str] | None) -> str:
 
 def _elsewhere(subject: Subject) -> Iterator[Finding]:
     names = [own.name for own in subject.own]
+    manifests = [load_manifest(subject, own) for own in subject.own]
+    wrappers = {f"{part}/{WRAPPER}" for one in manifests if one for part in one.parts}
     listed = " or ".join(names)
     for path in subject.files:
         folder, _, inside = path.partition("/")
@@ -164,5 +174,7 @@ def _elsewhere(subject: Subject) -> Iterator[Finding]:
             part = inside.removeprefix("lib/extension_kit/")
             if part != inside and part.startswith(_KIT_FOR_LAPTOPS):
                 yield FOR_LAPTOPS.at(path, name=folder)
+        elif path in wrappers:
+            continue  # where it is in a layer of that extension alone
         elif not (folder == "extensions" and inside in names) and not path.startswith(_INTERPRETER):
             yield ELSEWHERE.at(path, name=listed)

@@ -23,6 +23,10 @@ _STARTERS = (
     "os.exec",
     "os.spawn",
     "os.posix_spawn",
+    "posix.system",
+    "posix.fork",
+    "posix.exec",
+    "posix.posix_spawn",
     "subprocess.",
     "multiprocessing.",
 )

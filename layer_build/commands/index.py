@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its command line."""
     parser.add_argument("folder", type=Path, nargs="?", default=Path("dist"), metavar="FOLDER", help="default: dist")
-    parser.add_argument("--markdown", action="store_true", help="a table of sizes instead, for a page")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="a table of sizes instead, for a page")
+    form.add_argument("--json", action="store_true", help="JSON (default); with --out what was written, likewise")
     parser.add_argument("--out", type=Path, metavar="FILE", help="written in one go, or not at all (default: printed)")
 
 
@@ -30,5 +33,6 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(data.decode())
     else:
         write(options.out, data)
-        print(f"{options.out}: {len(found)} layer{'s'[: len(found) != 1]}")
+        said = f"{options.out}: {len(found)} layer{'s'[: len(found) != 1]}"
+        print(json.dumps({"file": str(options.out), "layers": len(found)}) if options.json else said)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -33,12 +34,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=[*KINDS, "all"], required=True)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: printed)")
     parser.add_argument("--layer-arn", default="", metavar="ARN", help="use this published version; make no layer")
+    parser.add_argument("--json", action="store_true", help="kind, file and text of each, as JSON")
     parser.add_argument("--force", action="store_true", help="write over files that are there and differ")
 
 
 def run(options: argparse.Namespace) -> int:
     """Write or print the text, or all of them."""
-    if options.kind == "all" and options.out is None:
+    if options.kind == "all" and options.out is None and not options.json:
         raise ConfigError("--kind all makes several files: name a folder with --out")
     if options.layer_arn and not _ARN.fullmatch(options.layer_arn):
         raise ConfigError(
@@ -48,11 +50,21 @@ def run(options: argparse.Namespace) -> int:
     one = subject(options.layer, options.out or Path(), options.layer_arn)
     kinds = list(KINDS) if options.kind == "all" else [options.kind]
     texts = {KINDS[kind].file_name(one): KINDS[kind].render(one) for kind in kinds}
-    if options.out is None:
+    if options.out is not None:
+        _write(texts, options.out, force=options.force)
+    if options.json:
+        made = zip(kinds, texts.items(), strict=True)
+        print(json.dumps([_as_json(kind, *file, options.out) for kind, file in made], indent=1))
+    elif options.out is None:
         print(*texts.values(), sep="", end="")
     else:
-        _write(texts, options.out, force=options.force)
+        print(*(options.out / name for name in texts), sep="\n")
     return 0
+
+
+def _as_json(kind: str, name: str, text: str, out: Path | None) -> dict[str, str]:
+    """``file``: where it was written, or the name that it should have."""
+    return {"kind": kind, "file": str(out / name if out else name), "text": text}
 
 
 def subject(path: Path, place: Path, layer_arn: str = "") -> Subject:
@@ -87,7 +99,6 @@ def _write(texts: dict[str, str], folder: Path, *, force: bool) -> None:
         raise ConfigError(f"{folder / other[0]} is there and differs; nothing was written (--force writes over it)")
     for name, text in texts.items():
         write(folder / name, text.encode())
-        print(folder / name)
 
 
 def _read(path: Path) -> str:

@@ -28,8 +28,8 @@ ZIG_VERSION = "0.17.1"
 MUSL_VERSION = "1.2.5"
 #: Lambda's name of an architecture: zig's target, SHA-256 of the launcher that is built of the sources beside this file
 BINARIES = {
-    "x86_64": ("x86_64-linux-musl", "aa54d52d22acaabda84f9fe805230de361b83b88b275cfa40918114b0f09ba61"),
-    "arm64": ("aarch64-linux-musl", "650ef972dbd07c2f4a58d8a6b025e75d7c33b3bd0754ecba303f134fa12bb6ec"),
+    "x86_64": ("x86_64-linux-musl", "640cc527693645d4a4e5c82cf431cca206c99df9b1671880356489ed78f2ca8e"),
+    "arm64": ("aarch64-linux-musl", "c7380d18311c35ec705fc63bcc91dabe44d8bdd67861a176447f3cfb8ca177f4"),
 }
 SOURCES = ("config.c", "http.c", "lambda.c", "launcher.c", "ports.c", "text.c")
 HEADERS = ("config.h", "http.h", "lambda.h", "ports.h", "text.h")

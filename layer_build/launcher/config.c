@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "text.h"
@@ -54,9 +56,67 @@ static bool take_pythons(struct config *config, char *rest) {
   return config->python_count > 0;
 }
 
+static bool is_blank(char c) { return c && strchr(" \t\r\n\f\v", c); }
+
+/* The next item of a list between commas, without blanks around it; its length, 0 where there is no other. */
+static size_t next_item(const char **rest, const char **item) {
+  while (is_blank(**rest) || **rest == ',') (*rest)++;
+  *item = *rest;
+  *rest += strcspn(*rest, ",");
+  size_t length = (size_t)(*rest - *item);
+  while (length && is_blank((*item)[length - 1])) length--;
+  return length;
+}
+
+/* Whether EXTENSION_KIT_PLUGINS wants the plug-in: an empty list, and one that the kit refuses, stands for all of them. */
+static bool is_chosen(const char *name, size_t length) {
+  const char *rest = getenv("EXTENSION_KIT_PLUGINS"), *item;
+  size_t found;
+  bool any = false;
+  if (!rest) return true;
+  size_t written;
+  const char *text = trimmed(rest, &written);
+  for (size_t i = 0; i < written; i++)
+    if ((unsigned char)text[i] < ' ' || text[i] == 127) return true;
+  while ((found = next_item(&rest, &item))) {
+    any = true;
+    if (found == length && !strncmp(item, name, length)) return true;
+  }
+  return !any;
+}
+
+/* The words that stand for true in a setting. */
+static bool is_true(const char *variable, size_t length) {
+  static const char *const words[] = {"1", "true", "yes", "on"};
+  char name[256];
+  if (length >= sizeof name) return false;
+  memcpy(name, variable, length);
+  name[length] = 0;
+  const char *value = getenv(name);
+  if (!value) return false;
+  value = trimmed(value, &length);
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (strlen(words[i]) == length && !strncasecmp(value, words[i], length)) return true;
+  return false;
+}
+
+/* Whether one of `words`, PLUGIN or PLUGIN:VARIABLE between commas, applies: it is to run, and its variable is true. */
+static bool applies(const char *words) {
+  const char *word;
+  size_t length;
+  while ((length = next_item(&words, &word))) {
+    const char *colon = memchr(word, ':', length);
+    size_t name = colon ? (size_t)(colon - word) : length;
+    if (is_chosen(word, name) && (!colon || is_true(colon + 1, length - name - 1))) return true;
+  }
+  return false;
+}
+
 static bool take_register(struct config *config, char *rest) {
-  config->late = !strcmp(rest, "late");
-  return config->late || !strcmp(rest, "early");
+  char *when = next_word(&rest), *who = next_word(&rest);
+  if (!when || next_word(&rest) || (strcmp(when, "late") && (who || strcmp(when, "early")))) return false;
+  config->late = !strcmp(when, "late") && (!who || applies(who));
+  return true;
 }
 
 static bool take_events(struct config *config, char *rest) {
@@ -70,9 +130,11 @@ static bool take_events(struct config *config, char *rest) {
 
 static bool take_port(struct config *config, char *rest) {
   char *name = next_word(&rest), *number = next_word(&rest), *variables = next_word(&rest), *file = next_word(&rest);
+  char *who = next_word(&rest);
   if (config->port_count == MAX_PORTS || !file || next_word(&rest)) return false;
   long value = number_in(number, strlen(number), 65535);
   if (value < 0 || strlen(name) > 64 || strpbrk(name, "=!") || (strcmp(file, "-") && *file != '/')) return false;
+  if (who && !applies(who)) return true; /* nobody would answer there */
   config->ports[config->port_count++] = (struct port){
       .name = name,
       .number = (unsigned short)value,

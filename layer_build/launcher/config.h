@@ -14,10 +14,11 @@ struct port {
   const char *file;      /* where the number is written to; "" for nowhere */
 };
 
+/* What this environment wants of the file: ports of plug-ins that are not to run are left out. */
 struct config {
   const char *pythons[MAX_PYTHONS]; /* "3.13", best first */
   size_t python_count;
-  bool late; /* Python registers */
+  bool late; /* Python registers: a plug-in that is to run wants that */
   bool on_invoke, on_shutdown;
   struct port ports[MAX_PORTS];
   size_t port_count;

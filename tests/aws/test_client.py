@@ -198,6 +198,35 @@ def test_a_clock_that_is_wrong_is_corrected(aws, connect, seconds):
     assert aws.refusals == ["InvalidSignatureException"], "the second call knew"
 
 
+def test_a_clock_that_is_wrong_is_corrected_for_several_threads_at_once(aws, connect):
+    """What one of them learns while the others' requests are under way is no reason to give up on those."""
+    aws.put_secret("db", "one")
+    aws.skew, aws.latency = 3600, 0.2
+    client, found = connect(), []
+    threads = [threading.Thread(target=lambda: found.append(get(client)["SecretString"])) for _ in range(4)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        time.sleep(0.04 * (number < 3))  # so that they are answered one after the other
+    for thread in threads:
+        thread.join(30)
+
+    assert found == ["one"] * 4
+
+
+def test_clients_of_one_process_share_connections_and_credentials(aws, connect):
+    """Those that have the same clock and variables: the plug-ins of one process."""
+    aws.put_secret("db", "one")
+    one, two = connect(), connect()
+    other = connect(AWS_SECRET_ACCESS_KEY="another")
+    own = Aws(aws.environ())
+
+    assert one._transport is two._transport
+    assert one._own is two._own
+    assert len({id(client._transport) for client in (one, other, own)}) == 3
+    assert [get(client)["SecretString"] for client in (one, two)] == ["one", "one"]
+    assert one.counters["calls"] == two.counters["calls"] == 1, "what is counted is each one's own"
+
+
 def test_a_wrong_key_is_no_wrong_clock(aws, connect):
     error = failure(lambda: get(connect(AWS_SECRET_ACCESS_KEY="wrong")))
 

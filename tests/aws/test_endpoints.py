@@ -8,7 +8,7 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extension_kit.aws.endpoints import Endpoint, endpoint
+from extension_kit.endpoints import Endpoint, endpoint
 from extension_kit.errors import ConfigError
 
 KEYS = {"aws_access_key_id": "A", "aws_secret_access_key": "S"}

@@ -12,12 +12,17 @@ STAMP = "23 Nov 2026 11:01:06,399 "
 IDENTIFIER = "76d5bf6b-72ab-47de-9e6c-9fcf2d91de71"
 LINES = [
     (
+        "[DEBUG] (rapid) API request - GET /2020-01-01/extension/event/next, "
+        f"Headers:map[Accept:[*/*] Lambda-Extension-Identifier:[{IDENTIFIER}] User-Agent:[x]]",
+        {"kind": "request", "method": "GET", "path": "/2020-01-01/extension/event/next", "identifier": IDENTIFIER},
+    ),
+    (
         "[DEBUG] (rapid) API request - POST /2020-01-01/extension/register, Headers:map[Content-Length:[32]]",
         {"kind": "request", "method": "POST", "path": "/2020-01-01/extension/register"},
     ),
     (
         f"[INFO] (rapid) External agent my ext (1) ({IDENTIFIER}) registered, subscribed to [SHUTDOWN INVOKE]",
-        {"kind": "registered", "party": "my ext (1)", "events": ["INVOKE", "SHUTDOWN"]},
+        {"kind": "registered", "party": "my ext (1)", "events": ["INVOKE", "SHUTDOWN"], "identifier": IDENTIFIER},
     ),
     (
         "[INFO] (rapid) INIT START(type: on-demand, phase: init)",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import contenders, first_response, measure, report, response
+from tests.benchmarks import guard as guarding
 from tests.benchmarks.collecting import Collecting
 from tests.benchmarks.platform_stub import BenchError, Session
 from tests.benchmarks.proxying import Proxying
@@ -25,6 +26,7 @@ from tests.benchmarks.rounds import QUICK, Effort, Samples, medians, rotated
 from tests.benchmarks.secrets import Secrets, aws_behind_tls
 from tests.benchmarks.shipping import CountingSink, Shipping
 from tests.benchmarks.telemetry import Telemetry
+from tests.benchmarks.together import METRICS, Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +52,8 @@ class Bench:
         self.shipping = Shipping(made, placement, effort)
         self.collecting = Collecting(made, placement, effort)
         self.proxying = Proxying(made, placement, effort)
+        self._guard = guarding.Guard(placement, effort, python)
+        self.together = Together(made, placement, effort)
         self._made = {name: contender for name, contender in made.items() if name in contenders.LOOPS}
         self._beside = {name: contender for name, contender in made.items() if name in _BESIDE_A_FUNCTION}
         self._floor = made.get(response.FLOOR)
@@ -115,6 +119,11 @@ class Bench:
         """Beside a real function, with a small share of a core for both. NoQuota where that cannot be had."""
         with Quota() as quota:
             return medians(quota_response_cpu_ms=self._beside_a_function(self._effort.quota_environments, quota))
+
+    def guard(self) -> Figures:
+        """What the egress guard adds to calls that are audited."""
+        with tempfile.TemporaryDirectory(prefix="extension-kit-guard-") as folder:
+            return self._guard.measure(Path(folder))
 
     def response(self) -> Figures:
         """The upper end of what each adds to a function's response time; what cannot be told is absent."""
@@ -204,6 +213,8 @@ SECTIONS = {
         ),
         contenders.PROXIES,
     ),
+    "guard": Section(Bench.guard, guarding.METRICS, ()),
+    "together": Section(lambda bench: bench.together.measure(), METRICS, contenders.TOGETHER),
     "telemetry-memory": Section(
         lambda bench: bench.telemetry.memory(), ("telemetry_pss_mb", "telemetry_rss_mb"), _ALL_TELEMETRY
     ),
@@ -241,7 +252,9 @@ def run(
                 except NoQuota as error:
                     absent |= dict.fromkeys(SECTIONS[section].metrics, str(error))
             measured.append(figures)
-        absent |= bench.telemetry.absent | bench.secrets.absent | bench.shipping.absent | bench.absent
+        absent |= (
+            bench.telemetry.absent | bench.secrets.absent | bench.shipping.absent | bench.together.absent | bench.absent
+        )
         about = {
             "kernel": platform.release(), "machine": platform.machine(), "placement": placement.text, "python": python,
             "made_by": {name: contender.made_by for name, contender in made.items()}, "absent": absent,

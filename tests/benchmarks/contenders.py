@@ -37,7 +37,8 @@ PEERS = HERE / "peers"
 
 #: what a layer never contains
 _NOT_IN_A_LAYER = (
-    "__pycache__", "emulator", "backends", "cli.py", "pictures.py", "terminal.py", "testing.py", "pytest_plugin.py",
+    "__pycache__", "emulator", "backends", "checking", "cli.py", "commands", "pictures.py", "scaffold", "terminal.py",
+    "testing.py", "pytest_plugin.py",
 )  # fmt: skip
 #: `requests` and all that it imports; mypyc's helper module of charset-normalizer is left out, its Python does as well
 _REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset_normalizer")
@@ -55,6 +56,13 @@ import sys
 sys.path.insert(0, __file__.rpartition("/")[0] + "/../{name}")
 from extension_kit.runner import run
 run("{plugin}")
+"""
+#: As a layer without the launcher begins: the chaos injector is there before the runtime.
+_LAYER_ENTRY = """#!{python} -IS
+import sys
+sys.path.insert(0, __file__.rpartition("/")[0] + "/../{name}")
+from extension_kit.launched import run
+run("{name}", {plugins}, [], late=("chaos-injector:CHAOS_ENABLED",))
 """
 _PROXY_ENTRY = """#!{python} -IS
 import sys
@@ -90,13 +98,22 @@ _PLUGINS = {
     "log-shipper-plain": "extensions.log_shipper.plugin:LogShipper",
     "log-shipper-otlp": "extensions.log_shipper.plugin:LogShipper",
 }
+_CHAOS = "chaos-injector=extensions.chaos_injector.plugin:ChaosInjector"
+#: of a whole layer
+_LAYERS = {
+    "chaos-injector": (_CHAOS,),
+    "extension-kit": (
+        *(f"{name}={_PLUGINS[name]}" for name in ("secret-cache", "log-shipper", "metrics-collector")),
+        _CHAOS,
+    ),
+}
 _GO_FLAGS = {
     "go-quiet": " -X main.quiet=yes",
     "go-telemetry-typed": " -X main.mode=typed",
     "go-decode": " -X main.mode=decode",
 }
 _GO_FOLDERS = {"go-secrets": "go_secrets", "go-proxy": "go_proxy"}
-OURS = tuple(_PLUGINS)
+OURS = (*_PLUGINS, *_LAYERS)
 #: without telemetry
 LOOPS = ("kit", "launcher", "kit-hook", "metrics-collector", "python-socket", "python-requests", "c", "go", "go-quiet")
 #: what subscribes: first what only stores, then what decodes
@@ -107,7 +124,9 @@ SHIPPERS = ("log-shipper", "log-shipper-plain", "log-shipper-otlp", "python-ship
 COLLECTORS = ("metrics-collector-edges", "metrics-collector-emf", "metrics-collector-otlp", "python-scan")
 #: no extensions: they stand between this process and itself, and say on which port
 PROXIES = ("proxy", "proxy-hooks", "chaos-armed", "c-copy", "go-proxy", "python-proxy", "aiohttp-proxy")
-NAMES = (*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS, *COLLECTORS, *PROXIES)
+#: the four, and all of them in one process
+TOGETHER = ("extension-kit", "secret-cache", "log-shipper", "metrics-collector", "chaos-injector")
+NAMES = tuple(dict.fromkeys((*LOOPS, *STORES, *DECODES, *CACHES, *SHIPPERS, *COLLECTORS, *PROXIES, *TOGETHER)))
 
 
 class Absent(Exception):
@@ -158,6 +177,7 @@ class Workshop:
         makers |= {"aiohttp-secrets": self._aiohttp, "aiohttp-proxy": self._aiohttp}
         makers |= {"proxy": self._proxy, "proxy-hooks": self._proxy, "chaos-armed": self._chaos}
         makers |= {"python-proxy": self._plain, "c-copy": self._c}
+        makers |= dict.fromkeys(_LAYERS, self._layer)
         made_by = self._go(layer) if name.startswith("go") else makers.get(name, self._kit)(layer)
         (layer / "extensions" / name).chmod(0o755)
         return Contender(name, layer, made_by)
@@ -196,7 +216,9 @@ class Workshop:
         self._library(layer / name / "lib")
         about = manifest.parse(f'name = "{name}"\nplugins = ["{_PLUGINS[name]}"]'.encode(), "1")
         (layer / name / "launcher.conf").write_text(boot.launcher_conf(about, (version,), late=False))
-        (layer / name / "boot.py").write_text(boot.boot_source(name, about.plugins, (version,), ()))
+        (layer / name / "boot.py").write_text(
+            boot.boot_source(name, about.plugins, (version,), (), may=boot.may_of(about))
+        )
         binaries = layer / "extension-kit-python" / version / "bin"
         binaries.mkdir(parents=True)
         (binaries / f"python{version}").symlink_to(os.path.realpath(self.python))
@@ -215,6 +237,20 @@ class Workshop:
         if not name.endswith("-orjson"):
             return self._describe_python()
         return f"{self._describe_python()}, orjson {self._add_orjson(lib)}"
+
+    def _layer(self, layer: Path) -> str:
+        """Extensions as they are in a layer, with the chaos injector's wrapper where that has it."""
+        name = layer.name
+        lib = layer / name
+        self._library(lib)
+        if len(_LAYERS[name]) > 1:
+            self._add_requests(lib)
+            self._add_exporters(lib)
+        (layer / "chaos-injector").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "extensions" / "chaos_injector" / "wrapper", layer / "chaos-injector" / "wrapper")
+        entry = _LAYER_ENTRY.format(python=self.python, name=name, plugins=_LAYERS[name])
+        (layer / "extensions" / name).write_text(entry)
+        return self._describe_python()
 
     def _add_orjson(self, lib: Path) -> str:
         """From this environment; it is compiled for one version of Python."""

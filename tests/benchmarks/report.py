@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.benchmarks import response
 from tests.benchmarks.shipping import STRATEGIES
+from tests.benchmarks.together import EXPORTERS, FOUR, ONE
 
 #: one round's figures: metric, contender, value
 Figures = dict[str, dict[str, float]]
@@ -88,6 +89,15 @@ UNITS = {
     "proxy_large_cpu_ms": Unit("ms", 2),
     "proxy_rss_mb": Unit("MB", 2),
     "proxy_peak_mb": Unit("MB", 2),
+    "guard_local_us": Unit("us/call", 2),
+    "guard_allowed_us": Unit("us/call", 2),
+    "guard_open_us": Unit("us/call", 2),
+    "guard_import_us": Unit("us/call", 2),
+    "together_register_ms": Unit("ms", 1),
+    "together_next_ms": Unit("ms", 1),
+    "together_response_cpu_ms": Unit("ms", 1),
+    "together_invoke_us": Unit("us", 1),
+    "together_pss_mb": Unit("MB", 2),
     "decode_cpu": Unit("s", 3),
     "decode_peak_mb": Unit("MB", 2),
     "telemetry_pss_mb": Unit("MB", 2),
@@ -223,6 +233,18 @@ BUDGETS = (
     Budget("proxy: most resident, 6 MB each way", "proxy_peak_mb", "proxy-hooks", "go-proxy", 16.0, absolute=True),
     Budget("proxy: its CPU, 1 KB each way", "proxy_small_cpu_us", "chaos-armed", "go-proxy"),
     Budget("proxy: resident afterwards", "proxy_rss_mb", "proxy", "go-proxy"),
+    Budget("egress guard: connecting to loopback", "guard_local_us", "guarded", "unguarded"),
+    Budget("egress guard: judging an allowed address", "guard_allowed_us", "guarded", "unguarded"),
+    Budget("egress guard: open() of a file", "guard_open_us", "guarded", "unguarded"),
+    Budget("egress guard: import of an empty module", "guard_import_us", "guarded", "unguarded"),
+    Budget("four extensions: spawn -> all registered", "together_register_ms", ONE, FOUR),
+    Budget("four extensions: spawn -> all in their first next", "together_next_ms", ONE, FOUR),
+    Budget("four extensions: CPU before the first response, TLS", "together_response_cpu_ms", ONE, FOUR),
+    Budget("four extensions: CPU per invocation", "together_invoke_us", ONE, FOUR),
+    *(
+        Budget("four extensions: PSS, all loaded", "together_pss_mb", f"{ONE}, {exporter}", f"{FOUR}, {exporter}")
+        for exporter in EXPORTERS
+    ),
     Budget("looking for secrets in an ordinary line", "redact_us", "log-shipper", "log-shipper"),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode-orjson", "go-decode", 1 / 4),
     Budget("telemetry to NDJSON: CPU of a million", "decode_cpu", "kit-decode", "go-decode", 1 / 2.5),

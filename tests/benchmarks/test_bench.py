@@ -122,6 +122,23 @@ class TestTheCommand:
         assert figures["proxy_small_us"]["direct"] > 0
         assert all(figures["proxy_peak_mb"][name] > 1 for name in ("proxy", "python-proxy"))
 
+    def test_four_extensions_in_one_process(self, tmp_path):
+        """Beside a function that needs a secret, with each exporter; what is left out is absent."""
+        file = tmp_path / "bench.json"
+
+        assert (
+            bench.main(
+                ["--rounds", "1", "--only", "together", "--json", str(file)], report.BUDGETS, ("extension-kit",), TINY
+            )
+            == 0
+        )
+
+        found = json.loads(file.read_text())
+        assert {row["verdict"] for row in found["rows"]} == {"absent: not all of the four could be made"}
+        figures = found["rounds"][0]
+        assert all(figures[metric] for metric in bench.SECTIONS["together"].metrics)
+        assert len(figures["together_pss_mb"]) == 4
+
     def test_a_budget_missed_in_every_round_makes_it_fail(self, capsys):
         """Exit status 1, and the row says so."""
         arguments = ["--rounds", "2", "--only", "start"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extension_kit.commands.console import Parser, guarded, wants_json
+from extension_kit.errors import ConfigError
 from tests.conformance.scenarios import SCENARIOS
 from tests.conformance.transcript import Transcript, run
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from tests.conformance.scenarios import Scenario
 
+_PROG = "python -m tests.conformance.compare"
 ABSENT = "(absent)"
 Row = tuple[str, str, Any, Any]
 
@@ -63,27 +70,45 @@ def both(name: str, scenario: Scenario, folder: Path) -> Comparison:
         return compare(name, ours.result(), theirs.result())
 
 
-def main() -> int:
-    """Every scenario; exit status 1 where the table of differences is not what was found."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The scenarios that were named, or all; exit status 1 where the table of differences is not what was found."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = Parser(prog=_PROG, description=(__doc__ or "").partition(";")[0] + ".")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--json", action="store_true", help="differences and reasons, as JSON")
+    return guarded(_PROG, wants_json(words), lambda: _main(parser.parse_args(words)))
+
+
+def _main(options: argparse.Namespace) -> int:
     from tests.conformance.differences import REASONS, TABLE
 
+    unknown = sorted(set(options.scenarios) - set(SCENARIOS))
+    if unknown:
+        raise ConfigError(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
+    chosen = {name: SCENARIOS[name] for name in SCENARIOS if not options.scenarios or name in options.scenarios}
     total, found = 0, []
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-        for number, (name, scenario) in enumerate(SCENARIOS.items()):
-            print(f"\r{number + 1}/{len(SCENARIOS)} {name:<40}", end="", file=sys.stderr, flush=True)
+        for number, (name, scenario) in enumerate(chosen.items()):
+            print(f"\r{number + 1}/{len(chosen)} {name:<40}", end="", file=sys.stderr, flush=True)
             comparison = both(name, scenario, Path(folder) / str(number))
             total += comparison.fields
             found += comparison.rows
     print(file=sys.stderr)
-    for scenario_name, field, ours, theirs in found:
-        why = TABLE.get((scenario_name, field), (None, None, "NOT IN THE TABLE"))[2]
+    rows = [(*row, TABLE.get(row[:2], (None, None, "NOT IN THE TABLE"))[2]) for row in found]
+    expected = [(*key, row[0], row[1]) for key, row in TABLE.items() if key[0] in chosen]
+    right = sorted(map(repr, found)) == sorted(map(repr, expected))
+    if options.json:
+        names = ("scenario", "field", "ours", "theirs", "reason")
+        differences = [dict(zip(names, row, strict=True)) for row in rows]
+        print(json.dumps({"scenarios": list(chosen), "fields": total, "as_the_table_says": right,
+                          "differences": differences, "reasons": REASONS}, indent=1))  # fmt: skip
+        return 0 if right else 1
+    for scenario_name, field, ours, theirs, why in rows:
         print(f"{scenario_name} | {field} | {ours!r} | {theirs!r} | {why}")
     for key, text in REASONS.items():
         print(f"{key}: {text}")
-    expected = [(*key, row[0], row[1]) for key, row in TABLE.items()]
-    right = sorted(map(repr, found)) == sorted(map(repr, expected))
     print(
-        f"{len(SCENARIOS)} scenarios, {total} fields compared, {len(found)} differences, "
+        f"{len(chosen)} scenarios, {total} fields compared, {len(found)} differences, "
         + ("all of them in the table" if right else "NOT as the table says")
     )
     return 0 if right else 1

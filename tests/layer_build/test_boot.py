@@ -13,6 +13,7 @@ from layer_build import boot
 from tests.layer_build.launcher.layers import manifest
 
 PORTS = '[{ name = "http", port = 2773, variables = ["A_PORT", "B_PORT"] }, { name = "proxy", port = 9009, fallback = true }]'
+MAY = (("ssm.{region}.amazonaws.com", "* when ODD"), ("python",))
 SPECS = (("http", 2773, ("A_PORT", "B_PORT"), ""), ("proxy", 9009, (), "/tmp/.extension-kit/ext/port"))
 
 
@@ -30,6 +31,17 @@ def test_the_launchers_file_says_all_that_it_needs():
     assert boot.launcher_conf(manifest("ext", events="[]"), ("3.13",), True).endswith("register late\nevents\n")
 
 
+def test_whose_what_is():
+    """Which plug-ins register late, and whose a port is: what the launcher does not do for those that are not to run."""
+    text = boot.launcher_conf(
+        manifest("ext", PORTS), ("3.13",), ("a:ON", "b"), {"http": ("a:ON", "b"), "proxy": ("c",)}
+    )
+    assert text.splitlines()[2:] == [
+        "register late a:ON,b", "events INVOKE SHUTDOWN", "port http 2773 A_PORT,B_PORT - a:ON,b",
+        "port proxy 9009 - /tmp/.extension-kit/ext/port c",
+    ]  # fmt: skip
+
+
 def test_two_ports_cannot_share_the_file():
     ports = '[{ name = "a", port = 1, fallback = true }, { name = "b", port = 2, fallback = true }]'
     with pytest.raises(ConfigError, match=r"ext: only one port may have fallback: its number stands in /tmp/"):
@@ -40,7 +52,8 @@ def test_two_ports_cannot_share_the_file():
 @pytest.mark.parametrize("make", [boot.boot_source, boot.python_entry])
 def test_what_python_begins_with_can_be_read_by_any_python_3(make, pythons):
     """It must be, to say that it is the wrong one."""
-    tree = ast.parse(make("ext", ("a.b:C",), pythons, SPECS, late=True, events=("SHUTDOWN",)), feature_version=(3, 6))
+    made = make("ext", ("a.b:C",), pythons, SPECS, late=True, events=("SHUTDOWN",), may=MAY)
+    tree = ast.parse(made, feature_version=(3, 6))
 
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)
@@ -48,7 +61,7 @@ def test_what_python_begins_with_can_be_read_by_any_python_3(make, pythons):
         if isinstance(node, ast.Assign) and node.targets[0].id.isupper() and node.targets[0].id not in ("FOLDER", "OPT")
     }
     assert constants == {
-        "NAME": "ext", "PLUGINS": ("a.b:C",), "PORTS": SPECS, "LATE": True, "EVENTS": ("SHUTDOWN",),
+        "NAME": "ext", "PLUGINS": ("a.b:C",), "PORTS": SPECS, "LATE": True, "ONLY": {}, "EVENTS": ("SHUTDOWN",), "MAY": MAY,
         "PYTHONS": tuple((3, int(python[2:])) for python in pythons),
     }  # fmt: skip
 

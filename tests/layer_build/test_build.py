@@ -173,6 +173,61 @@ def test_several_in_one_process(tmp_path):
     assert [host.host for host in read.hosts] == ["a.example", "b.example"]
     assert read.plugins == ("one.plugin:Mine", "two.plugin:Mine")
     assert read.variables == ("ONE_X",)
+    assert read.events == ("INVOKE", "SHUTDOWN")
+    assert read.parts == ("one", "two")
+    assert read.writes == ("/tmp/.extension-kit/extension-kit/",)
+    assert b"PLUGINS = ('one=one.plugin:Mine', 'two=two.plugin:Mine')" in layer["extension-kit/boot.py"].data
+
+
+def test_several_with_ports_files_wrappers_and_a_plugin_that_comes_first(tmp_path, capsys):
+    """Each has its own place, as in a layer of its own; `verify`, which looks at what is built, agrees."""
+    ports = '[capabilities]\nports = [{{name = "{0}", port = 0, fallback = true}}]\n'
+    one = author(tmp_path, "one", more=ports.format("a") + '[layer]\nonly_if = "ONE_ON"\n')
+    two = author(tmp_path, "two", more=ports.format("b"))
+    for package in (one, two):
+        (package / "wrapper").write_text('#!/bin/sh\nexec "$@"\n')
+    text = (one / "plugin.py").read_text()
+    (one / "plugin.py").write_text(f"{text}    def before_register(self, context):\n        pass\n")
+    assert build("--plugins", f"{one},{two}", "both", "--out", tmp_path / "out") == 0
+    layer = built(tmp_path / "out")
+
+    assert layer["both/launcher.conf"].data.decode().splitlines()[2:] == [
+        "register late one:ONE_ON", "events INVOKE SHUTDOWN", "port a 0 - /tmp/.extension-kit/one/port one:ONE_ON",
+        "port b 0 - /tmp/.extension-kit/two/port two",
+    ]  # fmt: skip
+    assert {path for path in layer if path.endswith("wrapper")} == {"one/wrapper", "two/wrapper"}
+    capsys.readouterr()
+    assert main(["inspect", str(next((tmp_path / "out").glob("*.zip")))]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "registered by the launcher, before Python is up; Python where one is to run and ONE_ON is true" in said
+    assert "It is one; two in one process." in said
+
+
+def test_what_cannot_be_in_one_process(tmp_path, capsys):
+    port = '[capabilities]\nports = [{name = "a", port = 1}]\n'
+    one, two = author(tmp_path, "one", more=port), author(tmp_path, "two", more=port)
+    assert build("--plugins", f"{one},{two}", "--out", tmp_path / "out") == 2
+    assert "two of its extensions have a port of the same name" in capsys.readouterr().err
+    assert build("--plugins", f"{one},{one}", "--out", tmp_path / "out") == 2
+    assert "extension-kit: one was named twice" in capsys.readouterr().err
+    three = author(tmp_path, "three", more="")
+    (three / "manifest.toml").write_text('pythons = ["3.14"]\n' + (three / "manifest.toml").read_text())
+    four = author(tmp_path, "four", more="")
+    (four / "manifest.toml").write_text('pythons = ["3.11"]\n' + (four / "manifest.toml").read_text())
+    assert build("--plugins", f"{three},{four}", "--out", tmp_path / "out") == 2
+    assert "there is no Python that all of its extensions are for" in capsys.readouterr().err
+
+
+def test_two_that_pin_a_package_differently(tmp_path, monkeypatch, capsys):
+    """Who, what, and which versions: one process has one of them."""
+    house = Wheelhouse(tmp_path / "wheelhouse", monkeypatch)
+    folders = []
+    for name, version in (("one", "1.0"), ("two", "2.0")):
+        house.wheel("words", version, files={"words/__init__.py": b""})
+        folders.append(author(tmp_path, name, more='[dependencies]\nlock = "requirements.lock"\n'))
+        (folders[-1] / "requirements.lock").write_text(house.lines[-1])
+    assert build("--plugins", ",".join(map(str, folders)), "--out", tmp_path / "out") == 2
+    assert "words: one pins 1.0, two 2.0: one process has one" in capsys.readouterr().err
 
 
 @pytest.mark.once

@@ -17,6 +17,7 @@ def test_all_that_it_may_do_is_said():
     assert explain(manifest()) == [
         "It may talk to: logs.example.com (where the lines go); s3.{region}.amazonaws.com.",
         "{region} stands for the function's region.",
+        "It may start no program.",
         "It reads these variables: LOG_SHIPPER_ENDPOINT; LOG_SHIPPER_* (all that begin so); AWS_REGION.",
         "It needs these IAM actions: s3:PutObject on arn:aws:s3:::{bucket}/{region}/* (a copy of each batch).",
         "It listens on 127.0.0.1:2773, or where LOG_SHIPPER_PORT says (what the function asks).",
@@ -30,6 +31,7 @@ def test_all_that_it_may_do_is_said():
 def test_what_it_may_not_do_is_said_as_well():
     assert explain(manifest(sample.BARE)) == [
         "It may talk to: nobody.",
+        "It may start no program.",
         "It reads these variables: none of its own.",
         "It needs these IAM actions: none.",
         "It listens on no port for the function.",

@@ -75,7 +75,7 @@ def test_json_has_every_file_and_the_sentences(tmp_path, capsys):
     assert {one["path"]: one["mode"] for one in found["files"]}["extensions/log-shipper"] == "0755"
     assert (found["zipped"], found["unzipped"]) == (path.stat().st_size, tree.size(sample.files()))
     (one,) = found["extensions"]
-    assert one["manifest"]["hosts"][0] == {"host": "logs.example.com", "why": "where the lines go"}
+    assert one["manifest"]["hosts"][0] == {"host": "logs.example.com", "why": "where the lines go", "when": ""}
     assert one["explained"][0].startswith("It may talk to: logs.example.com")
     assert one["provenance"]["dependencies"][1]["name"] == "requests"
     assert one["registers"] == "early"

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from extension_kit.errors import ConfigError
 from layer_build import manifest
-from layer_build.boot import launcher_conf, ports_of
+from layer_build.assemble import Source, joint
+from layer_build.boot import launcher_conf, may_of, ports_of
 from layer_build.explain import explain
-from layer_build.manifest import Host, Manifest, Permission, Port
+from layer_build.manifest import Host, Manifest, Permission, Port, Program
 
 ROOT = Path(__file__).parents[2]
 LEAST = b'name = "x"\nplugins = ["x.plugin:X"]\n'
@@ -37,6 +38,7 @@ def test_the_example_in_the_module_is_read():
 
     assert read.name == "my-shipper"
     assert read.hosts == (Host("logs.example.com", "where the lines go"),)
+    assert read.subprocesses == (Program("tar", "packs what is sent"),)
     assert read.iam == (Permission(("s3:PutObject",), ("arn:aws:s3:::my-bucket/*",), "a copy of each batch"),)
     assert read.ports == (Port("http", 2773, ("MY_PORT",), False, "what the function asks"),)
     assert (read.lock, read.leave_out) == ("requirements.lock", ("requests/help.py",))
@@ -56,6 +58,9 @@ def test_the_example_in_the_module_is_read():
         (LEAST + b"capabilites = {}", "capabilites is not known; known here: name, version"),
         (LEAST + b"[capabilities]\nhost = []", "capabilities.host is not known"),
         (LEAST + b'[capabilities]\nhosts = ["a b"]', "hosts: host is 'a b'"),
+        (LEAST + b'[capabilities]\nhosts = ["a*.example.com"]', "hosts: host is 'a*.example.com'"),
+        (LEAST + b'[capabilities]\nhosts = [{ host = "*", when = "A=1" }]', "hosts: when is 'A=1': a variable"),
+        (LEAST + b'[capabilities]\nsubprocesses = ["rm -r x"]', "subprocesses: program is 'rm -r x': a program"),
         (LEAST + b"[capabilities]\nports = [2773]", "capabilities.ports is 2773: a table"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=70000}]', "port is 70000: a port, 0 to 65535"),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1}, {name="h", port=2}]', "two have the same name"),
@@ -65,6 +70,10 @@ def test_the_example_in_the_module_is_read():
         ),
         (LEAST + b'[capabilities]\nports = [{name="h", port=1, protocol="udp"}]', "protocol is 'udp': \"tcp\", or"),
         (LEAST + b'[capabilities]\niam = ["everything"]', "actions is 'everything': service:Action"),
+        (
+            LEAST + b'[capabilities]\niam = [{actions=["s3:GetObject"], when=["A B"]}]',
+            "when is 'A B': VARIABLE, VARIABLE=VALUE, either with a ? behind it, or ? wanted",
+        ),
         (LEAST + b'[capabilities]\nevents = ["invoke"]', "events is 'invoke': some of INVOKE, SHUTDOWN"),
         (LEAST + b'[capabilities]\nwrites = ["/var/x"]', "writes is '/var/x': paths below /tmp"),
         (LEAST + b'[dependencies]\nlock = "/etc/passwd"', "lock is '/etc/passwd'"),
@@ -93,14 +102,17 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
 MANIFESTS = st.builds(
     Manifest, name=st.just("x"), version=st.just("1.0"), summary=TEXTS, plugins=st.just(("x.p:X",)),
     pythons=st.sampled_from([("3.11",), ("3.12", "3.14")]),
-    hosts=st.lists(st.builds(Host, st.sampled_from(["a.example", "s3.{region}.amazonaws.com:443"]), TEXTS)).map(tuple),
+    hosts=st.lists(st.builds(Host, st.sampled_from(["a.example", "s3.{region}.amazonaws.com:443"]), TEXTS,
+                            st.sampled_from(["", "A_SWITCH"]))).map(tuple),
     variables=st.lists(NAMES).map(tuple),
     iam=st.lists(st.builds(Permission, st.just(("s3:Get*",)), st.just(("*",)), TEXTS)).map(tuple),
     ports=st.lists(st.builds(Port, st.sampled_from("abc"), st.integers(0, 65535), st.lists(NAMES).map(tuple),
                              st.booleans(), TEXTS), unique_by=lambda port: port.name).map(tuple),
     events=st.sampled_from([("INVOKE", "SHUTDOWN"), ("SHUTDOWN",), ()]), telemetry=st.sampled_from([(), ("platform",)]),
     writes=st.sampled_from([(), ("/tmp/x",)]), lock=st.just(""), leave_out=st.just(()),
-    source_only=st.sampled_from([(), ("x/rare/*",)]),
+    source_only=st.sampled_from([(), ("x/rare/*",)]), only_if=st.sampled_from(["", "X_ON"]),
+    subprocesses=st.lists(st.builds(Program, st.sampled_from(["tar", "python x/child.py"]), TEXTS)).map(tuple),
+    parts=st.sampled_from([(), ("a", "b")]),
 )  # fmt: skip
 
 
@@ -119,6 +131,19 @@ def test_an_optional_port_is_the_plugins_own():
 def test_a_written_manifest_reads_the_same(one):
     """A joint layer's manifest is written by us, and an operator's tools read it."""
     assert manifest.parse(manifest.dump(one).encode(), "other") == one
+
+
+def test_what_the_guard_is_told_of_a_joint_layer_is_what_any_of_its_extensions_may():
+    """Each host and program once, its condition with it."""
+    folders = [path.parent for path in sorted((ROOT / "extensions").glob("*/manifest.toml"))]
+    parts = [Source(folder, manifest.load(folder, "1")) for folder in folders]
+
+    hosts, programs = may_of(joint(parts, "all", "1"))
+
+    assert len(set(hosts)) == len(hosts)
+    assert {"* when CHAOS_EGRESS", "*", "sts.{region}.amazonaws.com", "http-intake.logs.datadoghq.com"} <= set(hosts)
+    assert set(hosts) == {host for part in parts for host in may_of(part.manifest)[0]}
+    assert programs == ("python extensions/chaos_injector/faults/helper.py",)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from extension_kit.protocol import extensions_api as api
 from extension_kit.protocol import jsontext, refusals, runtime_api
 from extension_kit.protocol import lifecycle as lc
 from extension_kit.protocol.deadline import Deadline, ShutdownPlan, shutdown_plan
-from extension_kit.protocol.diagram import diagram
 
 # values
 
@@ -57,14 +56,6 @@ def test_every_state_can_be_reached_from_the_start():
                 reached.add(state)
                 todo += rows[state].values()
         assert reached == set(rows), kind
-
-
-@pytest.mark.parametrize("kind", sorted(lc.TABLE))
-def test_the_documented_pictures_are_drawn_from_the_table(kind):
-    """Replace the picture in protocol/README.md by the one that this test prints."""
-    page = (Path(lc.__file__).parent / "README.md").read_text()
-
-    assert f"```mermaid\n{diagram(kind)}```\n" in page, diagram(kind)
 
 
 @given(st.sampled_from(sorted(lc.TABLE)), st.lists(st.sampled_from([lc.REGISTER, lc.NEXT, lc.INVOKE, lc.SHUTDOWN,

@@ -10,6 +10,7 @@ import _socket
 import _thread
 import time
 
+from extension_kit.egress import OnBehalfOfFunction
 from extension_kit.io.loop import READ, Loop
 from extensions.chaos_injector.faults.tunnel import Connection
 from extensions.chaos_injector.matching import host_matches
@@ -172,6 +173,12 @@ class Egress:
 
 
 def _connect(host: str, port: int) -> _socket.socket | str:
+    """Where the function wants to, not we: the egress guard lets it pass while CHAOS_EGRESS is on."""
+    with OnBehalfOfFunction():
+        return _connect_to(host, port)
+
+
+def _connect_to(host: str, port: int) -> _socket.socket | str:
     why = "no address"
     try:
         found = _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)

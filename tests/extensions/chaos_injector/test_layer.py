@@ -116,7 +116,7 @@ def test_what_is_in_it(built):
         late = [
             line for line in archive.read("chaos-injector/launcher.conf").decode().splitlines() if "register" in line
         ]
-    assert late == ["register late"]
+    assert late == ["register late chaos-injector:CHAOS_ENABLED"]
     ours = {name.removeprefix("chaos-injector/lib/extensions/chaos_injector/") for name in names}
     assert not ours & {"driver.py", "destinations.py", "preview.py", "chaostoolkit.py", "__main__.py"}
     tag = f"cpython-{sys.version_info[0]}{sys.version_info[1]}"

@@ -21,6 +21,11 @@ ROOT = Path(__file__).parents[3]
 README = (ROOT / "extensions" / "chaos_injector" / "README.md").read_text()
 
 
+def written_experiment() -> str:
+    """The document of "Arm something"."""
+    return re.search(r'```toml title="slow-checkout.toml"[^\n]*\n(.*?)```', README, re.DOTALL).group(1)
+
+
 def test_its_tables_are_those_of_the_declarations():
     assert ChaosSettings.markdown() in README
     assert vocabulary.markdown() in README
@@ -57,7 +62,7 @@ def test_settings_import_nothing_that_is_slow():
 
 def test_its_first_example(tmp_path):
     """Reads, with the end that --for gives it, and injects into what it says."""
-    written = re.search(r"```toml\n(.*?)```", README, re.DOTALL).group(1)
+    written = written_experiment()
     fields = {**tomllib.loads(written), "armed_until": format_ms(NOW_MS + 600_000)}
     assert experiment_of(fields)[0].id == "slow-checkout"
     bench = Bench(tmp_path)
@@ -71,8 +76,8 @@ def test_its_first_example(tmp_path):
 def test_its_commands(tmp_path, monkeypatch, capsys):
     """In their order, with a file in the parameter's place."""
     monkeypatch.chdir(tmp_path)
-    Path("slow-checkout.toml").write_text(re.search(r"```toml\n(.*?)```", README, re.DOTALL).group(1))
-    commands = re.search(r"```sh\n(.*?)```", README, re.DOTALL).group(1).splitlines()
+    Path("slow-checkout.toml").write_text(written_experiment())
+    commands = re.search(r"```sh tested=\S+test_its_commands\"\n(.*?)```", README, re.DOTALL).group(1).splitlines()
     said = []
     for line in commands:
         _python, _m, module, *arguments = shlex.split(line, comments=True)

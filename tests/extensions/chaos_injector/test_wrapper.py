@@ -291,7 +291,7 @@ class TestEgress:
 def test_the_bootstrap_of_the_readme(start, ready, tmp_path):
     """It works with the layer and without."""
     readme = (ROOT / "extensions" / "chaos_injector" / "README.md").read_text()
-    (code,) = re.findall(r"```shell\n(.*?)```", readme, re.DOTALL)
+    (code,) = re.findall(r"```sh tested=\S+test_the_bootstrap_of_the_readme\"\n(.*?)```", readme, re.DOTALL)
     text = code.replace("/opt/chaos-injector/wrapper", str(start.wrapper)).replace(
         "/var/task/my-runtime", f"'{start.runtime}'"
     )

@@ -37,7 +37,7 @@ def test_the_file_with_several_sinks(tmp_path):
 
 def test_the_variables_of_the_first_example():
     """Are understood."""
-    block = re.search(r"```\n(LOG_SHIPPER_SINK.*?)```", README, re.DOTALL).group(1)
+    block = re.search(r"```text\n(LOG_SHIPPER_SINK.*?)```", README, re.DOTALL).group(1)
     ((name, settings),), complaints = read_sinks(dict(line.split("=", 1) for line in block.splitlines()))
     assert (name, complaints, settings.headers) == ("otlp", [], ("Authorization=Bearer {api_key}",))
     check(settings)

@@ -18,7 +18,7 @@ def test_every_setting_is_in_its_table():
 def test_the_functions_example_works(aws, cache, monkeypatch):
     aws.put_secret("prod/db", "one")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "function-session-token")
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    code = re.search(r"```python tested=[^\n]*\n(.*?)```", README, re.DOTALL).group(1)
     space = {}
     exec(code.replace("localhost:2773", f"localhost:{cache.port}"), space)  # noqa: S102 - what a reader would run
 

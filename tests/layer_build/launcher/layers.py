@@ -45,8 +45,9 @@ class Main(Plugin):
 """
 
 
-def manifest(name: str, ports: str = "[]", events: str = '["INVOKE", "SHUTDOWN"]') -> Manifest:
-    text = f'name = "{name}"\nplugins = ["code:Main"]\n[capabilities]\nports = {ports}\nevents = {events}\n'
+def manifest(name: str, ports: str = "[]", events: str = '["INVOKE", "SHUTDOWN"]', more: str = "") -> Manifest:
+    """``more``: further lines of its capabilities."""
+    text = f'name = "{name}"\nplugins = ["code:Main"]\n[capabilities]\nports = {ports}\nevents = {events}\n{more}\n'
     return parse(text.encode(), "1")
 
 
@@ -57,13 +58,15 @@ def layer(
     *,
     ports: str = "[]",
     pythons: tuple[str, ...] = (OWN,),
-    late: bool = False,
+    late: boot.Late = False,
+    only: boot.Only | None = None,
     events: str = '["INVOKE", "SHUTDOWN"]',
     plugins: tuple[str, ...] = ("code:Main",),
     launcher: str = "native",
+    more: str = "",
 ) -> Path:
     """A layer with the plug-in `code`, which is class ``Main`` unless `plugins` says otherwise."""
-    about = manifest(name, ports, events)
+    about = manifest(name, ports, events, more)
     lib = folder / name / "lib"
     lib.mkdir(parents=True)
     (folder / "extensions").mkdir()
@@ -72,10 +75,12 @@ def layer(
     entry = folder / "extensions" / name
     given = (name, plugins, pythons, boot.ports_of(about))
     if launcher == "native":
-        (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late))
-        (folder / name / "boot.py").write_text(boot.boot_source(*given, late=late, events=about.events))
+        (folder / name / "launcher.conf").write_text(boot.launcher_conf(about, pythons, late, only))
+        text = boot.boot_source(*given, late=late, only=only, events=about.events, may=boot.may_of(about))
+        (folder / name / "boot.py").write_text(text)
         entry.write_bytes(LAUNCHER)
     else:
-        entry.write_text(boot.python_entry(*given, late=late, events=about.events))
+        text = boot.python_entry(*given, late=late, only=only, events=about.events, may=boot.may_of(about))
+        entry.write_text(text)
     entry.chmod(0o755)
     return folder

@@ -239,6 +239,52 @@ def test_several_plugins_in_one_layer_and_a_choice_of_them(lab, tmp_path):
     ]  # fmt: skip
 
 
+TWO = """
+class Main(Plugin):
+    name = "main"
+    def start(self, context):
+        say("main has", *sorted(context.sockets))
+class Early(Plugin):
+    name = "early"
+    def before_register(self, context):
+        say("early", "before" if context.registration is None else "after", *sorted(context.sockets))
+"""
+AFTER = "[ext] plug-in early: before_register comes after the registration, which was made before the plug-in was there"
+NOBODY = "[ext] EXTENSION_KIT_PLUGINS: no plug-in is called 'x'; there are main, early; none is run"
+
+
+@isolated
+@pytest.mark.parametrize("launcher", ["native", "python"])
+@pytest.mark.parametrize(
+    ("variables", "lines"),
+    [
+        ({}, ["early after a", "main has a", AFTER]),
+        ({"ON": "no"}, ["early after a", "main has a", AFTER]),
+        ({"ON": " Yes "}, ["early before a b", "main has a b"]),
+        ({"ON": "TRUE", "EXTENSION_KIT_PLUGINS": " , "}, ["early before a b", "main has a b"]),
+        ({"ON": "1", "EXTENSION_KIT_PLUGINS": "main"}, ["main has a"]),
+        ({"ON": "on", "EXTENSION_KIT_PLUGINS": ",  early ,"}, ["early before b"]),
+        ({"ON": "1", "EXTENSION_KIT_PLUGINS": "x"}, [NOBODY]),
+        ({"ON": "1", "EXTENSION_KIT_PLUGINS": "x\x01y"}, ["early before a b", "main has a b", "odd"]),
+    ],
+    ids=lambda value: ",".join(map(ascii, value.values())) if isinstance(value, dict) else "",
+)
+def test_what_is_not_to_run_has_no_port_and_holds_nobody_up(variables, lines, launcher, lab, tmp_path):
+    """The launcher, and Python where there is none, read EXTENSION_KIT_PLUGINS and a plug-in's variable as the kit does."""
+    made = layer(
+        tmp_path / "layer", TWO, ports='[{ name = "a", port = 0 }, { name = "b", port = 0 }]', launcher=launcher,
+        plugins=("main=code:Main", "early=code:Early"), late=("early:ON",), only={"a": ("main",), "b": ("early:ON",)},
+    )  # fmt: skip
+    environment = lab.start(layers=(made,), variables=variables)
+    lab.invoke(environment)
+    environment.idle(5)
+
+    found = lab.lines(environment, "ext")
+    assert sorted(
+        "odd" if line.endswith("use a comma-separated list; every plug-in is used instead") else line for line in found
+    ) == sorted(lines)
+
+
 @isolated
 @pytest.mark.parametrize("pythons", [(OWN,), ("3.99", OWN)], ids=["one version", "several"])
 def test_the_entry_in_python_does_the_same(pythons, lab, tmp_path):

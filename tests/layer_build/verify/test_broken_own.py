@@ -206,7 +206,21 @@ CAPABILITIES = [
         "registers-too-early",
         ("before_register", "register late"),
     ),
-    Case("a process", ours(plugin=(RUN, "\n        os.system('true')" + RUN)), "starts-processes", ("os.system",)),
+    Case(
+        "a process",
+        ours(
+            manifest=('hosts = ["logs.example.com"]', 'hosts = ["logs.example.com"]\nsubprocesses = ["sh"]'),
+            plugin=(RUN, "\n        os.system('true')" + RUN),
+        ),
+        "starts-processes",
+        ("os.system",),
+    ),
+    Case(
+        "a process that the manifest does not list",
+        ours(plugin=(RUN, "\n        import posix\n        posix.posix_spawn('/bin/true', [], {})" + RUN)),
+        "process-undeclared",
+        ("posix.posix_spawn", "egress guard refuses it", "capabilities.subprocesses"),
+    ),
     Case(
         "a file elsewhere in /tmp",
         ours(plugin=('"/tmp/my-ext.log"', '"/tmp/other.log"')),

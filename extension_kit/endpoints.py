@@ -1,4 +1,4 @@
-"""Where a service is, by region; no I/O.
+"""Where a service of AWS's is, by region; no I/O. For calls to it (`aws`), and for the egress guard.
 
 The function's own ``AWS_ENDPOINT_URL`` variables are not looked at: they may point at the extension that asks. Ours begin with
 ``EXTENSION_KIT_``. Source of the host names: botocore's endpoint rules, with which the tests compare them.
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Endpoint", "endpoint"]
+__all__ = ["Endpoint", "endpoint", "hosts_of"]
 
 #: prefix of the region: suffix of hosts, suffix of hosts with IPv6 ("": there are none)
 _PARTITIONS = (
@@ -74,6 +74,12 @@ def endpoint(service: str, region: str, environ: Mapping[str, str]) -> Endpoint:
     fips = environ.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true"
     dual = environ.get("AWS_USE_DUALSTACK_ENDPOINT", "").lower() == "true"
     return Endpoint(_host(service, region, fips, dual), 443, True)
+
+
+def hosts_of(service: str, region: str) -> tuple[str, ...]:
+    """Every host that a service may have in a region: plain, FIPS, dual-stack, and both."""
+    every = (_host(service, region, fips, dual) for fips in (False, True) for dual in (False, True))
+    return tuple(dict.fromkeys(every))
 
 
 def _host(service: str, region: str, fips: bool, dual: bool) -> str:

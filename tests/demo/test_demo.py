@@ -1,0 +1,151 @@
+"""The demo: what its table says is what the receivers hold, it says so when that is not so, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ISOLATED
+from tests.demo import functions, layers
+from tests.demo.accounts import settle
+from tests.demo.receivers import SHOWN, Receivers
+from tests.demo.runs import Demo, arm, disarm
+from tests.demo.show import WIDTH, Show
+from tests.receivers.programs import or_skip
+from tests.receivers.rotel import Rotel
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.timeout(300),  # layers may have to be built
+    pytest.mark.skipif(not ISOLATED, reason="no namespaces here: layers lie under /opt"),
+]
+SEED = 2281
+
+
+@pytest.fixture(autouse=True)
+def _rotel(tmp_path):
+    """Its one receiver that is not a package of the tests'."""
+    with or_skip(Rotel, tmp_path, "metrics"):
+        pass
+
+
+def demo(*arguments):
+    command = [sys.executable, "-m", "tests.demo", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=layers.ROOT, **pipes) as running:
+        try:
+            out, errors = running.communicate(timeout=280)
+        except BaseException:
+            running.terminate()  # it cleans up
+            raise
+    return subprocess.CompletedProcess(command, running.returncode, out, errors)
+
+
+def left_over():
+    return list(layers.CACHE.parent.glob("run-*"))
+
+
+def test_the_table_on_the_emulator(tmp_path):
+    """Every check holds, every cost is there, no line is too wide, and no key is on the screen."""
+    before = left_over()
+    done = demo("--orders", "8", "--rounds", "1", "--json", str(tmp_path / "table.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if len(line) > WIDTH] == []
+    assert "not-to-be-seen" not in done.stdout
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert [check for check in table["checks"] if not check["holds"]] == []
+
+    rows = table["extensions"]
+    assert list(rows) == [*layers.EXTENSIONS, "all four", "all, one process"]
+    for name, row in rows.items():
+        assert {
+            key for key in ("init", "response", "after", "cpu", "peak", "layer", "usd") if row[key] is None
+        } == set(), name
+        assert row["cpu"] > 0, name
+        assert row["peak"] > 5_000_000, name
+    assert rows["log-shipper"]["counted"]["dropped"] == rows["log-shipper"]["counted"]["pending"] == 0
+    assert rows["metrics-collector"]["counted"]["invocations"] == 8 + 3
+    chaos = rows["chaos-injector"]["counted"]
+    assert chaos["injected"] == sum(chaos[kind] for kind in ("delay", "error", "status_code", "slow_stream")) > 0
+    assert re.search(rf"log-shipper +{rows['log-shipper']['counted']['delivered']} lines shipped", done.stdout)
+    for report in table["reports"]:
+        assert "<html" in Path(report).read_text().lower()
+    assert left_over() == before
+
+
+def test_under_awss_emulator(tmp_path):
+    """No telemetry there: that is a line, and not a column of nothing."""
+    done = demo("--backend", "rie", "--orders", "6", "--rounds", "0", "--json", str(tmp_path / "table.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert [check for check in table["checks"] if not check["holds"]] == []
+    assert {check["about"] for check in table["checks"]} == set(layers.EXTENSIONS) - {"log-shipper"}
+    assert "AWS's emulator has no Telemetry API" in done.stdout
+    assert table["extensions"]["metrics-collector"]["counted"]["invocations"] == 6 + 2
+
+
+def test_the_checks_can_fail(tmp_path):
+    """A line too many at the receiver, an answer that a caller never had: each is found, and nothing else is."""
+    zips = layers.built_all(layers.own_python(), print)
+    with Receivers(tmp_path) as receivers:
+        staged = functions.stage(tmp_path / "functions")
+        running = Demo("emulator", SEED, zips, staged, receivers)
+        arm(running)
+        outcomes = [running.run("shop", functions.orders(SEED, 6)), running.run("stream", functions.parcels(SEED, 2))]
+        disarm(running)
+
+        def failing(outcomes):
+            return {
+                check.what.partition(",")[0]
+                for check in settle(outcomes, receivers, known_ids=True).checks
+                if not check.holds
+            }
+
+        assert failing(outcomes) == set()
+        shop, stream = outcomes
+        fewer = replace(shop, invoked=tuple(one for one in shop.invoked if b"Chaos" not in one.payload))
+        assert failing([fewer, stream]) == {"errors made", "invocations counted at rotel", "requests delayed"}
+        logs = receivers.moto.client("logs")
+        logs.create_log_stream(logGroupName=SHOWN, logStreamName="more")
+        event = {"timestamp": time.time_ns() // 1_000_000, "message": functions.CARD}
+        logs.put_log_events(logGroupName=SHOWN, logStreamName="more", logEvents=[event])
+        assert failing(outcomes) == {"lines delivered", "card numbers and keys that left the environment"}
+
+
+def test_ctrl_c_leaves_nothing_behind():
+    before = left_over()
+    command = [sys.executable, "-m", "tests.demo", "--rounds", "1"]
+    with subprocess.Popen(
+        command, cwd=layers.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        for line in running.stdout:
+            if "order   2" in line:
+                break
+        started = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        running.stdout.read()
+        assert running.wait(60) == 1
+        assert "interrupted" in running.stderr.read()
+    assert len(started) > 5, "moto, rotel, four extensions, the runtime"
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert left_over() == before
+
+
+def test_without_colours_and_letters():
+    """NO_COLOR and pipes get none; an ASCII terminal gets words."""
+    import io
+
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    show = Show(out)
+    show.line(show.paint("✓ done ─ · ±1", "green"))
+    out.seek(0)
+    assert out.read() == "ok done - - +-1\n"
