@@ -73,6 +73,23 @@ def test_a_sink_that_is_away_for_a_while_gets_everything_later(shipping, collect
     assert any("closed before an answer came" in text for text in warnings)
 
 
+def test_what_an_outage_has_left_is_sent_at_once_when_it_is_over(shipping, collector):
+    """However much it is, and slow as the sink may be: not a second's worth of it every half minute, beside ever more."""
+    sandbox = shipping(timeout="2s", batch_lines=200)
+    sandbox.configure(timeout=30.0)
+    texts = []
+    for number in range(4):
+        collector.dead = number < 3
+        collector.faults = [Fault(hang=0.25)] * 100
+        texts += [f"{number}.{line}" for line in range(600)]
+        sandbox.invoke(printed(*texts[-600:]))
+        sandbox.idle()
+        sandbox.step_clock(61)  # the breaker lets one through
+    assert set(collector.lines()) == set(texts)  # the last one in a second may have had no time to be answered: it came twice
+    sandbox.shutdown()
+    assert balance(sandbox).pending == 0
+
+
 def test_what_is_refused_for_good_is_counted(shipping, collector):
     """And no more than that; the reason is in the account and in a line."""
     sandbox = shipping(batch_lines=1)
