@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tomllib
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,13 +102,16 @@ class Demo:
         return given | self.more
 
 
-def arm(demo: Demo) -> str:
-    """The experiment, armed for both functions by the injector's own command; what that said."""
+def planned() -> str:
+    """The experiment's faults, in a line."""
+    return ", ".join(f"{one['type']} {one['percentage']} %" for one in tomllib.loads(PLAN.read_text())["faults"])
+
+
+def arm(demo: Demo) -> None:
+    """The experiment, armed for both functions by the injector's own command."""
     text = f'seed = "{demo.seed}"\n{PLAN.read_text()}'
-    said = ""
     for place in demo.staged.values():
-        said = _driver("arm", "-", "--for", "10m", "--source", _source(place), typed=text)
-    return said
+        _driver("arm", "-", "--for", "10m", "--source", _source(place), typed=text)
 
 
 def disarm(demo: Demo) -> None:
@@ -119,9 +123,8 @@ def _source(place: Path) -> str:
     return f"file:{place / functions.EXPERIMENT}"
 
 
-def _driver(*words: str, typed: str = "") -> str:
+def _driver(*words: str, typed: str = "") -> None:
     command = [sys.executable, "-m", "extensions.chaos_injector", *words]
     done = subprocess.run(command, cwd=ROOT, input=typed, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise ConfigError(f"chaos injector {words[0]}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout.strip()

@@ -88,7 +88,7 @@ def test_under_awss_emulator(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     table = json.loads((tmp_path / "table.json").read_text())
     assert [check for check in table["checks"] if not check["holds"]] == []
-    assert {check["about"] for check in table["checks"]} == set(layers.EXTENSIONS) - {"log-shipper"}
+    assert {check["about"] for check in table["checks"]} == {*layers.EXTENSIONS, "stream"} - {"log-shipper"}
     assert "AWS's emulator has no Telemetry API" in done.stdout
     assert table["extensions"]["metrics-collector"]["counted"]["invocations"] == 6 + 2
 
