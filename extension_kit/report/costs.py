@@ -11,7 +11,7 @@ from extension_kit.report.reading import figure, timeline
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from extension_kit.report.model import Timeline
+    from extension_kit.report.model import Span, Timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def costs_of(found: Timeline, events: Iterable[dict[str, Any]]) -> list[Cost]:
         spans = [span for span in found.spans if span.lane == lane]
         starts = [span for span in spans if span.kind == "start" and "note" not in span.details]
         ready = _until_ready(found, lane)
-        after = [span.duration for span in spans if span.kind == "after"]
+        after = _after(spans)
         usage = told.usage.get(one.name)
         batches = told.batches.get(one.name, [0, 0])
         rows.append(
@@ -74,6 +74,17 @@ def costs_of(found: Timeline, events: Iterable[dict[str, Any]]) -> list[Cost]:
             )
         )
     return rows
+
+
+def _after(spans: Iterable[Span]) -> list[float]:
+    """For each invocation that a process had: how long it worked after the response; nothing, where it was done before."""
+    found: dict[int, float] = {}
+    for span in spans:
+        if span.kind in ("function", "beside", "after"):
+            found.setdefault(span.invocation, 0.0)
+        if span.kind == "after":
+            found[span.invocation] += span.duration
+    return list(found.values())
 
 
 class _Told:

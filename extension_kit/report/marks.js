@@ -25,17 +25,24 @@ Object.assign(Chart.prototype, {
     const y = lane.y + lane.height - STRIP / 2 - 1;
     let taken = -100; // up to where there is something already
     for (const one of lane.groups) {
-      const number = this.textWidth(`${one.ids.length}`);
-      one.half = one.ids.length === 1 ? 6 : Math.max((one.last - one.first) / 2 - 1, number / 2 + 10);
+      one.half = one.ids.length === 1 ? 6 : Math.max((one.last - one.first) / 2 - 1, this.textWidth(`${one.ids.length}`) / 2 + 10);
       one.x = Math.max((one.first + one.last) / 2, taken + 2 + one.half);
       taken = one.x + one.half;
-      this.drawn += 1;
-      this.paintGroup(one, y, number);
     }
+    // What happened at the very end is not cut off: it, and what it pushes, moves to the left.
+    let end = this.wide - 1;
+    for (const one of lane.groups.toReversed()) {
+      if (one.x + one.half <= end || one.last > this.wide) break;
+      one.x = end - one.half;
+      end = one.x - one.half - 2;
+    }
+    for (const one of lane.groups) this.paintGroup(one, y);
+    this.drawn += lane.groups.length;
   },
 
-  paintGroup(group, y, number) {
+  paintGroup(group, y) {
     const { context, color } = this;
+    const number = this.textWidth(`${group.ids.length}`);
     if (group.ids.length === 1) {
       paintMark(context, group.kind, group.x, y, color);
       return;

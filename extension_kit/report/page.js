@@ -136,7 +136,7 @@ function drawFigures() {
     figure("Response, median", ms(middle(all("response"))), most("response")),
     figure("After the response, median", ms(middle(all("after"))), most("after")),
     figure("CPU of the extensions", ms(cpu.length ? cpu.reduce((sum, one) => sum + one, 0) : null), extensions.length ? extensions.map((one) => one.party).slice(0, 2).join(", ") + (extensions.length > 2 ? " ..." : "") : "there are none"),
-    figure("Faults, errors", `${count("fault")}, ${count("error")}`, "on the timeline", count("error")),
+    figure("Faults / errors", `${count("fault")} / ${count("error")}`, "on the timeline", count("error")),
   );
   const trouble = failed || count("error");
   $("health").textContent = failed ? `${failed} of ${invocations.length} not well` : trouble ? `${count("error")} error${count("error") === 1 ? "" : "s"}` : "All went well";
@@ -232,7 +232,7 @@ const reveal = (id) => {
   $("chart").scrollIntoView({ block: "center", behavior: chart.calm.matches ? "auto" : "smooth" });
 };
 const events = new Table($("events"), $("events-more"), [
-  { title: "At", number: true, cell: (id) => moment(chart.begin(id), 0.1) },
+  { title: "At", number: true, cell: (id) => link(moment(chart.begin(id), 0.1), "show on the timeline", () => reveal(id)) },
   { title: "Took", number: true, cell: (id) => (chart.isSpan(id) ? ms(chart.finish(id) - chart.begin(id)) : "") },
   { title: "Process", cell: (id) => data.lanes[chart.thing(id)[LANE]][0] },
   { title: "Kind", cell: (id) => (chart.isSpan(id) ? data.spanKinds : data.markKinds)[chart.thing(id)[KIND]] },

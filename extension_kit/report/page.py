@@ -76,6 +76,7 @@ def as_data(value: Any) -> str:
 
 def content(found: Timeline, record: dict[str, Any]) -> dict[str, Any]:
     """What the script draws. Times in milliseconds, to the microsecond."""
+    spent = parts(found)
     rows = [0] * len(found.lanes)
     for span in found.spans:
         rows[span.lane] = max(rows[span.lane], span.row)
@@ -102,7 +103,7 @@ def content(found: Timeline, record: dict[str, Any]) -> dict[str, Any]:
         ],
         "marks": [[one.lane, one.kind, _round(one.at), one.label, one.invocation] for one in found.marks],
         "invocations": [_invocation(one) for one in found.invocations],
-        "parts": [[part, PART_NAMES[part], _round(spent)] for part, spent in parts(found).items() if spent > 0],
+        "parts": [[part, told, _round(spent[part])] for part, told in PART_NAMES.items() if spent[part] > 0],
         "costs": [_cost(one) for one in costs_of(found, record["events"])],
         "measured": _measured(output(record)),
         "pauses": [[_round(start), _round(end)] for start, end in pauses(found)],

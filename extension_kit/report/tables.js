@@ -96,6 +96,16 @@ function number(value, digits = 0) {
   return value === null || value === undefined ? "\u2013" : value.toFixed(digits);
 }
 
+// What a row is opened by where there is no pointer.
+function link(text, help, act) {
+  const button = element("button", { type: "button", class: "link", title: help }, text);
+  button.addEventListener("click", (event) => {
+    event.stopPropagation();
+    act();
+  });
+  return button;
+}
+
 function phases(one, longest) {
   const bar = element("div", { class: "phases", role: "img",
     "aria-label": `before ${ms(one.before)}, response ${ms(one.response)}, after ${ms(one.after)}` });
@@ -110,16 +120,8 @@ function phases(one, longest) {
 
 function invocationColumns(invocations, jump) {
   const longest = Math.max(0.001, ...invocations.map((one) => (one.end ?? one.start) - one.start));
-  const link = (one) => {
-    const button = element("button", { type: "button", class: "link", "aria-label": `Invocation ${one.number}: show on the timeline` }, `#${one.number}`);
-    button.addEventListener("click", (event) => {
-      event.stopPropagation();
-      jump(one);
-    });
-    return button;
-  };
   const columns = [
-    { title: "#", value: (one) => one.number, cell: link },
+    { title: "#", value: (one) => one.number, cell: (one) => link(`#${one.number}`, "show on the timeline", () => jump(one)) },
     { title: "Request id", cell: (one) => element("span", { class: "mono" }, one.id) },
     { title: "At", number: true, value: (one) => one.start, cell: (one) => ms(one.start) },
     { title: "Init, restore", number: true, value: (one) => one.before, cell: (one) => (one.before >= 0.5 ? ms(one.before) : "\u2013"), help: "An init or a restore inside the invocation" },

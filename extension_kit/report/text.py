@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from extension_kit import pictures
-from extension_kit.report.costs import PARTS, costs_of, parts
+from extension_kit.report.costs import costs_of, parts
 from extension_kit.report.model import SPANS
 from extension_kit.report.reading import output, timeline
 from extension_kit.report.scale import Scale
@@ -66,17 +66,17 @@ def _spent(found: Timeline, width: int, glyphs: dict[str, str]) -> list[str]:
     spent = {part: time for part, time in parts(found).items() if time > 0}
     room = width - 46
     lines = ["where the time went"]
-    for part in sorted(spent, key=PARTS.index):
+    for part in sorted(spent, key=list(PART_NAMES).index):
         share = spent[part] / found.end
         bar = glyphs["bar"] * round(share * room)
         lines.append(f"  {PART_NAMES[part]:<26} {ms(spent[part]):>10} {share:>4.0%} {bar}")
     return lines
 
 
-#: the parts of a run, as `costs.parts` counts them
+#: the parts of a run that `costs.parts` counts, in the order in which they are told
 PART_NAMES = {
-    "restore": "restore",
     "init": "init",
+    "restore": "restore",
     "function": "function",
     "after": "after the response",
     "shutdown": "shutdown",

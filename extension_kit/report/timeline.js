@@ -143,8 +143,11 @@ class Chart {
     const row = lane.rows[Math.floor((y - lane.y - PAD / 2) / (BAR + GAP))];
     if (!row) return [];
     const after = firstAfter(row.length, (at) => this.data.spans[row[at]][START] > this.at(x + 2));
-    const id = row[after - 1];
-    return id !== undefined && this.data.spans[id][END] >= this.at(x - 2) ? [id] : [];
+    const near = row.slice(Math.max(0, after - 20), after).filter((id) => this.data.spans[id][END] >= this.at(x - 2));
+    // A thin bar is easier to meet than the line that it interrupts, and what lies under the point than what is beside it.
+    const away = (id) => Math.max(this.data.spans[id][START] - this.at(x), this.at(x) - this.data.spans[id][END], 0);
+    const waits = (id) => this.data.spans[id][KIND] === "wait";
+    return near.sort((a, b) => waits(a) - waits(b) || away(a) - away(b)).slice(0, 1);
   }
 
   laneAt(y) { return this.lanes.findIndex((one) => y >= one.y && y < one.y + one.height); }

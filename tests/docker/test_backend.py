@@ -189,11 +189,11 @@ def test_what_processes_cost_is_told_where_they_can_be_seen(run, layer, lab):
     assert used == {"probe", "runtime"} or "what each process cost is not known" in " ".join(outcome.notes)
 
 
-def test_a_plugin_runs_from_the_checkout(image):
-    """What `make demo BACKEND=docker` does: the image's Python, this checkout's code."""
+def test_a_plugin_runs_from_the_checkout(image, tmp_path):
+    """What `make demo BACKEND=docker` does: the image's Python, this checkout's code; drawn as a run of any backend is."""
     done = subprocess.run(
         [*RUN, "--function", str(FUNCTION), "--plugin", "extensions.metrics_collector.plugin:MetricsCollector",
-         "--invokes", "2"],
+         "--invokes", "2", "--report", str(tmp_path / "page.html"), "--trace", str(tmp_path / "trace.json")],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -202,6 +202,9 @@ def test_a_plugin_runs_from_the_checkout(image):
     # The library that exports is in the collector's layer, and not in the image.
     assert "emf: aws_lambda_powertools is not installed here (our layer brings it)" in done.stdout
     assert done.stderr == ""
+    assert f"in the image {image}" in (tmp_path / "page.html").read_text()
+    names = [one["name"] for one in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]]
+    assert {"invocation 1", "invocation 2", "init", "function", "shutting down"} <= set(names)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

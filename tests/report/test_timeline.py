@@ -92,6 +92,19 @@ def test_costs():
     )
 
 
+def test_who_is_done_before_the_response_costs_nothing_after_it():
+    """The median is over all invocations that an extension had, not over those in which it was late."""
+    whole = very_long(3)
+    late = next(one["t_ms"] for one in whole["events"] if one["kind"] == "response")
+    for number, one in enumerate(whole["events"]):
+        if one.get("call") == "extension/event/next" and one["t_ms"] > late + 100:
+            one["t_ms"] -= 60  # 10 ms before the response
+            whole["events"].insert(number - 4, whole["events"].pop(number))
+    extension = costs(whole)[1]
+
+    assert (extension.after_ms, extension.after_total_ms) == (0, 50)
+
+
 def test_under_awss_emulator_what_is_not_told_follows():
     """Invocations are given when they start, or when the init inside them ends; responses are seen as they are sent."""
     found = timeline(under_rie())
