@@ -40,7 +40,7 @@ class Commons:
 
     def before(self) -> None:
         """A hook is about to run."""
-        if len(sys.modules) != len(self._modules):
+        if len(sys.modules) != len(self._modules) and sys.modules.get(__name__) is self._self:
             self._modules = sys.modules.copy()
 
     def after(self, plugin: str, hook: str, error: BaseException | None) -> None:

@@ -38,6 +38,7 @@ class Setting:
         self.attribute = ""
         self.allowed = ""
         self.clamp = False
+        self.nothing = "nothing"  # what a warning calls an empty value
         if secret and default:
             raise ConfigError("a secret setting cannot have a default: it would be public; leave it empty")
 
@@ -82,7 +83,7 @@ class Setting:
         except ValueError:
             used = self.default
         shown = HIDDEN if self.secret else _quoted(written)
-        instead = "nothing" if self.secret or self.show(used) == "" else clean(self.show(used))
+        instead = self.nothing if self.secret or self.show(used) == "" else clean(self.show(used))
         return used, f"{variable}={shown} is not allowed: use {self.allowed}; {instead} is used instead"
 
 
@@ -270,9 +271,10 @@ class _FlushStrategy(Setting):
 
 
 class _CommaList(Setting):
-    def __init__(self, default: tuple[str, ...], choices: Iterable[str], **common: Any) -> None:
+    def __init__(self, default: tuple[str, ...], choices: Iterable[str], empty: str, **common: Any) -> None:
         super().__init__(default, **common)
         self.choices = tuple(choices)
+        self.nothing = empty
         among = f" of {', '.join(self.choices)}" if self.choices else ""
         self.allowed = f"a comma-separated list{among}"
         self.check(default)
@@ -416,12 +418,16 @@ def comma_list(
     *,
     help: str,
     choices: Iterable[str] = (),
+    empty: str = "nothing",
     secret: bool = False,
     env: str = "",
     aliases: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped."""
-    declared: Any = _CommaList(default, choices, help=help, env=env, aliases=aliases, secret=secret)
+    """Declare a list of items between commas, all of them among `choices` where given; empty items are dropped.
+
+    ``empty``: what the warning about a wrong value calls an empty list.
+    """
+    declared: Any = _CommaList(default, choices, empty, help=help, env=env, aliases=aliases, secret=secret)
     value: tuple[str, ...] = declared
     return value
 

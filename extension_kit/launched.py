@@ -52,7 +52,8 @@ def _applies(word: str) -> bool:
     """Whether PLUGIN or PLUGIN:VARIABLE is to run, by the launcher's rules (layer_build/launcher/config.c); "" is."""
     plugin, _, variable = word.partition(":")
     chosen = environ.get("EXTENSION_KIT_PLUGINS").strip()
-    names = [one.strip() for one in chosen.split(",")] if chosen.isprintable() else []
+    refused = any(one < " " or one == "\x7f" for one in chosen)
+    names = [] if refused else [one.strip() for one in chosen.split(",")]
     if plugin and any(names) and plugin not in names:
         return False
     return not variable or environ.get(variable).strip().lower() in ("1", "true", "yes", "on")

@@ -238,4 +238,8 @@ class KitSettings(Settings):
     telemetry_port = integer(
         0, minimum=0, maximum=65_535, help="Port of the telemetry listener; 0: any free one, which never collides."
     )
-    plugins = comma_list((), help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.")
+    plugins = comma_list(
+        (),
+        empty="every plug-in",
+        help="The plug-ins to run, by name, in a layer that holds several. Empty: all of them.",
+    )

@@ -55,13 +55,13 @@ class Ours:
 
     @property
     def registers(self) -> str:
-        """Who registers: ``early`` the launcher, before Python is up; ``late`` Python (where a plug-in is to run that
-        wants it, if the file names any); "" where nothing says so.
+        """Who registers: ``early`` the launcher, before Python is up; ``late`` Python; ``late PLUGIN[:VARIABLE],...``: Python
+        where one of these is to run, else the launcher; "" where nothing says so.
         """
         if self.provenance and self.provenance.launcher == "python":
             return "late"
         words = [line.split() for line in self.conf]
-        return next((line[1] for line in words if len(line) in (2, 3) and line[0] == "register"), "")
+        return next((" ".join(line[1:]) for line in words if len(line) in (2, 3) and line[0] == "register"), "")
 
 
 @dataclass(frozen=True)

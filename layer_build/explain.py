@@ -23,7 +23,8 @@ def one_line(text: str) -> str:
 
 def explain(manifest: Manifest) -> list[str]:
     """What the extension may do, a sentence each; what it may not is said as well, so that nothing is left to guess."""
-    lines = [f"It may talk to: {_all(_host(one) for one in manifest.hosts) or 'nobody'}."]
+    lines = [f"It is {_all(manifest.parts)} in one process."] if manifest.parts else []
+    lines += [f"It may talk to: {_all(_host(one) for one in manifest.hosts) or 'nobody'}."]
     if any("{region}" in one.host for one in manifest.hosts):
         lines.append("{region} stands for the function's region.")
     lines.append(f"It reads these variables: {_all(map(_variable, manifest.variables)) or 'none of its own'}.")

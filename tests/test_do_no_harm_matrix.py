@@ -83,7 +83,7 @@ BACKENDS = pytest.mark.parametrize(
 def test_the_function_never_notices(hook, body, fault, times, backend, lab):
     """Right answers, nobody crashed, the other plug-in sees everything, the fault is reported once and counted at the end."""
     budget = "budgets = {'start': 0.2, 'on_invoke': 0.3}"
-    if "sleep(60)" in body or "fallocate" in body:
+    if "sleep(60)" in body or "fallocate" in body or "os.dup" in body:
         budget = "budgets = {}"
     elif "print" in body:
         budget = "budgets = {'on_invoke': 10}"  # AWS's emulator copies line by line

@@ -162,10 +162,12 @@ def _ports(plugins: tuple[str, ...], name: str) -> tuple[Port, ...]:
         if file is None or not file.is_file():
             continue
         try:
-            declared = tomllib.loads(file.read_text()).get("capabilities", {}).get("ports", [])
+            manifest = tomllib.loads(file.read_text())
+            owner = str(manifest.get("name", name)) if len(plugins) > 1 else name
+            declared = manifest.get("capabilities", {}).get("ports", [])
             declared = [port for port in declared if not port.get("optional")]  # the plug-in's own affair
             for port in declared:
-                to = f"/tmp/.extension-kit/{name}/port" if port.get("fallback") else ""  # noqa: S108 - named in the design
+                to = f"/tmp/.extension-kit/{owner}/port" if port.get("fallback") else ""  # noqa: S108 - named in the design
                 ports.append((str(port["name"]), int(port["port"]), tuple(port.get("variables", ())), to))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file}: its ports cannot be read: {error}") from error

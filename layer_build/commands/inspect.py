@@ -125,10 +125,19 @@ def _extension(one: Ours) -> list[str]:
     return lines + section(f"parts of {one.name} (SBOM)", table([[one_line(cell) for cell in row] for row in rows]))
 
 
+def _to_run(word: str) -> str:
+    """PLUGIN or PLUGIN:VARIABLE of ``launcher.conf``, in words."""
+    plugin, _, variable = word.partition(":")
+    return f"{plugin} is to run" + (f" and {variable} is true" if variable else "")
+
+
 def _made(one: Ours, made: Provenance) -> list[str]:
     bytecode = ", ".join(version for _, version in sorted(made.bytecode.items())) or "none"
     compiler = f", compiled by zig {made.zig}" if made.zig else ""
-    registers = {"early": "the launcher, before Python is up", "late": "Python"}.get(one.registers, "not said")
+    when, _, who = one.registers.partition(" ")
+    early = "the launcher, before Python is up"
+    late = f"{early}; Python where {' or '.join(map(_to_run, who.split(',')))}" if who else "Python"
+    registers = {"early": early, "late": late}.get(when, "not said")
     rows = [
         ["for", f"{made.arch}, Python {', '.join(made.pythons)}"],
         ["launcher", f"{made.launcher}{compiler}"],

@@ -179,7 +179,7 @@ def test_several_in_one_process(tmp_path):
     assert b"PLUGINS = ('one=one.plugin:Mine', 'two=two.plugin:Mine')" in layer["extension-kit/boot.py"].data
 
 
-def test_several_with_ports_files_wrappers_and_a_plugin_that_comes_first(tmp_path):
+def test_several_with_ports_files_wrappers_and_a_plugin_that_comes_first(tmp_path, capsys):
     """Each has its own place, as in a layer of its own; `verify`, which looks at what is built, agrees."""
     ports = '[capabilities]\nports = [{{name = "{0}", port = 0, fallback = true}}]\n'
     one = author(tmp_path, "one", more=ports.format("a") + '[layer]\nonly_if = "ONE_ON"\n')
@@ -196,6 +196,11 @@ def test_several_with_ports_files_wrappers_and_a_plugin_that_comes_first(tmp_pat
         "port b 0 - /tmp/.extension-kit/two/port two",
     ]  # fmt: skip
     assert {path for path in layer if path.endswith("wrapper")} == {"one/wrapper", "two/wrapper"}
+    capsys.readouterr()
+    assert main(["inspect", str(next((tmp_path / "out").glob("*.zip")))]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "registered by the launcher, before Python is up; Python where one is to run and ONE_ON is true" in said
+    assert "It is one; two in one process." in said
 
 
 def test_what_cannot_be_in_one_process(tmp_path, capsys):
