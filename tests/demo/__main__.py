@@ -146,6 +146,10 @@ def _require(backend: str) -> None:
         from layer_build.images import connect
 
         connect().close()
+        if os.geteuid() != 0:
+            raise ConfigError(
+                "the receivers are on this machine's loopback, which a container reaches where we are root: run as root"
+            )
         return
     why_not = prepare.why_no_namespaces()
     if why_not:

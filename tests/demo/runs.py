@@ -66,7 +66,9 @@ class Demo:
         )
         outcome: Outcome = importlib.import_module(f"extension_kit.backends.{self.backend}").run(plan, listener)
         if not outcome.healthy:
-            raise ConfigError(f"{function} with {', '.join(layers) or 'nothing'} did not stay healthy")
+            raise ConfigError(
+                f"{function} with {', '.join(layers) or 'nothing'} did not stay healthy; {'; '.join(outcome.notes)}"
+            )
         return outcome
 
     def _request_ids(self, function: str, count: int) -> tuple[str, ...]:
