@@ -80,6 +80,7 @@ def settle(outcomes: list[Outcome], all_from: Receivers, known_ids: bool) -> Acc
     _secrets(said, all_from, accounts)
     _lines(said, all_from, accounts)
     injected = _faults(said, accounts, known_ids)
+    _parcels(said, accounts)
     _metrics(said, all_from.data_points(len(said.answers)), injected, accounts)
     return accounts
 
@@ -154,6 +155,14 @@ def _faults(said: _Said, accounts: Accounts, known_ids: bool) -> int:
             "AWS's emulator chooses request ids itself, so which requests are hit differs from run to run"
         )
     return len(injected)
+
+
+def _parcels(said: _Said, accounts: Accounts) -> None:
+    """The streaming function's: slow or not, every chunk comes through."""
+    packed = [_object(text) for text in said.lines]
+    sent = sum(one["parcels"] for one in packed if one.get("message") == "order packed")
+    came = sum(answer.count(b'"parcel"') for answer in said.answers)
+    accounts.checks.append(Check("stream", "chunks streamed, as many as callers were given", sent, came))
 
 
 def _metrics(said: _Said, points: list[DataPoint], injected: int, accounts: Accounts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tomllib
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,9 @@ class Demo:
         )
         outcome: Outcome = importlib.import_module(f"extension_kit.backends.{self.backend}").run(plan, listener)
         if not outcome.healthy:
-            raise ConfigError(f"{function} with {', '.join(layers) or 'nothing'} did not stay healthy")
+            raise ConfigError(
+                f"{function} with {', '.join(layers) or 'nothing'} did not stay healthy; {'; '.join(outcome.notes)}"
+            )
         return outcome
 
     def _request_ids(self, function: str, count: int) -> tuple[str, ...]:
@@ -101,13 +104,16 @@ class Demo:
         return given | self.more
 
 
-def arm(demo: Demo) -> str:
-    """The experiment, armed for both functions by the injector's own command; what that said."""
+def planned() -> str:
+    """The experiment's faults, in a line."""
+    return ", ".join(f"{one['type']} {one['percentage']} %" for one in tomllib.loads(PLAN.read_text())["faults"])
+
+
+def arm(demo: Demo) -> None:
+    """The experiment, armed for both functions by the injector's own command."""
     text = f'seed = "{demo.seed}"\n{PLAN.read_text()}'
-    said = ""
     for place in demo.staged.values():
-        said = _driver("arm", "-", "--for", "10m", "--source", _source(place), typed=text)
-    return said
+        _driver("arm", "-", "--for", "10m", "--source", _source(place), typed=text)
 
 
 def disarm(demo: Demo) -> None:
@@ -119,9 +125,8 @@ def _source(place: Path) -> str:
     return f"file:{place / functions.EXPERIMENT}"
 
 
-def _driver(*words: str, typed: str = "") -> str:
+def _driver(*words: str, typed: str = "") -> None:
     command = [sys.executable, "-m", "extensions.chaos_injector", *words]
     done = subprocess.run(command, cwd=ROOT, input=typed, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise ConfigError(f"chaos injector {words[0]}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout.strip()

@@ -15,7 +15,7 @@ _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "
 _PLAIN = {"✓": "ok", "✗": "!!", "·": "-", "─": "-", "±": "+-"}
 _WORDS = {
     "delay": "held back on its way in",
-    "error": "failed before the shop sees it",
+    "error": "failed before its code sees it",
     "status_code": "statusCode changed on its way out",
     "slow_stream": "streamed slowly, chunk by chunk",
 }

@@ -27,9 +27,9 @@ _COLUMNS = (
     ("cpu", "CPU", "ms", 6, "{:.0f}"),
     ("peak", "memory", "MB", 7, "{:.1f}"),
     ("layer", "layer", "KB", 6, "{:.0f}"),
-    ("usd", "USD per", "million", 8, "{:+.3f}"),
+    ("usd", "USD per", "million", 9, "{:+.3f}"),
 )
-_NAME, _DELIVERED = 18, 32
+_NAME, _DELIVERED = 18, 31
 _ABOUT = {TOGETHER: "(four layers, four processes)", ONE: "(the layer extension-kit)"}
 _MB = 1_048_576
 
@@ -94,7 +94,8 @@ def _number(value: float | None, form: str, is_noise: bool) -> str:
 def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
     """What the figures are, in lines of up to `WIDTH`."""
     answer = "response" if "after" in has else "invoke"
-    noise = f"init {costs.spread(rounds, 'init'):.0f}, {answer} {costs.spread(rounds, 'response'):.1f} ms"
+    known = f"init {costs.spread(rounds, 'init'):.0f}, " if len(rounds) > 1 else ""  # of one round nobody can tell
+    noise = f"{known}{answer} {costs.spread(rounds, 'response'):.1f} ms"
     where = "in a container here" if backend == "docker" else "on this one machine"
     counted = f"{len(rounds)} round{'s' * (len(rounds) > 1)} of {costs.INVOKES - costs.WARM} warm orders each"
     lines = [

@@ -19,7 +19,7 @@ from tests.demo import functions, layers
 from tests.demo.accounts import settle
 from tests.demo.receivers import SHOWN, Receivers
 from tests.demo.runs import Demo, arm, disarm
-from tests.demo.show import WIDTH, Show
+from tests.demo.show import WIDTH
 from tests.receivers.programs import or_skip
 from tests.receivers.rotel import Rotel
 
@@ -88,7 +88,7 @@ def test_under_awss_emulator(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     table = json.loads((tmp_path / "table.json").read_text())
     assert [check for check in table["checks"] if not check["holds"]] == []
-    assert {check["about"] for check in table["checks"]} == set(layers.EXTENSIONS) - {"log-shipper"}
+    assert {check["about"] for check in table["checks"]} == {*layers.EXTENSIONS, "stream"} - {"log-shipper"}
     assert "AWS's emulator has no Telemetry API" in done.stdout
     assert table["extensions"]["metrics-collector"]["counted"]["invocations"] == 6 + 2
 
@@ -138,14 +138,3 @@ def test_ctrl_c_leaves_nothing_behind():
     assert len(started) > 5, "moto, rotel, four extensions, the runtime"
     assert psutil.wait_procs(started, timeout=10)[1] == []
     assert left_over() == before
-
-
-def test_without_colours_and_letters():
-    """NO_COLOR and pipes get none; an ASCII terminal gets words."""
-    import io
-
-    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    show = Show(out)
-    show.line(show.paint("✓ done ─ · ±1", "green"))
-    out.seek(0)
-    assert out.read() == "ok done - - +-1\n"
