@@ -31,7 +31,8 @@ import _socket, json
 if {guarded}:
     from extension_kit.egress import guard
     from extension_kit.io.clock import Clock
-    made, why = guard((), (("logs.example.com", "*.example.org"), ()), ("192.0.2.0/24:443",), {{}}, Clock(), print, lambda thread: None)
+    may = ("logs.example.com", "*.example.org"), ()
+    made, why = guard((), may, ("192.0.2.0/24:443",), {{}}, Clock(), print, lambda thread: None)
     assert made is not None, why
 sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
 
