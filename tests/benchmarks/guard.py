@@ -31,7 +31,9 @@ import _socket, json
 if {guarded}:
     from extension_kit.egress import guard
     from extension_kit.io.clock import Clock
-    guard((), (("logs.example.com", "*.example.org"), ()), ("192.0.2.0/24:443",), {{}}, Clock(), print, lambda thread: None)
+    may = ("logs.example.com", "*.example.org"), ()
+    made, why = guard((), may, ("192.0.2.0/24:443",), {{}}, Clock(), print, lambda thread: None)
+    assert made is not None, why
 sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
 
 def local():
@@ -48,11 +50,15 @@ def imported():
     import this_module_is_empty
 
 def each_us(call, count):
-    call()
-    began = time.perf_counter_ns()
-    for _ in range(count):
+    # The least of ten: whatever else runs on the core adds to the others.
+    least = 1e9
+    for _ in range(10):
         call()
-    return (time.perf_counter_ns() - began) / count / 1000
+        began = time.perf_counter_ns()
+        for _ in range(count // 10):
+            call()
+        least = min(least, (time.perf_counter_ns() - began) / (count // 10) / 1000)
+    return least
 
 sys.path.insert(0, sys.argv[1])
 count = int(sys.argv[2])

@@ -13,6 +13,7 @@ import pytest
 from tests.benchmarks import (
     bench,
     contenders,
+    guard,
     measure,
     platform_stub,
     quota,
@@ -443,3 +444,12 @@ def test_what_an_extension_adds_to_a_response_is_measured_in_pairs(capsys, monke
 
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith("added to the response")]) == 2
+
+
+def test_what_the_guard_adds_is_measured_with_it_and_without(tmp_path):
+    """In processes of their own; a process in which it is not on duty ends with an error."""
+    with measure.Placement() as placement:
+        figures = guard.Guard(placement, replace(TINY, hits=20), sys.executable).measure(tmp_path)
+
+    assert set(figures) == set(guard.METRICS)
+    assert all(figures[metric][name] > 0 for metric in figures for name in (guard.GUARDED, guard.UNGUARDED))
