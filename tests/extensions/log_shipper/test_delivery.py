@@ -85,7 +85,9 @@ def test_what_an_outage_has_left_is_sent_at_once_when_it_is_over(shipping, colle
         sandbox.invoke(printed(*texts[-600:]))
         sandbox.idle()
         sandbox.step_clock(61)  # the breaker lets one through
-    assert set(collector.lines()) == set(texts)  # the last one in a second may have had no time to be answered: it came twice
+    assert set(collector.lines()) == set(
+        texts
+    )  # the last one in a second may have had no time to be answered: it came twice
     sandbox.shutdown()
     assert balance(sandbox).pending == 0
 
