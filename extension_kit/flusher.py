@@ -204,8 +204,8 @@ class Flusher:
     def _ended(self, one: Hosted, ended_well: bool | None) -> bool:
         """A plug-in's ``flush`` has ended well or not (None: was not called); whether it has left something behind.
 
-        One that has delivered something is not let be for that: after an outage, what waits may be more than can be sent in the
-        second that it is given, and at one second in thirty it might never be less.
+        One that was given a second and has delivered something in it is given all the time there is: after an outage what waits
+        may be more than a second's work, and at one second in thirty it might never be less.
         """
         consumer, pending = self._consumers.get(one), pending_of(one.result)
         before = consumer.cursor.acknowledged if consumer is not None else 0
@@ -213,8 +213,9 @@ class Flusher:
             assert self.telemetry is not None
             self.telemetry.settle(consumer)
         left = not ended_well or pending > 0
-        moved = consumer is not None and consumer.cursor.acknowledged > before
-        self._flushing[one].ended(self._clock.wall_ms(), left and not moved)
+        turns = self._flushing[one]
+        recovers = turns.failed > 0 and consumer is not None and consumer.cursor.acknowledged > before
+        turns.ended(self._clock.wall_ms(), left and not recovers)
         if not left:
             self._dirty.discard(one)
         return left

@@ -108,7 +108,7 @@ def four_processes() -> dict[str, tuple[str, ...]]:
 
 
 def _is_said(event: dict[str, Any]) -> bool:
-    return event["kind"] == "log" and event["party"] != "runtime" and not event["text"].startswith("{")
+    return event["kind"] == "log" and event["party"] != "runtime" and not event["text"].startswith(("{", "blocks "))
 
 
 class Running:
