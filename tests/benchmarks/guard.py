@@ -21,7 +21,7 @@ UNGUARDED = "unguarded"
 METRICS = ("guard_local_us", "guard_allowed_us", "guard_open_us", "guard_import_us")
 
 ROOT = Path(__file__).parents[2]
-_TURNS = 5
+_TURNS = 3
 # Datagram sockets: connecting one is a system call and no packet, so that the hook's share can be seen. What is allowed is
 # audited as a connection would be, since no address but loopback is there on every machine.
 _PROGRAM = """
@@ -88,7 +88,7 @@ class Guard:
         program = _PROGRAM.format(root=str(ROOT), guarded=guarded)
         with self._placement.as_extension():
             done = subprocess.run(
-                [self._python, "-I", "-S", "-c", program, str(folder), str(self._effort.hits * 10)],
+                [self._python, "-I", "-S", "-c", program, str(folder), str(self._effort.hits * 5)],
                 capture_output=True, text=True, timeout=60,
             )  # fmt: skip
         if done.returncode:
