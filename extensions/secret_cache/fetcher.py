@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from extension_kit.aws import Role
+    from extensions.secret_cache.asks import Ask
     from extensions.secret_cache.cache import Order
     from extensions.secret_cache.calls import Calls
     from extensions.secret_cache.found import Found
@@ -153,7 +154,7 @@ class Fetcher:
         return self._calls.configuration(ask, order.previous, order.deadline_ms)
 
     def _fetch_together(self, service: str, batch: list[Order]) -> None:
-        """One call for all; those of which it says nothing follow one by one, and so do all where it is refused."""
+        """One call for all."""
         asks = [order.ask for order in batch]
         deadline_ms = max(order.deadline_ms for order in batch)
         try:
@@ -163,16 +164,23 @@ class Fetcher:
                 else self._calls.secrets(asks, deadline_ms)
             )
         except AwsError as error:
-            if error.transient or error.kind == "credentials":
+            self._hand_out(service, batch, error)
+        else:
+            self._hand_out(service, batch, found)
+
+    def _hand_out(self, service: str, batch: list[Order], answer: dict[Ask, Found | AwsError] | AwsError) -> None:
+        """What one call for all has brought; those of which it says nothing follow one by one, and all if it is refused."""
+        if isinstance(answer, AwsError):
+            if answer.transient or answer.kind == "credentials":
                 for order in batch:
-                    self._end(order, error)
+                    self._end(order, answer)
                 return
-            if error.code in _BATCH_DENIED:
-                self._alone.add((service, asks[0].role))  # type: ignore[union-attr]
-            found = {}
+            if answer.code in _BATCH_DENIED:
+                self._alone.add((service, batch[0].ask.role))  # type: ignore[union-attr]
+            answer = {}
         rest = []
         for order in batch:
-            result = found.get(order.ask)
+            result = answer.get(order.ask)
             if result is None:
                 rest.append(order)
             else:
