@@ -3,13 +3,14 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(
 BACKEND ?= emulator
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+FLEET_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
 TESTS = $(BIN)/python -m pytest -q -rs --cov=extension_kit.protocol --cov-branch --cov-fail-under=100 \
 	--cov-report=term-missing:skip-covered
 BENCH_STAMP := .venv/.ready-bench
 
-.PHONY: help layers demo test test-docker test-pythons image check lint types conformance bench soak clean
+.PHONY: help layers demo test test-docker test-pythons image check lint types conformance bench fleet soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -66,6 +67,9 @@ conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what d
 
 bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
+
+fleet: $(STAMP) ## 1 to 100,000 environments in virtual time: call rates, recovery, loss (15 to 20 minutes of CPU)
+	@$(BIN)/python -m tests.benchmarks.fleet $(FLEET_ARGS)
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 KIT_TESTS_EXCHANGES=10000 \

@@ -7,7 +7,6 @@ that is run is the first at which the state of any entry is another one, by the 
 from __future__ import annotations
 
 from functools import cache
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.aws import AwsError
@@ -26,6 +25,7 @@ from tests.benchmarks.fleet.world import Loop, LoopClock, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from random import Random
 
     from extensions.secret_cache.asks import Ask
     from extensions.secret_cache.cache import Order, Outcome
@@ -169,8 +169,21 @@ class Environment:
     """One execution environment: a function that asks for all its values in each invocation, one after the other."""
 
     __slots__ = (
-        "at", "began", "cache", "failed", "fleet", "first", "healthy_ms", "inside", "is_waiting", "life", "next_tick",
-        "renewed", "renewed_ms", "retried", "started",
+        "at",
+        "began",
+        "cache",
+        "failed",
+        "first",
+        "fleet",
+        "healthy_ms",
+        "inside",
+        "is_waiting",
+        "life",
+        "next_tick",
+        "renewed",
+        "renewed_ms",
+        "retried",
+        "started",
     )  # fmt: skip
 
     def __init__(self, fleet: CacheFleet) -> None:
@@ -194,9 +207,8 @@ class Environment:
         )  # fmt: skip
         self.cache.on_kept = self._kept
         fetcher.bind(self.cache)
-        ahead, _tags = options.prefetched(fleet.setting.parsed.prefetch, print)
-        if ahead:
-            self.cache.fetch(ahead)
+        if fleet.ahead:
+            self.cache.fetch(fleet.ahead)
         self.first = fleet.loop.now + fleet.random.uniform(*_INIT_TAKES_MS)
         self.next_tick = 0
         fleet.loop.at(self.first, self._invoke, self.life)
@@ -241,6 +253,7 @@ class Environment:
         )
         if old and fleet.setting.refuses and not self.retried:
             self.retried = True
+            fleet.asked_again += 1
             if self._ask(refresh=True) and not inside:
                 self._go_on()
             self.inside = inside
@@ -338,8 +351,9 @@ class CacheFleet:
         self.clock = LoopClock(self.loop)
         self.policy = setting.policy(random.random)
         self.permits = Permits()
+        self.ahead = [_known(ask) for ask in options.prefetched(setting.parsed.prefetch, print)[0]]
         self.counters: dict[str, int] = {}
-        self.invocations = self.failures = self.most_bytes = 0
+        self.invocations = self.failures = self.most_bytes = self.asked_again = 0
         self.longest_wait_ms = self.last_failure_ms = self.last_healthy_ms = 0.0
         self.sequence: list[tuple[str, float]] | None = None  # operation and when, where somebody wants to see
         self.environments: list[Environment] = []
@@ -379,7 +393,7 @@ class CacheFleet:
 
 
 class _KnownSecret(SecretAsk):
-    """Compared as any other; its hash, and what is made of it, is worked out once for all environments."""
+    """Compared as any other of its kind; its hash, and what is made of it, is worked out once for all environments."""
 
     def __init__(self, *fields: Any) -> None:
         super().__init__(*fields)
@@ -416,6 +430,13 @@ class _KnownParameter(ParameterAsk):
 
 _known_secret = cache(_KnownSecret)
 _known_parameter = cache(_KnownParameter)
+
+
+def _known(ask: Ask) -> Ask:
+    if isinstance(ask, SecretAsk):
+        return _known_secret(ask.id, ask.version_id, ask.version_stage, ask.role)
+    assert isinstance(ask, ParameterAsk)
+    return _known_parameter(ask.id, ask.selector, ask.decrypt, ask.role)
 
 
 def secrets(number: int) -> list[Ask]:

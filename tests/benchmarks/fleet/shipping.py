@@ -24,7 +24,6 @@ from extensions.log_shipper.sinks.generic import GenericSink
 from tests.benchmarks.fleet.world import START_MS, OwnClock, Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from random import Random
 
     from extension_kit.events import Flushed
@@ -46,7 +45,7 @@ class Setting:
         self.name = name
         self.kit, wrong = KitSettings.parse(variables or {})
         self.shipper, more = ShipperSettings.parse(variables or {})
-        assert not wrong and not more, (wrong, more)
+        assert [*wrong, *more] == []
 
 
 class Room:
@@ -255,7 +254,7 @@ class Environment:
         self.fleet = fleet
         self.weight = weight
         self.clock = OwnClock()
-        self.first = START_MS + phase_ms
+        self.next = START_MS + phase_ms  # when it is invoked
         self.ticks = 0
         self.lives = 0
         self.recovered_ms = 0.0
@@ -303,7 +302,7 @@ class Environment:
         """From INVOKE until the environment may freeze; when the next one comes, epoch ms."""
         fleet, clock = self.fleet, self.clock
         load = fleet.load
-        clock.now = began = max(clock.now, self.first + self.ticks * load.gap_ms)
+        clock.now = began = self.next
         request_id, ends = str(self.ticks), began + load.duration_ms
         before = 1 if self.ticks else 0  # the report of the last one, which was frozen meanwhile
         platform = (1 + before, (1 + before) * _PLATFORM_BYTES, 0, 0)
@@ -318,8 +317,9 @@ class Environment:
         fleet.note_billed(began, max(0.0, clock.now - ends), self.weight)
         clock.now = max(clock.now, ends)
         self._note_recovery()
-        self.ticks = max(self.ticks + 1, -int((self.first - clock.now) // load.gap_ms))
-        return self.first + self.ticks * load.gap_ms
+        self.ticks += 1
+        self.next = max(clock.now, began + load.gap_ms * fleet.random.uniform(0.8, 1.2))
+        return self.next
 
     def _note_recovery(self) -> None:
         """Over is the bad time for an environment with the last batch that came before its end."""
@@ -339,7 +339,7 @@ class Environment:
         clock.now += _SHUTDOWN_MS
         self.telemetry.pump()
         self.account(final=True)
-        self.first += self.ticks * self.fleet.load.gap_ms
+        self.next = max(self.next, clock.now)
         self.ticks = 0
         self._backlog = 0
         self._begin()
@@ -364,7 +364,9 @@ class Environment:
 
 
 class Load:
-    """What the function does: an invocation every ``gap_ms`` of ``duration_ms`` that writes ``lines`` of ``line_bytes``."""
+    """What the function does: an invocation every ``gap_ms``, a fifth sooner or later, which takes ``duration_ms`` and writes
+    ``lines`` of ``line_bytes``.
+    """
 
     def __init__(
         self, gap_ms: float, duration_ms: float, lines: int, line_bytes: int, timeout_ms: int = 30_000
@@ -399,7 +401,7 @@ class ShipFleet:
 
     def run(self, until_ms: float) -> None:
         """In the order in which invocations begin; what an environment does in one of them happens at once for the others."""
-        events: list[tuple[float, int]] = [(one.first, at) for at, one in enumerate(self.environments)]
+        events: list[tuple[float, int]] = [(one.next, at) for at, one in enumerate(self.environments)]
         events.sort()
         # Ends of lives are spread as if the fleet had been there for long.
         ends = [START_MS + self.lives_ms * (at + 1) / len(events) for at in range(len(events))]

@@ -144,12 +144,12 @@ class Bucket:
         self._rate = self._left = rate
         self._at = 0.0
 
-    def take(self, now_ms: float) -> bool:
+    def take(self, now_ms: float, n: int = 1) -> bool:
         self._left = min(self._rate, self._left + max(0.0, now_ms - self._at) * self._rate / 1000)
         self._at = max(self._at, now_ms)
-        if self._left < 1:
+        if self._left < n:
             return False
-        self._left -= 1
+        self._left -= n
         return True
 
 
@@ -215,8 +215,7 @@ class Upstream:
 class Sink:
     """A log backend. ``bad``: from and until when it is out of order, and how: "refused" (no connection) or "hangs".
 
-    ``most_per_s``: requests that it takes in a second; to the rest it says 429 and ``Retry-After: 1``. Each request counts for
-    `weight` environments.
+    ``most_per_s``: requests that it takes in a second; to the rest it says 429 and ``Retry-After: 1``.
     """
 
     def __init__(self, random: Random, most_per_s: float, bad: tuple[float, float], how: str) -> None:
@@ -225,24 +224,21 @@ class Sink:
         self.records = 0
         self.bad = bad
         self._random = random
-        self._most = most_per_s
+        self._quota = Bucket(most_per_s)
         self._how = how
-        self._taken: dict[int, int] = {}
 
     def send(self, items: list[int], seconds: float, clock: OwnClock, weight: int) -> Verdict:
-        """`items`: the records in each. The time that it takes passes on `clock`."""
+        """`items`: the records in each. The time that it takes passes on `clock`. It counts for `weight` requests."""
         began = clock.now
         self.asked.add(began, weight)
         if self.bad[0] <= began < self.bad[1]:
             self.failed += weight
             clock.now += seconds * 1000 if self._how == "hangs" else self._random.uniform(1.0, 5.0)
             return Verdict(AGAIN, "timed out" if self._how == "hangs" else "Connection refused")
-        second = int(began) // 1000
-        if self._taken.get(second, 0) + weight > max(self._most, weight):
+        if not self._quota.take(began, weight):
             self.throttled += weight
             clock.now += self._random.uniform(*_REFUSAL_MS)
             return Verdict(AGAIN, "answers 429", 1000)
-        self._taken[second] = self._taken.get(second, 0) + weight
         self.taken += weight
         self.records += sum(items) * weight
         clock.now += self._random.uniform(*_ANSWER_MS)
