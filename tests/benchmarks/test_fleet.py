@@ -20,7 +20,8 @@ from extensions.secret_cache.settings import AppConfigSettings, SecretCacheSetti
 from extensions.secret_cache.store import STALE
 from tests.benchmarks.fleet import caching, report, world
 from tests.benchmarks.fleet.__main__ import main
-from tests.benchmarks.fleet.caching import CacheFleet, Setting, secrets
+from tests.benchmarks.fleet.asks import secrets
+from tests.benchmarks.fleet.caching import CacheFleet, Setting
 from tests.benchmarks.fleet.scenarios import SCENARIOS, VALUES, Caching, Shipping
 from tests.benchmarks.fleet.shipping import Room
 from tests.benchmarks.fleet.world import SECRETS_MANAGER, START_MS, Bucket, Rates, Upstream
@@ -338,6 +339,7 @@ def test_a_bucket_gives_its_rate_and_no_more():
     assert (at_once, later) == (40, 400)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_page_shows_what_the_command_prints(name, capsys):
     assert main([name, "--sizes", "1" if name in SHIPPING else "1,10"]) == 0

@@ -6,14 +6,11 @@ that is run is the first at which the state of any entry is another one, by the 
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from extension_kit.aws import AwsError
 from extension_kit.aws.retry import Retries
-from extension_kit.protocol.values import set_field
 from extensions.secret_cache import options
-from extensions.secret_cache.asks import ParameterAsk, SecretAsk
 from extensions.secret_cache.cache import Cache
 from extensions.secret_cache.fetcher import Fetcher
 from extensions.secret_cache.permits import Permits
@@ -21,6 +18,7 @@ from extensions.secret_cache.policy import Policy
 from extensions.secret_cache.service import _INIT_MS
 from extensions.secret_cache.settings import SecretCacheSettings
 from extensions.secret_cache.store import HIT, MISS, STALE, Store
+from tests.benchmarks.fleet.asks import known
 from tests.benchmarks.fleet.world import Loop, LoopClock, Upstream
 
 if TYPE_CHECKING:
@@ -351,7 +349,7 @@ class CacheFleet:
         self.clock = LoopClock(self.loop)
         self.policy = setting.policy(random.random)
         self.permits = Permits()
-        self.ahead = [_known(ask) for ask in options.prefetched(setting.parsed.prefetch, print)[0]]
+        self.ahead = [known(ask) for ask in options.prefetched(setting.parsed.prefetch, print)[0]]
         self.counters: dict[str, int] = {}
         self.invocations = self.failures = self.most_bytes = self.asked_again = 0
         self.longest_wait_ms = self.last_failure_ms = self.last_healthy_ms = 0.0
@@ -390,63 +388,6 @@ class CacheFleet:
     def asked(self) -> int:
         """Values that functions have asked for and that were answered."""
         return sum(self.counters.get(name, 0) for name in (HIT, MISS, STALE, "coalesced", "negative"))
-
-
-class _KnownSecret(SecretAsk):
-    """Compared as any other of its kind; its hash, and what is made of it, is worked out once for all environments."""
-
-    def __init__(self, *fields: Any) -> None:
-        super().__init__(*fields)
-        set_field(self, "_hash", super().__hash__())
-
-    def __hash__(self) -> int:
-        return self._hash  # type: ignore[attr-defined, no-any-return]
-
-    @property
-    def plain(self) -> SecretAsk:
-        return self if self.is_current else _known_secret(self.id, "", "", self.role)
-
-    def but(self, *, id: str) -> SecretAsk:
-        return _known_secret(id, self.version_id, self.version_stage, self.role)
-
-
-class _KnownParameter(ParameterAsk):
-    """The same for a parameter."""
-
-    def __init__(self, *fields: Any) -> None:
-        super().__init__(*fields)
-        set_field(self, "_hash", super().__hash__())
-
-    def __hash__(self) -> int:
-        return self._hash  # type: ignore[attr-defined, no-any-return]
-
-    @property
-    def plain(self) -> ParameterAsk:
-        return _known_parameter(self.id, "", self.decrypt, self.role)
-
-    def but(self, *, id: str = "", decrypt: bool | None = None) -> ParameterAsk:
-        return _known_parameter(id or self.id, self.selector, self.decrypt if decrypt is None else decrypt, self.role)
-
-
-_known_secret = cache(_KnownSecret)
-_known_parameter = cache(_KnownParameter)
-
-
-def _known(ask: Ask) -> Ask:
-    if isinstance(ask, SecretAsk):
-        return _known_secret(ask.id, ask.version_id, ask.version_stage, ask.role)
-    assert isinstance(ask, ParameterAsk)
-    return _known_parameter(ask.id, ask.selector, ask.decrypt, ask.role)
-
-
-def secrets(number: int) -> list[Ask]:
-    """As many secrets."""
-    return [_known_secret(f"app/secret-{at}", "", "", None) for at in range(number)]
-
-
-def parameters(number: int) -> list[Ask]:
-    """As many parameters."""
-    return [_known_parameter(f"/app/parameter-{at}", "", True, None) for at in range(number)]
 
 
 def _tell(_ask: object, _error: object, _usable: object) -> None: ...

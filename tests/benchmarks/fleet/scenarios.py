@@ -8,7 +8,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.fleet import caching, shipping
-from tests.benchmarks.fleet.caching import CacheFleet, parameters, secrets
+from tests.benchmarks.fleet.asks import parameters, secrets
+from tests.benchmarks.fleet.caching import CacheFleet
 from tests.benchmarks.fleet.shipping import Load, ShipFleet
 from tests.benchmarks.fleet.world import (
     PARAMETER_STORE,
