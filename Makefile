@@ -68,7 +68,7 @@ conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what d
 bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
 
-fleet: $(STAMP) ## 1 to 100,000 environments in virtual time: call rates, recovery, loss (15 to 20 minutes of CPU)
+fleet: $(STAMP) ## 1 to 100,000 environments in virtual time: call rates, recovery, loss (ten minutes of CPU)
 	@$(BIN)/python -m tests.benchmarks.fleet $(FLEET_ARGS)
 
 soak: $(STAMP) ## every long run

@@ -141,7 +141,7 @@ class Steady(Caching):
     recovers = False
     counted_s = (60.0, 660.0)
     settings = (
-        (_DEFAULT, 100_000), (_EXACT, 10_000), (_LAZY, 10_000), (_WIDE, 10_000), (_HOUR, 10_000), (_DOCUMENTED, 100_000),
+        (_DEFAULT, 100_000), (_EXACT, 10_000), (_LAZY, 10_000), (_WIDE, 10_000), (_HOUR, 10_000), (_DOCUMENTED, 10_000),
     )  # fmt: skip
 
 
