@@ -3,6 +3,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(
 BACKEND ?= emulator
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+FLEET_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
 # Two at a time, a file each: tests wait more than they work.
@@ -12,7 +13,7 @@ BENCH_STAMP := .venv/.ready-bench
 KIT_STAMP := .venv/.ready-kit
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup kit layers demo test test-docker test-pythons image check lint types conformance bench soak clean
+.PHONY: help setup kit layers demo test test-docker test-pythons image check lint types conformance bench fleet soak clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -82,6 +83,9 @@ conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what d
 
 bench: $(BENCH_STAMP) ## the kit beside its peers: times, CPU, memory, and the budgets
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH_ARGS)
+
+fleet: $(STAMP) ## 1 to 100,000 environments in virtual time: call rates, recovery, loss (ten minutes of CPU)
+	@$(BIN)/python -m tests.benchmarks.fleet $(FLEET_ARGS)
 
 soak: $(STAMP) ## every long run
 	@KIT_TESTS_FUZZ_EXAMPLES=10000 KIT_TESTS_LATE_REPORTS=100 KIT_TESTS_STALL_S=60 KIT_TESTS_INVOCATIONS=1000 KIT_TESTS_EXCHANGES=10000 \

@@ -173,7 +173,7 @@ class Delivery:
     ``send(items, seconds)`` makes one exchange and must not raise but for what the network does (OSError). ``bury(items,
     reason)`` is given what will never be taken; it returns whether it has kept it, which is then called dead-lettered.
     ``abort()`` ends an exchange that goes on for too long. ``say(text)`` is told of trouble when it begins and when it is over;
-    ``count(name, n)`` of attempts and retries.
+    ``count(name, n)`` of attempts and retries. ``draw()``: a number from 0 up to 1, for the jitter.
     """
 
     def __init__(
@@ -186,6 +186,7 @@ class Delivery:
         bury: Callable[[list[Any], str], bool] | None = None,
         abort: Callable[[], object] = lambda: None,
         count: Callable[[str, int], object] = lambda _name, _n: None,
+        draw: Callable[[], float] | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.breaker = Breaker(self.limits.failures)
@@ -200,6 +201,7 @@ class Delivery:
         self._bury = bury
         self._abort = abort
         self._count = count
+        self._draw = draw or _random
         self._queue: list[Parcel] = []
         self._aside = _Aside()
         self._sent: tuple[Parcel, Sequence[int]] | None = None  # what the exchange that goes on aside is about
@@ -327,7 +329,7 @@ class Delivery:
     def _pause(self, attempts: int, verdict: Verdict, deadline: Deadline) -> bool:
         """Wait before the next try (full jitter); whether there is time for it."""
         most = min(self.limits.cap_ms, self.limits.base_ms << min(attempts - 1, 16))
-        wait_ms = max(int(_random() * most), verdict.retry_after_ms or 0)
+        wait_ms = max(int(self._draw() * most), verdict.retry_after_ms or 0)
         if wait_ms + (_LEAST_S + _RETURN_S) * 1000 >= deadline.remaining_ms():
             return False
         self._count("retries", 1)

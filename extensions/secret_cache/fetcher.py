@@ -2,7 +2,8 @@
 
 An order waits in its service's lane until a thread is free; what waits together is asked for together. A batch needs a
 permission of its own that a drop-in for AWS's extension may not count on: where it is refused, that is remembered, and the
-asks go one by one. Threads end when their lane is empty: while nothing is fetched there are none.
+asks go one by one, as they do where a fleet is too large for the quota of batches. Threads end when their lane is empty: while
+nothing is fetched there are none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from extension_kit.aws import Role
+    from extensions.secret_cache.asks import Ask
     from extensions.secret_cache.cache import Order
     from extensions.secret_cache.calls import Calls
     from extensions.secret_cache.found import Found
@@ -26,6 +28,9 @@ __all__ = ["Fetcher"]
 _BATCH = {"secretsmanager": 20, "ssm": 10}  # API references: BatchGetSecretValue, GetParameters
 #: Codes with which a whole batch fails because of one of its members, or because batches are not for us.
 _BATCH_DENIED = ("AccessDeniedException", "AccessDenied", "UnknownOperationException", "InvalidAction")
+#: Services whose batches are throttled long before single calls are: BatchGetSecretValue 100/s, GetSecretValue 10,000/s for all
+#: of an account in a region (AWS docs, "AWS Secrets Manager quotas"). Parameter Store has one for both, so they help.
+_SCARCE_BATCHES = ("secretsmanager",)
 
 
 class Fetcher:
@@ -153,7 +158,7 @@ class Fetcher:
         return self._calls.configuration(ask, order.previous, order.deadline_ms)
 
     def _fetch_together(self, service: str, batch: list[Order]) -> None:
-        """One call for all; those of which it says nothing follow one by one, and so do all where it is refused."""
+        """One call for all."""
         asks = [order.ask for order in batch]
         deadline_ms = max(order.deadline_ms for order in batch)
         try:
@@ -163,16 +168,24 @@ class Fetcher:
                 else self._calls.secrets(asks, deadline_ms)
             )
         except AwsError as error:
-            if error.transient or error.kind == "credentials":
+            self._hand_out(service, batch, error)
+        else:
+            self._hand_out(service, batch, found)
+
+    def _hand_out(self, service: str, batch: list[Order], answer: dict[Ask, Found | AwsError] | AwsError) -> None:
+        """What one call for all has brought; those of which it says nothing follow one by one, and all if it is refused."""
+        if isinstance(answer, AwsError):
+            too_many = answer.kind == "throttled" and service in _SCARCE_BATCHES
+            if not too_many and (answer.transient or answer.kind == "credentials"):
                 for order in batch:
-                    self._end(order, error)
+                    self._end(order, answer)
                 return
-            if error.code in _BATCH_DENIED:
-                self._alone.add((service, asks[0].role))  # type: ignore[union-attr]
-            found = {}
+            if too_many or answer.code in _BATCH_DENIED:
+                self._alone.add((service, batch[0].ask.role))  # type: ignore[union-attr]
+            answer = {}
         rest = []
         for order in batch:
-            result = found.get(order.ask)
+            result = answer.get(order.ask)
             if result is None:
                 rest.append(order)
             else:

@@ -102,15 +102,19 @@ class Running:
 
     def calm(self):
         """Until nobody asks AWS any more, and what came back is kept."""
+        self.unasked()
+        self.settle()
+
+    def unasked(self):
+        """Until nobody asks AWS any more."""
         limit = time.monotonic() + 15
         while any(self.service.calls_running.values()):
             assert time.monotonic() < limit, "a call to AWS does not end"
             time.sleep(0.005)
-        self.settle()
 
     def close(self):
         """Once nobody asks AWS any more, so that no connection to it is left."""
-        self.calm()
+        self.unasked()
         self.service.restored(snapshot=False)  # closes connections to AWS
         self.service.stop()
 

@@ -448,6 +448,29 @@ def test_where_batches_are_denied_single_calls_follow_and_that_is_remembered(aws
     assert denied == (1, 2)
 
 
+def test_where_batches_are_throttled_single_secrets_follow_but_not_single_parameters(aws, serve):
+    """Secrets Manager takes 100 batches a second and 10,000 single calls; Parameter Store's quota is one for both."""
+    for name in ("a", "b"):
+        aws.put_secret(name, name)
+        aws.put_parameter(f"/{name}", name)
+    throttles = [
+        Fault("throttle", times=3, operation=operation) for operation in ("BatchGetSecretValue", "GetParameters")
+    ]
+    aws.script(*throttles)
+    cache = serve(SECRET_CACHE_PREFETCH="secret:a,secret:b,parameter:/a,parameter:/b")
+
+    assert [cache.secret(name).value for name in ("a", "b")] == ["a", "b"]
+    assert (aws.count("BatchGetSecretValue"), aws.count("GetSecretValue")) == (3, 2)
+    until(lambda: aws.count("GetParameters") == 3 and not any(cache.service.calls_running.values()))
+    assert aws.count("GetParameter") == 0
+    aws.rotate("a", "A")
+    aws.rotate("b", "B")
+    cache.clock.ahead_ms += 400_000
+    answer = cache.get("/secretsmanager/batch?secretId=a&secretId=b").json
+    assert [one["SecretString"] for one in answer["SecretValues"]] == ["A", "B"]
+    assert aws.count("BatchGetSecretValue") == 3, "it is remembered"
+
+
 def test_one_bad_id_does_not_spoil_a_batch(aws, cache):
     for name in ("a", "b"):
         aws.put_secret(name, name)
