@@ -31,6 +31,7 @@ ISOLATED = not namespaces.unavailable()
 settings.register_profile("kit", deadline=None)
 settings.load_profile("kit")
 
+os.environ.pop("COLUMNS", None)  # that of the terminal in which all tests run, which are not about it
 # A background job of a shell has it ignored, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

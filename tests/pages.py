@@ -30,6 +30,7 @@ LANGUAGES = ("sh", *FILES, "text", "mermaid")
 #: modules of commands that know ``--help``; of others it is only looked whether they are there
 WITH_HELP = (
     "extension_kit.cli", "layer_build", "extensions.secret_cache", "extensions.chaos_injector", "tests.benchmarks.bench",
+    "tests.benchmarks.fleet",
     "tests.conformance.compare", "tests.demo",
 )  # fmt: skip
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)

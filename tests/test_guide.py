@@ -27,6 +27,7 @@ NOT_RUN = {
     ("extensions/log_shipper/README.md", "a sink"): 1,
     ("layer_build/README.md", "wheels for every target"): 1,
     ("tests/benchmarks/README.md", "half an hour"): 1,
+    ("tests/benchmarks/FLEET.md", "ten minutes of CPU"): 1,
 }
 #: variables of ours begin so
 PREFIXES = (

@@ -118,7 +118,8 @@ def test_a_flush_that_says_what_is_pending_is_believed(lab):
     environment.idle(5)
     environment.shutdown()
 
-    assert [line.split()[-1] for line in told(lab, environment, "flush")] == ["10", "2"]
+    first, *later = [line.split()[-1] for line in told(lab, environment, "flush")]
+    assert (first, set(later)) == ("10", {"2"})
     assert account(lab, environment) == [10, 10, 0, 0]
 
 

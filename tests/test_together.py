@@ -23,10 +23,9 @@ pytestmark = [pytest.mark.skipif(not ISOLATED, reason="namespaces are refused he
 COUNTED = (
     "faas.invocations", "faas.errors", "faas.timeouts", "faas.coldstarts", "chaos.injected", "lambda.response.size",
 )  # fmt: skip
-FAULTS = experiment(
+FAULTS = (
     {"type": "error", "id": "e", "percentage": 15, "params": {}},
     {"type": "mutate_event", "id": "m", "percentage": 20, "params": {"set": {"mutated": 1}}},
-    seed="together",
 )
 #: of the platform's events those that tell of the extensions themselves, of which there are fewer
 OF_EXTENSIONS = ("platform.extension", "platform.telemetrySubscription")
@@ -40,7 +39,8 @@ def world():
 
 def outcome(folder, groups, count=40):
     """All that can be seen from outside of so many invocations, some of which fail, but for times and sizes of processes."""
-    with World() as world, Running(folder, groups, world.variables(**armed(FAULTS)), world=world) as running:
+    keys = armed(experiment(*FAULTS, seed="together"))
+    with World() as world, Running(folder, groups, world.variables(**keys), world=world) as running:
         answers = []
         for n in range(count):
             if n == count // 2:

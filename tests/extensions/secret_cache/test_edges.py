@@ -142,11 +142,11 @@ def test_clocks_that_part_are_brought_together_once():
     client = Aws({"AWS_REGION": "eu-west-1"})
     theirs = email.utils.formatdate(time.time() + 600, usegmt=True).encode()
     refusal = Answer(400, http1.Headers([(b"Date", theirs)]), b'{"__type":"InvalidSignatureException","message":"x"}')
-    errors = [client._error(refusal) for _ in range(2)]
+    errors = [client._error(refusal, 0) for _ in range(2)]
     for error in errors:
         assert client._mend(error, None) == "clock"
     assert abs(client._skew_ms - 600_000) < 2_000
-    assert client._mend(client._error(refusal), None) == "", "it is right now"
+    assert client._mend(client._error(refusal, client._skew_ms), None) == "", "it is right now"
 
 
 def test_roles_that_come_to_nothing_leave_nothing():
