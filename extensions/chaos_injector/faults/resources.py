@@ -223,7 +223,7 @@ class _Hog:
             if not self._child.runs:
                 raise Unable("the process that holds the memory has ended")
             if time.monotonic() > until or not go_on():
-                raise Unable("there was no time for so much memory")
+                raise Unable("there was no time for so much memory, or a switch was thrown")
         if said != b"+":
             raise Unable("the memory is not to be had")
 
@@ -315,7 +315,7 @@ class _ManyFiles:
         for number in range(self._count):
             if number % self._IN_A_FOLDER == 0:
                 if not go_on():
-                    raise Unable(f"there was no time for more than {number} files")
+                    raise Unable(f"there was no time for more than {number} files, or a switch was thrown")
                 inside = f"{self._folder}/{number // self._IN_A_FOLDER}"
                 posix.mkdir(inside, 0o700)
             posix.close(create(f"{inside}/{number}"))
