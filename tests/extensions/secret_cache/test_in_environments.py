@@ -156,7 +156,9 @@ def test_an_outage_during_init_is_a_clear_answer_in_time(environment, aws):
     assert b"400" in result.payload
     assert b"NetworkError" in result.payload
     aws.outage("")
-    assert answers(running, 1)[0][2] == "one", "and the next environment is well"
+    # AWS's emulator may have begun the next environment already, in which the outage is met once more.
+    result = next(one for one in (running.invoke(b"{}").result(30) for _ in range(3)) if not one.function_error)
+    assert json.loads(result.payload)[2] == "one", "and the next environment is well"
 
 
 def test_with_moto(environment):
