@@ -11,7 +11,7 @@ import pytest
 from extension_kit.report import html, timeline
 from tests.report.browser import DOWN, UP, Browser, missing, move
 from tests.report.conftest import HOSTILE
-from tests.report.records import one_invocation, very_long
+from tests.report.records import cut_short, one_invocation, record, very_long
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(missing()), reason=missing() or "all is here")]
 FOUND = "return document.querySelector('#found').textContent === arguments[0]"
@@ -167,6 +167,41 @@ def test_no_request_leaves_and_nothing_is_complained_of(page, run):
         complaint = page.wait("return true") and "".join(page.complaints())
         assert "Content Security Policy" in complaint, attempt
     assert page.run("return window.hurt") is None
+
+
+def test_an_invocation_that_has_not_ended_is_no_error(browser, tmp_path):
+    """The page says of a record that is cut what the text says."""
+    path = tmp_path / "cut.html"
+    path.write_text(html(cut_short()))
+    show(browser, path)
+
+    assert browser.text("#health") == "1 of 2 not ended"
+    assert browser.texts("#figures .more-of-it")[0] == "1 not ended"
+    assert [row[-2] for row in cells(browser, "#invocations")] == ["success", "not ended"]
+    assert browser.run("return document.querySelectorAll('#health.bad, .bad-text').length") == 0
+
+
+def test_figures_say_what_they_are_of(browser, tmp_path):
+    """Of several inits the first; nothing of responses that there are none of; no name leaves its card; days are days."""
+    long = record(
+        *((at, kind, {"phase": "init", "status": "success"}) for at, kind in (
+            (0, "init_start"), (50, "init_end"), (60, "init_start"), (70, "init_end"))),
+        (80, "process_start", {"party": "x" * 200, "pid": 1}),
+        (90, "invoke_start", {"request_id": "a"}), (91, "invoke_start", {"request_id": "b"}),
+        (11 * 86_400_000, "shutdown_start", {"reason": "spindown"}),
+    )  # fmt: skip
+    path = tmp_path / "long.html"
+    path.write_text(html(long))
+    show(browser, path)
+    told = dict(zip(browser.texts("#figures dt"), browser.texts("#figures .more-of-it"), strict=True))
+
+    assert told["Init"] == "the first of 2"
+    assert told["Response, median"].strip() == ""
+    assert "11.0 days in all" in browser.text("#facts")
+    assert browser.run(
+        "return [...document.querySelectorAll('#figures > div')].every((card) => card.scrollWidth <= card.clientWidth"
+        " && [...card.children].every((one) => one.getBoundingClientRect().right <= card.getBoundingClientRect().right))"
+    )
 
 
 # hands and keys ---------------------------------------------------------------------------------------------------------

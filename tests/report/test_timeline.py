@@ -13,7 +13,7 @@ from extension_kit.errors import ConfigError
 from extension_kit.report import costs, html, load, reading, text, timeline, trace
 from extension_kit.report.costs import parts
 from tests.report.conftest import decision
-from tests.report.records import FORMAT, one_invocation, record, under_rie, very_long
+from tests.report.records import FORMAT, crowded, cut_short, one_invocation, record, under_rie, very_long
 
 
 def spans(found, lane):
@@ -66,6 +66,29 @@ def test_what_happened_is_on_the_lane_of_whom_it_is_about():
     assert marks(found, "runtime", "log", "response") == [("log", 115, "hello"), ("response", 140, "response, 4 bytes")]
     assert marks(found, "runtime", "exit", "error") == [
         ("exit", 700, "SIGTERM sent"), ("exit", 720, "ended: signal: term")]  # fmt: skip
+
+
+def test_not_ended_is_not_an_error():
+    """A record that is cut: three words for how an invocation went, and the same on the page and in the text."""
+    found = timeline(cut_short())
+
+    assert [(one.outcome, one.told_status) for one in found.invocations] == [
+        ("well", "success"), ("not ended", "not ended")]  # fmt: skip
+    assert (found.errors, found.unended) == (0, 1)
+    first = text(cut_short()).splitlines()[0]
+    assert first.endswith(", 1 not ended"), first
+    assert "not well" not in first
+
+
+def test_many_at_once_are_placed_without_trying_every_row():
+    """Each on a row of its own, as long as they overlap; and the lowest that is free after that."""
+    found = timeline(crowded(0, 20_000))  # minutes, where every row is tried for each
+
+    assert [one.row for one in found.spans if one.kind == "invoke"] == list(range(20_000))
+    later = timeline(record(*((at, kind, {"request_id": one}) for at, kind, one in (
+        (0, "invoke_start", "a"), (1, "invoke_start", "b"), (2, "invoke_start", "c"), (3, "invoke_end", "b"),
+        (4, "invoke_end", "a"), (5, "invoke_start", "d"), (6, "invoke_start", "e"), (7, "invoke_end", "c")))))  # fmt: skip
+    assert [one.row for one in later.spans] == [0, 1, 2, 0, 1]
 
 
 def test_where_the_time_went_adds_up():
