@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from extension_kit.emulator import record as emulator_record
 from extension_kit.errors import ConfigError
 from extension_kit.report import costs, html, load, reading, text, timeline, trace
 from extension_kit.report.costs import parts
+from tests.conftest import ROOT
 from tests.report.conftest import decision
 from tests.report.records import FORMAT, crowded, cut_short, one_invocation, record, under_rie, very_long
 
@@ -78,6 +81,45 @@ def test_not_ended_is_not_an_error():
     first = text(cut_short()).splitlines()[0]
     assert first.endswith(", 1 not ended"), first
     assert "not well" not in first
+
+
+def line(at, text, party="ext"):
+    return {"t_ms": at, "kind": "log", "party": party, "source": "extension", "text": text}
+
+
+def test_a_flush_that_was_told_is_drawn_below_what_it_is_a_part_of():
+    """From its line, which comes when it has ended; whatever only looks like one is a line and nothing else."""
+    whole = one_invocation()
+    whole["events"] += [
+        line(180, "[ext] plug-in shipper.cloudwatch: flush (end of the invocation) took 35.5 ms"),
+        line(780, "[ext] plug-in shipper: flush (shutdown) took 900.0 ms"),
+        line(181, "[ext] plug-in a b: flush (shutdown) took 1.0 ms"),
+        line(182, "[ext] plug-in a: flush (shutdown) took 1.0 ms and more"),
+        line(183, "[ext] plug-in a: flush (shutdown) took -1.0 ms"),
+    ]
+    whole["events"].sort(key=lambda one: one["t_ms"])
+    found = timeline(whole)
+    last, first = found.of("flush")
+
+    assert (found.lanes[first.lane].name, first.start, first.end, first.row, first.invocation) == (
+        "ext", 144.5, 180, 2, 1)  # fmt: skip
+    assert first.label == "flush of shipper.cloudwatch: end of the invocation"
+    assert (last.start, last.end, last.row) == (0, 780, 1), "no flush begins before the record does"
+    assert {one.row for one in found.spans if one.kind != "flush"} == {0}
+    assert sum(one.kind == "log" for one in found.marks) == 1 + 5
+    assert parts(found) == parts(timeline(one_invocation()))
+    assert "▞ flush" in text(whole)
+
+
+def test_under_awss_emulator_a_flush_is_whose_name_its_line_begins_with():
+    """Where the owner of a line is not told; a name that nobody has stays where the output is."""
+    whole = under_rie()
+    whole["events"] += [
+        line(313, f"[{name}] plug-in p: flush (shutdown) took 5.0 ms", "output") for name in ("ext", "else")
+    ]
+    found = timeline(whole)
+
+    assert [found.lanes[one.lane].name for one in found.of("flush")] == ["ext", "output"]
 
 
 def test_many_at_once_are_placed_without_trying_every_row():
@@ -249,6 +291,29 @@ def test_a_real_run_agrees_with_its_record(run):
     assert {one.party: one.cpu_ms for one in costs(run.record)} == pytest.approx(
         {one["party"]: one["cpu_ms"] for one in of("process_usage")}
     )
+
+
+@pytest.mark.parametrize("init_type", ["on-demand", "lambda-managed-instances"])
+def test_flushes_of_a_real_run(tmp_path, init_type):
+    """At level debug each is on the lane of its process; on managed instances, too, where no process is given an event."""
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "extension_kit.cli", "run", "--function", str(tmp_path), "--handler", "app.handler",
+            "--plugin", "extensions.metrics_collector.plugin:MetricsCollector", "--init-type", init_type,
+            "--env", "EXTENSION_KIT_LOG_LEVEL=debug", "--invokes", "2", "--json", str(tmp_path / "run.json"),
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    found = timeline(record)
+    flushes = list(found.of("flush"))
+
+    assert flushes
+    assert len(flushes) == sum("plug-in metrics-collector: flush (" in one.get("text", "") for one in record["events"])
+    assert {found.lanes[one.lane].kind for one in flushes} == {"extension"}
+    assert any(one.label == "flush of metrics-collector: shutdown" for one in flushes)
 
 
 # what is no record ------------------------------------------------------------------------------------------------------
