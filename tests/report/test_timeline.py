@@ -14,6 +14,7 @@ from extension_kit.emulator import record as emulator_record
 from extension_kit.errors import ConfigError
 from extension_kit.report import costs, html, load, reading, text, timeline, trace
 from extension_kit.report.costs import parts
+from extension_kit.report.page import content
 from tests.conftest import ROOT
 from tests.report.conftest import decision
 from tests.report.records import FORMAT, crowded, cut_short, one_invocation, record, under_rie, very_long
@@ -120,6 +121,21 @@ def test_under_awss_emulator_a_flush_is_whose_name_its_line_begins_with():
     found = timeline(whole)
 
     assert [found.lanes[one.lane].name for one in found.of("flush")] == ["ext", "output"]
+
+
+@pytest.mark.parametrize(("percent", "noted"), [(528.9, True), (52.8, False)])
+def test_more_memory_than_there_is_has_a_note(percent, noted):
+    """The page says whose it is."""
+    name = "system.memory.utilization"
+    units = [{"Name": name, "Unit": "Percent"}]
+    emf = {"_aws": {"Timestamp": 1, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": units}]}, name: percent}
+    whole = one_invocation()
+    whole["events"].append(line(795, json.dumps(emf)))
+    shown = content(timeline(whole), whole)
+
+    assert [row["high"] for row in shown["measured"]] == [f"{percent}"]
+    assert [note for note in shown["notes"] if name in note] == shown["notes"][1:]
+    assert len(shown["notes"]) == 1 + noted
 
 
 def test_many_at_once_are_placed_without_trying_every_row():
