@@ -29,9 +29,19 @@ _QUIET_S = 0.1  # longer than a batch waits in the platform's buffer
 
 
 class Flusher:
-    """``telemetry`` may be None: then a plug-in's ``flush`` is called beside the next invocation, and at SHUTDOWN."""
+    """``telemetry`` may be None: then a plug-in's ``flush`` is called beside the next invocation, and at SHUTDOWN.
 
-    def __init__(self, hosted: list[Hosted], telemetry: Telemetry | None, settings: KitSettings, clock: Clock) -> None:
+    ``tell``: is given a line at the end of each flush, if the level of ``settings`` is debug.
+    """
+
+    def __init__(
+        self,
+        hosted: list[Hosted],
+        telemetry: Telemetry | None,
+        settings: KitSettings,
+        clock: Clock,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
         self.telemetry = telemetry
         self._last_request = ""
         self._hosted = hosted
@@ -40,6 +50,9 @@ class Flusher:
         self._policy = Policy.parse(settings.flush)
         self._margin_ms = settings.flush_margin_ms
         self._flushing = {one: Turns() for one in hosted if "flush" in one.hooks}
+        if tell is not None and settings.log_level == "debug":
+            for one in self._flushing:
+                one.hooks["flush"] = _told(one, tell)
         self._consumers = {one.hosted: one for one in telemetry.consumers} if telemetry is not None else {}
         self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
         self._starts: list[int] = []
@@ -263,6 +276,22 @@ class Flusher:
         assert self.telemetry is not None
         record = notice("reportMissing", self._clock.wall_ms(), requestId=self._last_request, status="unknown")
         self.telemetry.tell(record)
+
+
+def _told(one: Hosted, tell: Callable[[str], object]) -> Callable[..., object]:
+    """The ``flush`` of a plug-in, which also tells how long it took, however it ends. ``report/words.py`` reads the line."""
+    import time
+
+    flush, name = one.hooks["flush"], one.plugin.name
+
+    def flushed(reason: str, deadline: Deadline) -> object:
+        began = time.monotonic()
+        try:
+            return flush(reason, deadline)
+        finally:
+            tell(f"plug-in {name}: flush ({reason}) took {(time.monotonic() - began) * 1000:.1f} ms")
+
+    return flushed
 
 
 def pending_of(result: object) -> int:

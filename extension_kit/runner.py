@@ -323,7 +323,9 @@ class _Extension:
         if wanted or any("flush" in one.hooks for one in self.hosted):
             from extension_kit.flusher import Flusher
 
-            self._flusher = Flusher(self.hosted, self._telemetry, self._settings, self.clock)
+            self._flusher = Flusher(
+                self.hosted, self._telemetry, self._settings, self.clock, lambda text: _say(self.name, text)
+            )
             self.is_managed = self._init_type == "lambda-managed-instances"
         if any("on_restore" in one.hooks for one in self.hosted):
             from extension_kit.io.freeze import FreezeWatch

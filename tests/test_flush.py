@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 from extension_kit.errors import ConfigError
 from extension_kit.flush import FLUSH, HISTORY, NEXT, WAIT, Policy, Situation, Turns, decide
 from extension_kit.flusher import Flusher
+from extension_kit.host import Hosted
+from extension_kit.io.clock import Clock
+from extension_kit.plugin import Context, Log, Plugin
+from extension_kit.report.words import flush
 
 T0 = 1_795_420_800_000  # epoch ms
 
@@ -226,3 +230,48 @@ def test_only_managed_instances_listen_for_what_is_still_to_come(managed, talks,
 
     assert telemetry.waits == waits
     assert telemetry.now <= 1_000_000 + 1_150
+
+
+class Flushes(Plugin):
+    """``outcome`` is what its flush ends with."""
+
+    name = "mine"
+    outcome: object = None
+
+    def flush(self, reason, deadline):
+        self.given = reason, deadline
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+@pytest.mark.parametrize("outcome", [None, 3, ValueError("bang")])
+def test_at_level_debug_each_flush_is_told(level, outcome):
+    """However it ends, in a line that the report reads; at other levels the plug-in's own method is called and nothing else."""
+    plugin, lines, clock = Flushes(), [], Clock()
+    plugin.outcome = outcome
+    one = Hosted(plugin, Context("mine", {}, Log("mine", lines.append), clock), lambda text: None)
+    settings = SimpleNamespace(flush="adaptive", flush_margin_ms=150, log_level=level)
+    flusher = Flusher([one], None, settings, clock, lambda text: lines.append(f"[extension] {text}"))
+
+    left_nothing = flusher.flush("end of the invocation", clock.wall_ms() + 10_000)
+
+    assert left_nothing is (outcome is None)
+    told = [flush(text) for text in lines]
+    if level == "debug":
+        assert [found[:3] for found in told] == [("extension", "mine", "end of the invocation")]
+        assert 0 <= told[0][3] < 10_000
+    else:
+        assert (told, one.hooks["flush"]) == ([], plugin.flush)
+
+
+def test_every_reason_can_be_read():
+    """What the policy may give as a reason stands in the line that the report reads."""
+    reasons = {decision.reason for decision in (decide(Policy.parse(p), situation(**s)) for p, s, *_rest in CASES)
+               if decision.action == FLUSH} | {"shutdown"}  # fmt: skip
+
+    assert len(reasons) > 3
+    assert all(
+        flush(f"[e] plug-in a.b: flush ({reason}) took 0.0 ms") == ("e", "a.b", reason, 0.0) for reason in reasons
+    )

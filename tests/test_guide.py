@@ -229,6 +229,12 @@ def test_pictures_are_drawn_from_the_table(kind):
     """``python -m tests.pictures`` draws them anew."""
     assert (ROOT / pictures.file_of(kind)).read_text() == svg(kind)
     drawn = svg(kind)
+    lines = [(int(x), int(y), int(turn)) for x, y, turn in re.findall(r'"M(\d+),(\d+) H(\d+)', drawn)]
+    lines += [(int(x), int(y), int(turn)) for turn, y, x in re.findall(r'H(\d+) V(\d+) H(\d+)"', drawn)]
+    for x, y in re.findall(r'<text x="(\d+)" y="(\d+)" text-anchor="start"', drawn):
+        assert not [one for one in lines if one[0] < int(x) < one[2] and int(y) - 11 < one[1] < int(y) + 2], (
+            "crossed out"
+        )
     for state, steps in lifecycle.TABLE[kind].items():
         for step, following in steps.items():
             if step not in ("exited", "killed", "launch failed"):

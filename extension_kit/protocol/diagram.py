@@ -41,12 +41,16 @@ def svg(kind: str) -> str:
     places = {state: 20 + number * _ROW for number, state in enumerate(states)}
     parts = [_box(state, y, loops.get(state, "")) for state, y in places.items()]
     lanes: list[list[tuple[int, int]]] = []
+    beside: list[tuple[int, int, int, str]] = []
     for state, following, steps in sorted(arrows, key=lambda arrow: abs(places[arrow[0]] - places[arrow[1]])):
         start, end = places[state], places[following]
         if end - start == _ROW:
             parts += _down(start, steps)
         else:
-            parts += _beside(start, end, _lane(lanes, min(start, end), max(start, end)), steps)
+            beside.append((*_ends_of(start, end, lane := _lane(lanes, min(start, end), max(start, end))), lane, steps))
+    for leaves, enters, lane, steps in beside:
+        crossing = [y for *ys, other, _steps in beside if other > lane for y in ys]
+        parts += _beside(leaves, enters, lane, steps, crossing)
     parts.sort(key=lambda part: part.startswith("<text"))  # what is written is not crossed out
     height = max(places.values()) + _HEIGHT + 20
     width = _LEFT + _BOX + (len(lanes) + 1) * _LANE
@@ -85,13 +89,20 @@ def _down(start: int, steps: str) -> tuple[str, str]:
     return _line(f"M{x},{y} V{start + _ROW}"), _label(x + 6, y + 26, steps, "start")
 
 
-def _beside(start: int, end: int, lane: int, steps: str) -> tuple[str, str]:
-    """Out of the box on its right, along a lane of its own, and back into the other."""
+def _ends_of(start: int, end: int, lane: int) -> tuple[int, int]:
+    """Where an arrow leaves the one box, and enters the other: no two of a box at the same place."""
+    return start + _HEIGHT - 4 - lane * 4, end + 4 + lane * 4
+
+
+def _beside(leaves: int, enters: int, lane: int, steps: str, crossing: list[int]) -> tuple[str, str]:
+    """Out of the box on its right, along a lane of its own, and back into the other; its name where no line crosses it."""
     edge, turn = _LEFT + _BOX, _LEFT + _BOX + 24 + lane * _LANE
-    leaves, enters = start + _HEIGHT - 4 - lane * 4, end + 4 + lane * 4
-    return _line(f"M{edge},{leaves} H{turn} V{enters} H{edge}"), _label(
-        turn + 4, (leaves + enters) // 2 + 4, steps, "start"
-    )
+    middle = (leaves + enters) // 2
+    free = [
+        y for y in range(min(leaves, enters) + 8, max(leaves, enters) - 7) if all(abs(y - one) > 9 for one in crossing)
+    ]
+    y = min(free or [middle], key=lambda one: abs(one - middle))
+    return _line(f"M{edge},{leaves} H{turn} V{enters} H{edge}"), _label(turn + 4, y + 4, steps, "start")
 
 
 def _lane(lanes: list[list[tuple[int, int]]], top: int, bottom: int) -> int:

@@ -4,7 +4,6 @@ Object.assign(Chart.prototype, {
   paintMarks(lane) {
     const { marks } = this.data;
     const [from, to] = [this.at(-10), this.at(this.wide + 10)];
-    lane.groups = [];
     let group = null;
     for (let at = firstAfter(lane.marks.length, (one) => this.begin(lane.marks[one]) >= from); at < lane.marks.length; at += 1) {
       const id = lane.marks[at];

@@ -21,6 +21,7 @@ SPANS = {
     "function": "function",
     "beside": "extension beside the function",
     "after": "after the response",
+    "flush": "flush",
     "wait": "waiting for next",
     "frozen": "frozen",
     "shutdown": "shutting down",
@@ -92,6 +93,18 @@ class Invocation:
     memory_mb: float | None = None
 
     @property
+    def outcome(self) -> str:
+        """``well``; ``not well``: it ended badly, or was answered with an error; ``not ended``: the record is cut before."""
+        if self.error_type or self.status not in ("success", ""):
+            return "not well"
+        return "well" if self.end is not None else "not ended"
+
+    @property
+    def told_status(self) -> str:
+        """What the platform said of its end, in a word or two."""
+        return self.status or ("ended" if self.end is not None else "not ended")
+
+    @property
     def before_ms(self) -> float:
         """Until the function was given its event: an init inside the invoke, a restore."""
         return (self.given if self.given is not None else self.start) - self.start
@@ -131,5 +144,10 @@ class Timeline:
 
     @property
     def errors(self) -> int:
-        """Invocations that did not end well, or that the function answered with an error."""
-        return sum(1 for one in self.invocations if one.error_type or one.status not in ("success", ""))
+        """Invocations that ended badly, or that the function answered with an error."""
+        return sum(one.outcome == "not well" for one in self.invocations)
+
+    @property
+    def unended(self) -> int:
+        """Invocations that were still going on where the record ends."""
+        return sum(one.outcome == "not ended" for one in self.invocations)

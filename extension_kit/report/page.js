@@ -111,7 +111,7 @@ function showEvents() {
 // filling
 
 function figure(title, value, more, bad) {
-  return element("div", { class: bad ? "bad" : "" }, element("dt", {}, title), element("dd", { class: "value" }, value), element("dd", { class: "more-of-it" }, more || "\u00a0"));
+  return element("div", { class: bad ? "bad" : "" }, element("dt", {}, title), element("dd", { class: "value" }, value), element("dd", { class: "more-of-it", title: more }, more || "\u00a0"));
 }
 
 function middle(values, share = 0.5) {
@@ -122,24 +122,26 @@ function middle(values, share = 0.5) {
 }
 
 function drawFigures() {
-  const { invocations, costs } = data;
-  const failed = invocations.filter((one) => one.error || one.status !== "success").length;
+  const { invocations, costs, unwell, unended } = data;
   const inits = data.spans.filter((span) => span[KIND] === "init");
   const extensions = costs.filter((one) => one.kind === "extension");
   const cpu = extensions.map((one) => one.cpu).filter((one) => one !== null);
   const count = (kind) => data.marks.filter((mark) => mark[KIND] === kind).length;
   const all = (key) => invocations.map((one) => one[key]);
-  const most = (key) => (invocations.length > 1 ? `95 % within ${ms(middle(all(key), 0.95))}` : "");
+  const most = (key) => (all(key).filter((one) => one !== null).length > 1 ? `95 % within ${ms(middle(all(key), 0.95))}` : "");
+  const how = [unwell ? `${unwell} with an error` : unended ? "" : "none with an error", unended ? `${unended} not ended` : ""];
   $("figures").append(
-    figure("Invocations", `${invocations.length}`, failed ? `${failed} with an error` : "none with an error", failed),
-    figure("Init", ms(inits.length ? inits[0][END] - inits[0][START] : null), inits.length > 1 ? `${inits.length} times` : extensions.length === 1 ? "with 1 extension" : `with ${extensions.length} extensions`),
+    figure("Invocations", `${invocations.length}`, how.filter(Boolean).join(", "), unwell),
+    figure("Init", ms(inits.length ? inits[0][END] - inits[0][START] : null), inits.length > 1 ? `the first of ${inits.length}` : extensions.length === 1 ? "with 1 extension" : `with ${extensions.length} extensions`),
     figure("Response, median", ms(middle(all("response"))), most("response")),
     figure("After the response, median", ms(middle(all("after"))), most("after")),
     figure("CPU of the extensions", ms(cpu.length ? cpu.reduce((sum, one) => sum + one, 0) : null), extensions.length ? extensions.map((one) => one.party).slice(0, 2).join(", ") + (extensions.length > 2 ? " ..." : "") : "there are none"),
     figure("Faults / errors", `${count("fault")} / ${count("error")}`, "on the timeline", count("error")),
   );
-  const trouble = failed || count("error");
-  $("health").textContent = failed ? `${failed} of ${invocations.length} not well` : trouble ? `${count("error")} error${count("error") === 1 ? "" : "s"}` : "All went well";
+  const trouble = unwell || count("error");
+  $("health").textContent = unwell ? `${unwell} of ${invocations.length} not well`
+    : trouble ? `${count("error")} error${count("error") === 1 ? "" : "s"}`
+    : unended ? `${unended} of ${invocations.length} not ended` : "All went well";
   $("health").classList.toggle("bad", Boolean(trouble));
 }
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("scale.js", "timeline.js", "marks.js", "pointer.js", "tables.js", "page.js")
+#: where the emulator is, memory is not the environment's own
+_MEMORY = (
+    "no memory of its own: system.memory.utilization above 100 % is what this whole machine uses, "
+    "beside the memory size of the function"
+)
 _POINTS = 200  # of a sparkline; more of them are one each for several invocations
 
 
@@ -77,6 +82,7 @@ def as_data(value: Any) -> str:
 def content(found: Timeline, record: dict[str, Any]) -> dict[str, Any]:
     """What the script draws. Times in milliseconds, to the microsecond."""
     spent = parts(found)
+    measured = _measured(output(record))
     rows = [0] * len(found.lanes)
     for span in found.spans:
         rows[span.lane] = max(rows[span.lane], span.row)
@@ -103,11 +109,13 @@ def content(found: Timeline, record: dict[str, Any]) -> dict[str, Any]:
         ],
         "marks": [[one.lane, one.kind, _round(one.at), one.label, one.invocation] for one in found.marks],
         "invocations": [_invocation(one) for one in found.invocations],
+        "unwell": found.errors,
+        "unended": found.unended,
         "parts": [[part, told, _round(spent[part])] for part, told in PART_NAMES.items() if spent[part] > 0],
         "costs": [_cost(one) for one in costs_of(found, record["events"])],
-        "measured": _measured(output(record)),
+        "measured": measured,
         "pauses": [[_round(start), _round(end)] for start, end in pauses(found)],
-        "notes": found.notes,
+        "notes": [*found.notes, *([_MEMORY] if _is_beyond_memory(measured) else [])],
     }
 
 
@@ -129,7 +137,8 @@ def _invocation(one: Invocation) -> dict[str, Any]:
         "after": _round(one.after_ms),
         "overhead": _round(one.overhead_ms),
         "end": _round(one.end),
-        "status": one.status or "not ended",
+        "status": one.told_status,
+        "outcome": one.outcome,
         "error": one.error_type,
         "bytes": one.size,
         "billed": one.billed_ms,
@@ -152,6 +161,21 @@ def _cost(one: Cost) -> dict[str, Any]:
         "telemetry": one.telemetry_events,
         "lines": one.log_lines,
     }
+
+
+def _is_beyond_memory(measured: Sequence[dict[str, Any]]) -> bool:
+    """Whether more memory was measured than the function has, which can only be somebody else's."""
+    return any(
+        row["name"] == "system.memory.utilization" and row["unit"] == "%" and _number(row["high"]) > 100
+        for row in measured
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _measured(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

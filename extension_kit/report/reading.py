@@ -8,6 +8,7 @@ the init that it waited for has ended).
 from __future__ import annotations
 
 import json
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.errors import ConfigError
@@ -216,6 +217,19 @@ class _Reader:
         elif call in (calls.RUNTIME_RESPONSE, calls.RUNTIME_ERROR) and not self._tells_events and self._current:
             self._answered(self._current)
 
+    def _log(self, event: Event) -> None:
+        """The kit tells at level debug that a flush has ended, and how long it took."""
+        found = words.flush(str(event.get("text", "")))
+        if found is None:
+            return
+        name, plugin, reason, took = found
+        party = _party(event)
+        if party not in self._lanes or party == "output":  # whose a line is, AWS's emulator does not tell
+            party = name if name in self._lanes else party
+        begin = max(0.0, self._now - took)
+        label = f"flush of {plugin}: {reason}"
+        self._found.spans.append(Span(self._lane(party), "flush", begin, self._now, label, self._number()))
+
     def _next(self, party: str) -> None:
         doing = self._doing.get(party)
         if party == _RUNTIME and not self._tells_events:
@@ -360,14 +374,36 @@ def _label(kind: str, party: str) -> str:
     }[kind]  # fmt: skip
 
 
+class _Rows:
+    """The rows of one lane: the lowest that is free for whoever comes next."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._free: list[int] = []
+        self._taken: list[tuple[float, int]] = []  # until when, which
+
+    def take(self, span: Span) -> int:
+        while self._taken and self._taken[0][0] <= span.start:
+            heappush(self._free, heappop(self._taken)[1])
+        if self._free:
+            row = heappop(self._free)
+        else:
+            row, self.count = self.count, self.count + 1
+        heappush(self._taken, (span.end, row))
+        return row
+
+
 def _place(spans: list[Span], lanes: int) -> None:
-    """Sorts the spans, and gives those of a lane that overlap rows of their own."""
+    """Sorts the spans, and gives those of a lane that overlap rows of their own; flushes lie below what they are a part of."""
     spans.sort(key=lambda span: (span.start, span.duration > 0, -span.end, span.lane))
-    ends: list[list[float]] = [[] for _ in range(lanes)]
+    rows = [_Rows() for _ in range(lanes)]
+    flushes = [_Rows() for _ in range(lanes)]
     for span in spans:
-        rows = ends[span.lane]
-        span.row = next((row for row, end in enumerate(rows) if end <= span.start), len(rows))
-        rows[span.row : span.row + 1] = [span.end]
+        if span.kind != "flush":
+            span.row = rows[span.lane].take(span)
+    for span in spans:
+        if span.kind == "flush":
+            span.row = rows[span.lane].count + flushes[span.lane].take(span)
 
 
 _TAKES: dict[str, Callable[[_Reader, Event], None]] = {
@@ -379,6 +415,7 @@ _TAKES: dict[str, Callable[[_Reader, Event], None]] = {
     "process_exit": _Reader._process_exit,
     "init_start": _Reader._init_start,
     "init_end": _Reader._init_end,
+    "log": _Reader._log,
     "invoke_start": _Reader._invoke_start,
     "invoke_given": _Reader._invoke_given,
     "response": _Reader._response,

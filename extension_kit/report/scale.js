@@ -52,6 +52,8 @@ function firstAfter(size, is) {
 function ms(value) {
   if (value === null || value === undefined) return "\u2013";
   const size = Math.abs(value);
+  if (size >= 172800000) return `${(value / 86400000).toFixed(1)} days`;
+  if (size >= 7200000) return `${(value / 3600000).toFixed(1)} h`;
   if (size >= 60000) return `${(value / 60000).toFixed(1)} min`;
   if (size >= 10000) return `${(value / 1000).toFixed(1)} s`;
   if (size >= 1000) return `${(value / 1000).toFixed(2)} s`;

@@ -139,8 +139,8 @@ function invocationColumns(invocations, jump) {
 }
 
 function status(one) {
-  const bad = one.error || one.status !== "success";
-  return element("span", { class: bad ? "bad-text" : "" }, bad ? `\u2715 ${[one.status === "success" ? "" : one.status, one.error].filter(Boolean).join(": ")}` : "success");
+  const bad = one.outcome === "not well";
+  return element("span", { class: bad ? "bad-text" : "" }, bad ? `\u2715 ${[one.status === "success" ? "" : one.status, one.error].filter(Boolean).join(": ")}` : one.status);
 }
 
 const COSTS = [

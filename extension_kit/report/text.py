@@ -22,11 +22,11 @@ _NAME = 18  # columns of a process's name
 _ROWS = 20  # invocations that are shown
 _UNICODE = {
     "init": "▒", "start": "░", "prepare": "▒", "restore": "▒", "invoke": "═", "function": "█", "beside": "▓",
-    "after": "▚", "wait": "─", "frozen": "·", "shutdown": "▄", "": " ", "error": "!", "fault": "*", "bar": "█",
+    "after": "▚", "flush": "▞", "wait": "─", "frozen": "·", "shutdown": "▄", "": " ", "error": "!", "fault": "*", "bar": "█",
 }  # fmt: skip
 _ASCII = {
     "init": "i", "start": "s", "prepare": "p", "restore": "r", "invoke": "=", "function": "#", "beside": "+",
-    "after": "%", "wait": "-", "frozen": ".", "shutdown": "x", "": " ", "error": "!", "fault": "*", "bar": "#",
+    "after": "%", "flush": "f", "wait": "-", "frozen": ".", "shutdown": "x", "": " ", "error": "!", "fault": "*", "bar": "#",
 }  # fmt: skip
 
 
@@ -131,6 +131,8 @@ def _cells(spans: Sequence[Span], scale: Scale, glyphs: dict[str, str]) -> str:
 
 
 def _strongest(share: dict[str, float]) -> str:
+    if share.get("flush", 0.0) >= 0.25:
+        return "flush"  # it is a part of something else, which took as much
     work = {kind: part for kind, part in share.items() if kind not in ("wait", "frozen", "invoke") and part >= 0.25}
     of = work or {kind: part for kind, part in share.items() if part > 0}
     return max(of, key=lambda kind: of[kind]) if of else ""
@@ -158,7 +160,7 @@ def _invocations(found: Timeline) -> list[str]:
     shown = _of_interest(found.invocations)
     for one in shown:
         billed = "-" if one.billed_ms is None else f"{one.billed_ms:.0f} ms"
-        status = " ".join(filter(None, (one.status or "not ended", one.error_type)))
+        status = " ".join(filter(None, (one.told_status, one.error_type)))
         lines.append(
             f"  {one.number:<11} {ms(one.start):>10} {ms(one.before_ms):>10} {ms(one.response_ms):>10} "
             f"{ms(one.after_ms):>10} {billed:>10}  {status}"
@@ -171,7 +173,7 @@ def _invocations(found: Timeline) -> list[str]:
 def _of_interest(all_of_them: list[Invocation]) -> list[Invocation]:
     if len(all_of_them) <= _ROWS:
         return all_of_them
-    failed = [one for one in all_of_them if one.error_type or one.status != "success"]
+    failed = [one for outcome in ("not well", "not ended") for one in all_of_them if one.outcome == outcome]
     longest = sorted(all_of_them, key=lambda one: one.start - (one.end if one.end is not None else one.start))
     chosen = {one.number: one for one in [*all_of_them[:3], *failed, *longest]}
     return sorted(list(chosen.values())[:_ROWS], key=lambda one: one.number)

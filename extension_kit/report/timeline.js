@@ -1,6 +1,7 @@
 // The timeline: lanes on a canvas, of which only what is in view is drawn. A thing is a span (its place in the list) or a mark
 // (its place behind the spans). Spans of one row never overlap, so that what lies at a point is found by halving.
 
+const TALL = 4000; // pixels of the canvas
 const AXIS = 26, BAR = 22, GAP = 3, PAD = 7, STRIP = 19, LEAST = 46, EDGE = 14, NARROWEST = 0.02;
 const [LANE, KIND, START, END, LABEL, INVOCATION, ROW, DETAILS] = [0, 1, 2, 3, 4, 5, 6, 7];
 const RANK = ["error", "fault", "exit", "response", "step", "batch", "log"]; // of marks that share a place, the first is drawn
@@ -25,10 +26,12 @@ class Chart {
       y += lane.height;
     }
     this.height = y + 1;
-    canvas.style.height = `${this.height}px`;
+    root.style.height = `${this.height}px`;
+    root.parentElement.classList.toggle("tall", this.height > TALL);
     this.fold(false);
     this.theme();
     new ResizeObserver(() => this.resize()).observe(root);
+    if (this.height > TALL) document.addEventListener("scroll", () => this.draw(), { capture: true, passive: true });
     this.resize();
   }
 
@@ -103,11 +106,23 @@ class Chart {
     this.look((start + end - wanted) / 2, (start + end + wanted) / 2);
   }
 
+  // Only a timeline that is very high scrolls.
+  scrollTo(id) {
+    const frame = this.root.parentElement;
+    if (this.height <= TALL) return;
+    const thing = this.thing(id);
+    const y = this.lanes[thing[LANE]].y + (this.isSpan(id) ? thing[ROW] * (BAR + GAP) : this.lanes[thing[LANE]].height - STRIP);
+    if (y < frame.scrollTop || y + BAR + PAD > frame.scrollTop + frame.clientHeight) frame.scrollTop = y - frame.clientHeight / 2;
+  }
+
   choose(id, shows = true) {
     this.chosen = id;
     if (id >= 0) {
       this.lane = this.thing(id)[LANE];
-      if (shows) this.show(id);
+      if (shows) {
+        this.show(id);
+        this.scrollTo(id);
+      }
     }
     this.events.chosen(id);
     this.draw();
@@ -166,12 +181,24 @@ class Chart {
     this.wide = Math.max(this.root.clientWidth, 50);
     this.inner = this.wide - EDGE; // so that what happened at the very end can be seen
     this.ratio = Math.min(window.devicePixelRatio || 1, 3);
-    for (const [canvas, width, height] of [[this.canvas, this.wide, this.height], [this.map, this.map.clientWidth, this.map.clientHeight]]) {
+    for (const [canvas, width, height] of [[this.canvas, this.wide, this.room()], [this.map, this.map.clientWidth, this.map.clientHeight]]) {
       canvas.width = Math.round(width * this.ratio);
       canvas.height = Math.round(height * this.ratio);
     }
+    Object.assign(this.canvas.style, { width: `${this.wide}px`, height: `${this.room()}px` });
     this.mapped = null;
     this.draw();
+  }
+
+  // How much of the timeline the canvas shows: all of it where that is a few windows high, for no canvas can be higher than
+  // some ten thousand pixels.
+  room() { return Math.min(this.height, TALL); }
+
+  // The canvas lies where the window is.
+  place() {
+    const above = this.height > TALL ? -this.root.getBoundingClientRect().top - (TALL - window.innerHeight) / 2 : 0;
+    this.top = Math.round(Math.min(Math.max(above, 0), this.height - this.room()));
+    this.canvas.style.top = `${this.top}px`;
   }
 
   draw() {
@@ -183,14 +210,17 @@ class Chart {
 
   paint() {
     const { context, color } = this;
-    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    context.clearRect(0, 0, this.wide, this.height);
+    this.place();
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, -this.top * this.ratio);
+    context.clearRect(0, this.top, this.wide, this.room());
     context.font = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
     context.textBaseline = "middle";
     this.drawn = 0;
     this.paintFrozen();
     this.paintAxis();
     for (const lane of this.lanes) {
+      lane.groups = [];
+      if (!this.isNear(lane.y, lane.height)) continue;
       context.fillStyle = color.line;
       context.fillRect(0, lane.y, this.wide, 1);
       lane.rows.forEach((row, place) => this.paintRow(lane, row, place));
@@ -200,11 +230,13 @@ class Chart {
     this.paintMap();
     const [from, to] = this.view.map((width) => this.scale.time(width));
     Object.assign(this.root.dataset, {
-      from: from.toFixed(3), to: to.toFixed(3), inner: this.inner, drawn: this.drawn, chosen: this.chosen,
+      from: from.toFixed(3), to: to.toFixed(3), inner: this.inner, top: this.top, drawn: this.drawn, chosen: this.chosen,
       groups: this.lanes.reduce((sum, lane) => sum + lane.groups.length, 0),
     });
     this.events.painted();
   }
+
+  isNear(y, height) { return y < this.top + this.room() && y + height > this.top; }
 
   paintAxis() {
     const { context, color } = this;
@@ -274,6 +306,7 @@ class Chart {
     const { spans } = this.data;
     const [from, to] = [this.at(0), this.at(this.wide)];
     const y = lane.y + PAD + place * (BAR + GAP);
+    if (!this.isNear(y, BAR)) return;
     let column = null; // what shares a pixel: its time by kind
     for (let at = firstAfter(row.length, (one) => spans[row[one]][END] >= from); at < row.length; at += 1) {
       const span = spans[row[at]];

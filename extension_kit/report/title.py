@@ -13,6 +13,7 @@ def heading(found: Timeline) -> str:
     count, failed = len(found.invocations), found.errors
     troubles = sum(mark.kind == "error" for mark in found.marks)
     how = f", {failed} not well" if failed else ""
+    how += f", {found.unended} not ended" if found.unended else ""
     more = f", {troubles} error(s) on the timeline" if troubles else ""
     seconds = f"{found.end / 1000:.2f} s"
     return f"{name(found)}: {count} invocation{'' if count == 1 else 's'} in {seconds}{how}{more}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from extension_kit.terminal import readable
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 _LONGEST = 2_000  # characters of a line; the record has all of it
 _CHAOS = "chaos-injector"
+_FLUSHED = ": flush ("
+_FLUSH = re.compile(r"\[([^]\s]{1,128})\] plug-in (\S{1,128}): flush \(([^()]{1,100})\) took (\d{1,9}\.\d) ms")
 #: of the chaos injector's decisions, those that let an invocation be
 _HARMLESS = ("skip", "note", "clean")
 
@@ -38,6 +41,12 @@ def line(text: str) -> tuple[str, str]:
     if decision is not None:
         return decision
     return "log", shortened(readable(text))
+
+
+def flush(text: str) -> tuple[str, str, str, float] | None:
+    """Of the line that tells of a flush (`flusher.told`): extension, plug-in, reason, milliseconds; None for other lines."""
+    found = _FLUSH.fullmatch(text) if _FLUSHED in text else None
+    return (found[1], found[2], found[3], float(found[4])) if found is not None else None
 
 
 def shortened(text: str) -> str:

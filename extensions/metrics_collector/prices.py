@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ["AS_OF", "cost_usd"]
 
-#: of US East (N. Virginia), on demand, the first tier. Source: AWS Lambda pricing, as known at this date; other regions and
-#: later prices by METRICS_COLLECTOR_PRICE_GB_SECOND and METRICS_COLLECTOR_PRICE_REQUEST
+#: of US East (N. Virginia), on demand, the first tier. Source: https://aws.amazon.com/lambda/pricing/ as others quote it:
+#: the page itself fills its tables by a script. Other regions and later
+#: prices by METRICS_COLLECTOR_PRICE_GB_SECOND and METRICS_COLLECTOR_PRICE_REQUEST
 AS_OF = "2025-06"
 GB_SECOND_USD = {"x86_64": 0.0000166667, "aarch64": 0.0000133334}
 REQUEST_USD = 0.0000002

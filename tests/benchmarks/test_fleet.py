@@ -350,6 +350,49 @@ def test_the_page_shows_what_the_command_prints(name, capsys):
     assert [line for line in printed if line not in table.splitlines()] == []
 
 
+def _steady():
+    """Of the page's table: environments and setting -> mean, peak, throttled."""
+    table = report.PAGE.read_text().partition("<!-- figures: steady -->\n")[2].partition("<!-- end -->")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {(row[0], row[1]): (row[2], row[4], row[5]) for row in rows}
+
+
+def test_what_the_page_says_of_call_rates_stands_in_its_table():
+    """Figures, and what is said of their proportions."""
+    rows = _steady()
+    said = " ".join(
+        report.PAGE.read_text().partition("**Upstream call rates.**")[2].partition("**Quotas.**")[0].split()
+    )
+    names = {"JITTER=0": "`SECRET_CACHE_JITTER=0`", "default": "the default, 10 %", "JITTER=50": "`SECRET_CACHE_JITTER=50`",
+             "AWS's extension, as documented": "AWS's extension, which has none"}  # fmt: skip
+    for setting, name in names.items():
+        _mean, peak, throttled = rows["10,000", setting]
+        assert f"| {name} | {peak} | {throttled} |" in said
+    none, default, wide = (rows["1,000", name][0] for name in ("JITTER=0", "default", "JITTER=50"))
+    assert (
+        f"the mean is {none} calls a second without, {default} with the default and {wide} with 50 %, three times"
+        in said
+    )
+    assert 2.75 < float(wide) / float(none) < 3.25
+    assert f"make {rows['10,000', 'default'][0]} calls a second" in said
+    peaks = {name: float(rows["10,000", name][1].replace(",", "")) for name in names}
+    documented = peaks["AWS's extension, as documented"]
+    assert 2 <= peaks["JITTER=0"] / documented < 2.5, "twice the peak"
+    assert 0.4 < peaks["default"] / documented < 0.6, "half"
+
+
+def test_what_the_page_says_to_set_for_steady_fleets_stands_in_its_table():
+    rows = _steady()
+    said = report.PAGE.read_text().partition("## What to set")[2].partition("## Figures")[0]
+    small, large = ([rows[number, name] for name in ("default", "JITTER=50")] for number in ("1,000", "10,000"))
+    assert f"{small[1][1]} calls in the worst second instead of {small[0][1]}, for three quarters more" in said
+    assert 1.65 < float(small[1][0]) / float(small[0][0]) < 1.85
+    assert f"throttled instead of {large[0][2]}, a sixth of the peak, for half as many calls again" in said
+    assert 5.5 < float(large[0][1].replace(",", "")) / float(large[1][1]) < 6.5
+    assert 1.4 < float(large[1][0]) / float(large[0][0]) < 1.6
+    assert [row[2] for row in (*small, large[1])] == ["0", "0", "0"]
+
+
 def test_what_is_not_known_is_said(capsys):
     with pytest.raises(SystemExit):
         main(["nonsense"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from extension_kit.backends import prepare
 from extension_kit.errors import ConfigError, ExtensionKitError
 from tests.demo import costs, functions, layers, table
-from tests.demo.accounts import settle
+from tests.demo.accounts import Check, settle
 from tests.demo.receivers import Receivers
 from tests.demo.runs import Demo, arm, disarm, planned
 from tests.demo.show import Orders, Show
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from extension_kit.backends.plan import Outcome
-    from tests.demo.accounts import Accounts, Check
+    from tests.demo.accounts import Accounts
     from tests.demo.costs import Cost
 
 BACKENDS = {
@@ -100,6 +100,7 @@ def _demo(options: argparse.Namespace, show: Show) -> int:
     with _ready(options, show) as demo:
         outcomes = _shown(demo, options, show)
         accounts = settle(outcomes, demo.receivers, known_ids=options.backend == "emulator")
+        _phoned_home(demo, show, accounts)
         rounds = _measured(demo, options, show) if options.rounds != 0 else []
         found = table.rows(rounds, demo.layers, accounts)
     _conclude(options, show, found, rounds, accounts)
@@ -189,6 +190,17 @@ def _shown(demo: Demo, options: argparse.Namespace, show: Show) -> list[Outcome]
     outcomes.append(demo.run("stream", parcels, listener=described))
     disarm(demo)
     return outcomes
+
+
+def _phoned_home(demo: Demo, show: Show, accounts: Accounts) -> None:
+    """A fifth extension, whose dependency tells its maker of each invocation: it is not let."""
+    found = demo.refused()
+    if found is None:
+        return
+    count, said = found
+    show.line(show.paint("  a fifth extension, with a dependency that phones home", "cyan"))
+    show.fact("  said", said, "yellow")
+    accounts.checks.append(Check("egress guard", "connections refused, as many as the dependency has tried", count, 1))
 
 
 # what it costs ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from extension_kit.backends.plan import Plan
 from extension_kit.errors import ConfigError
 from tests.demo import functions, receivers
+from tests.demo.homesick.dependency import HOME
 from tests.demo.layers import EXTENSIONS, JOINT, ROOT
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     Listener = Callable[[dict[str, Any]], object]
 
+_REFUSED = re.compile(r"refused in all: connections (\d+)")
+_HELLO = ROOT / "tests" / "functions" / "hello"
 MEMORY_MB = 256
 TIMEOUT = 10.0  # seconds
 _GAP_MS = 20
@@ -71,6 +75,21 @@ class Demo:
             )
         return outcome
 
+    def refused(self) -> tuple[int, str] | None:
+        """How many connections of a dependency that phones home the egress guard refused in one invocation, and what it said.
+
+        None: the backend runs nothing but layers.
+        """
+        if self.backend == "docker":
+            return None
+        plan = Plan(_HELLO, "app.handler", plugins=("tests.demo.homesick.plugin:Homesick",))
+        outcome: Outcome = importlib.import_module(f"extension_kit.backends.{self.backend}").run(plan, None)
+        lines = [
+            event["text"] for event in outcome.events if event["kind"] == "log" and "egress guard: " in event["text"]
+        ]
+        counts = [int(found[1]) for found in map(_REFUSED.search, lines) if found]
+        return sum(counts), next((text for text in lines if HOME[0] in text), "nothing")
+
     def _request_ids(self, function: str, count: int) -> tuple[str, ...]:
         """The same for the same seed, and so the same faults; AWS's emulator chooses its own."""
         if self.backend != "emulator":
@@ -94,7 +113,8 @@ class Demo:
         }  # fmt: skip
         given = {
             "EXTENSION_KIT_AWS_ENDPOINT_URL": aws,
-            "EXTENSION_KIT_LOG_LEVEL": "info",
+            # Of what is shown there is a page, with every flush on it.
+            "EXTENSION_KIT_LOG_LEVEL": "debug" if group == receivers.SHOWN else "info",
             "AWS_REGION": receivers.REGION,
         }
         for name in extensions:

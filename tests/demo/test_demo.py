@@ -64,6 +64,9 @@ def test_the_table_on_the_emulator(tmp_path):
     table = json.loads((tmp_path / "table.json").read_text())
     assert [check for check in table["checks"] if not check["holds"]] == []
 
+    assert re.search(r"egress guard +1  connections refused", done.stdout)
+    assert "a connection to 203.0.113.1:443 was refused" in done.stdout
+
     rows = table["extensions"]
     assert list(rows) == [*layers.EXTENSIONS, "all four", "all, one process"]
     for name, row in rows.items():
@@ -78,7 +81,9 @@ def test_the_table_on_the_emulator(tmp_path):
     assert chaos["injected"] == sum(chaos[kind] for kind in ("delay", "error", "status_code", "slow_stream")) > 0
     assert re.search(rf"log-shipper +{rows['log-shipper']['counted']['delivered']} lines shipped", done.stdout)
     for report in table["reports"]:
-        assert "<html" in Path(report).read_text().lower()
+        page = Path(report).read_text()
+        assert "<html" in page.lower()
+        assert "flush of log-shipper.cloudwatch: " in page
     assert left_over() == before
 
 
@@ -88,7 +93,9 @@ def test_under_awss_emulator(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     table = json.loads((tmp_path / "table.json").read_text())
     assert [check for check in table["checks"] if not check["holds"]] == []
-    assert {check["about"] for check in table["checks"]} == {*layers.EXTENSIONS, "stream"} - {"log-shipper"}
+    assert {check["about"] for check in table["checks"]} == {*layers.EXTENSIONS, "stream", "egress guard"} - {
+        "log-shipper"
+    }
     assert "AWS's emulator has no Telemetry API" in done.stdout
     assert table["extensions"]["metrics-collector"]["counted"]["invocations"] == 6 + 2
 

@@ -20,7 +20,7 @@ for (const element of document.querySelectorAll("body *:not(script):not(style):n
 // What the canvas writes: words on bars, times and marks on the panel.
 const probe = document.body.appendChild(document.createElement("i"));
 const color = (name) => { probe.style.color = `var(--${name})`; return parse(getComputedStyle(probe).color); };
-for (const kind of ["init", "start", "prepare", "restore", "function", "beside", "after", "frozen", "hatch", "shutdown", "invoke"]) {
+for (const kind of ["init", "start", "prepare", "restore", "function", "beside", "after", "flush", "frozen", "hatch", "shutdown", "invoke"]) {
   if (ratio(color("on-span"), color(kind)) < 4.5) weak.push([`words on ${kind}`, ratio(color("on-span"), color(kind))]);
 }
 for (const kind of ["quiet", "ink", "response", "batch", "log", "step", "fault", "error", "exit"]) {

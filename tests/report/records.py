@@ -114,3 +114,22 @@ def very_long(invocations: int) -> dict[str, Any]:
         at += 101
     events += [{**one, "t_ms": at + one["t_ms"] - 700} for one in end]
     return {**whole, "events": events}
+
+
+def cut_short() -> dict[str, Any]:
+    """`one_invocation`, and another one: the record ends before that has answered."""
+    whole = one_invocation()
+    more = record((200, "invoke_start", {"request_id": "b"}), (200, "invoke_given", {"request_id": "b", "trace": ""}))
+    return {**whole, "events": [one for one in whole["events"] if one["t_ms"] <= 190] + more["events"]}
+
+
+def crowded(processes: int, at_once: int) -> dict[str, Any]:
+    """Many extensions, and many invocations that overlap."""
+    return record(
+        *((number, "process_start", {"party": f"ext-{number}", "pid": number}) for number in range(processes)),
+        *((5_000 + number, "invoke_start", {"request_id": f"{number}"}) for number in range(at_once)),
+        *(
+            (10_000 + at_once + number, "invoke_end", {"request_id": f"{number}", "status": "success"})
+            for number in range(at_once)
+        ),
+    )

@@ -11,7 +11,7 @@ import pytest
 from extension_kit.report import html, timeline
 from tests.report.browser import DOWN, UP, Browser, missing, move
 from tests.report.conftest import HOSTILE
-from tests.report.records import one_invocation, very_long
+from tests.report.records import crowded, cut_short, one_invocation, record, very_long
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(missing()), reason=missing() or "all is here")]
 FOUND = "return document.querySelector('#found').textContent === arguments[0]"
@@ -167,6 +167,41 @@ def test_no_request_leaves_and_nothing_is_complained_of(page, run):
         complaint = page.wait("return true") and "".join(page.complaints())
         assert "Content Security Policy" in complaint, attempt
     assert page.run("return window.hurt") is None
+
+
+def test_an_invocation_that_has_not_ended_is_no_error(browser, tmp_path):
+    """The page says of a record that is cut what the text says."""
+    path = tmp_path / "cut.html"
+    path.write_text(html(cut_short()))
+    show(browser, path)
+
+    assert browser.text("#health") == "1 of 2 not ended"
+    assert browser.texts("#figures .more-of-it")[0] == "1 not ended"
+    assert [row[-2] for row in cells(browser, "#invocations")] == ["success", "not ended"]
+    assert browser.run("return document.querySelectorAll('#health.bad, .bad-text').length") == 0
+
+
+def test_figures_say_what_they_are_of(browser, tmp_path):
+    """Of several inits the first; nothing of responses that there are none of; no name leaves its card; days are days."""
+    long = record(
+        *((at, kind, {"phase": "init", "status": "success"}) for at, kind in (
+            (0, "init_start"), (50, "init_end"), (60, "init_start"), (70, "init_end"))),
+        (80, "process_start", {"party": "x" * 200, "pid": 1}),
+        (90, "invoke_start", {"request_id": "a"}), (91, "invoke_start", {"request_id": "b"}),
+        (11 * 86_400_000, "shutdown_start", {"reason": "spindown"}),
+    )  # fmt: skip
+    path = tmp_path / "long.html"
+    path.write_text(html(long))
+    show(browser, path)
+    told = dict(zip(browser.texts("#figures dt"), browser.texts("#figures .more-of-it"), strict=True))
+
+    assert told["Init"] == "the first of 2"
+    assert told["Response, median"].strip() == ""
+    assert "11.0 days in all" in browser.text("#facts")
+    assert browser.run(
+        "return [...document.querySelectorAll('#figures > div')].every((card) => card.scrollWidth <= card.clientWidth"
+        " && [...card.children].every((one) => one.getBoundingClientRect().right <= card.getBoundingClientRect().right))"
+    )
 
 
 # hands and keys ---------------------------------------------------------------------------------------------------------
@@ -408,6 +443,61 @@ def test_ten_thousand_events(browser, tmp_path):
     start, end = view(browser)
     assert end - start < 1_000
     assert browser.complaints() == []
+
+
+@pytest.mark.parametrize(("processes", "at_once"), [(3_000, 0), (1, 10_000)])
+def test_a_timeline_higher_than_a_canvas_can_be(browser, tmp_path, processes, at_once):
+    """What is in view is drawn, wherever that is; the rest of the page stays near."""
+    path = tmp_path / "high.html"
+    path.write_text(html(crowded(processes, at_once)))
+    show(browser, path)
+    painted = (
+        "const c = document.querySelector('#canvas'), box = c.getBoundingClientRect();"
+        "const chart = document.querySelector('.chart').getBoundingClientRect();"
+        "const at = (y) => Math.round((y - box.top) * c.height / box.height);"
+        "const row = (y) => c.getContext('2d').getImageData(0, at(y), c.width, 1).data;"
+        "const seen = [];"
+        "for (let y = Math.max(chart.top, 0) + 40; y < Math.min(chart.bottom, innerHeight) - 60; y += 20)"
+        "  seen.push([0, 5, 10, 15].some((more) => row(y + more).some((value) => value > 0)));"
+        "return seen"
+    )
+    assert browser.run("return chart.height") > 66_000
+    browser.run("document.querySelector('.chart').scrollIntoView({block: 'center', behavior: 'instant'})")
+    for share in (0, 0.5, 1):
+        browser.run("const c = document.querySelector('.chart'); c.scrollTop = arguments[0] * c.scrollHeight", share)
+        browser.wait(
+            "const c = document.querySelector('.chart'); const middle = c.scrollTop + c.clientHeight / 2;"
+            "const top = Number(document.querySelector('#chart').dataset.top);"
+            "return top <= middle && middle <= top + 4000"
+        )
+        browser.settle()
+        seen = browser.run(painted)
+        assert len(seen) > 20
+        assert all(seen), (share, seen)
+        assert int(browser.run(CHART + "return d.drawn")) > 10
+    last = browser.run(
+        "return data.spans.findLastIndex((span) => span[0] === data.lanes.length - 1 || span[1] === 'invoke')"
+    )
+    y = browser.run(
+        "const span = data.spans[arguments[0]], lane = chart.lanes[span[0]];"
+        "return document.querySelector('#chart').getBoundingClientRect().top + lane.y + 8 + span[6] * 25 + 8", last,
+    )  # fmt: skip
+    x = browser.run(
+        "return document.querySelector('#chart').getBoundingClientRect().left + chart.x((data.spans[arguments[0]][2]"
+        " + data.spans[arguments[0]][3]) / 2)", last,
+    )  # fmt: skip
+    browser.pointer(move(x, y), DOWN, UP)
+    assert browser.wait("return chart.chosen >= 0 && data.spans[chart.chosen][4]") == browser.run(
+        "return data.spans[arguments[0]][4]", last
+    )
+    browser.run(
+        "const high = (span) => span[0] * 1e6 + span[6];"
+        "chart.choose(data.spans.reduce((best, span, at) => (high(span) < high(data.spans[best]) ? at : best), 0))"
+    )
+    browser.settle()
+    assert browser.run("return document.querySelector('.chart').scrollTop") < 100, "what is chosen comes into view"
+    assert browser.run("return document.documentElement.scrollHeight") < 10_000
+    assert [one for one in browser.complaints() if "getImageData" not in one] == []
 
 
 def test_a_run_without_anything(browser, tmp_path):

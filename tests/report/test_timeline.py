@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +14,10 @@ from extension_kit.emulator import record as emulator_record
 from extension_kit.errors import ConfigError
 from extension_kit.report import costs, html, load, reading, text, timeline, trace
 from extension_kit.report.costs import parts
+from extension_kit.report.page import content
+from tests.conftest import ROOT
 from tests.report.conftest import decision
-from tests.report.records import FORMAT, one_invocation, record, under_rie, very_long
+from tests.report.records import FORMAT, crowded, cut_short, one_invocation, record, under_rie, very_long
 
 
 def spans(found, lane):
@@ -66,6 +70,83 @@ def test_what_happened_is_on_the_lane_of_whom_it_is_about():
     assert marks(found, "runtime", "log", "response") == [("log", 115, "hello"), ("response", 140, "response, 4 bytes")]
     assert marks(found, "runtime", "exit", "error") == [
         ("exit", 700, "SIGTERM sent"), ("exit", 720, "ended: signal: term")]  # fmt: skip
+
+
+def test_not_ended_is_not_an_error():
+    """A record that is cut: three words for how an invocation went, and the same on the page and in the text."""
+    found = timeline(cut_short())
+
+    assert [(one.outcome, one.told_status) for one in found.invocations] == [
+        ("well", "success"), ("not ended", "not ended")]  # fmt: skip
+    assert (found.errors, found.unended) == (0, 1)
+    first = text(cut_short()).splitlines()[0]
+    assert first.endswith(", 1 not ended"), first
+    assert "not well" not in first
+
+
+def line(at, text, party="ext"):
+    return {"t_ms": at, "kind": "log", "party": party, "source": "extension", "text": text}
+
+
+def test_a_flush_that_was_told_is_drawn_below_what_it_is_a_part_of():
+    """From its line, which comes when it has ended; whatever only looks like one is a line and nothing else."""
+    whole = one_invocation()
+    whole["events"] += [
+        line(180, "[ext] plug-in shipper.cloudwatch: flush (end of the invocation) took 35.5 ms"),
+        line(780, "[ext] plug-in shipper: flush (shutdown) took 900.0 ms"),
+        line(181, "[ext] plug-in a b: flush (shutdown) took 1.0 ms"),
+        line(182, "[ext] plug-in a: flush (shutdown) took 1.0 ms and more"),
+        line(183, "[ext] plug-in a: flush (shutdown) took -1.0 ms"),
+    ]
+    whole["events"].sort(key=lambda one: one["t_ms"])
+    found = timeline(whole)
+    last, first = found.of("flush")
+
+    assert (found.lanes[first.lane].name, first.start, first.end, first.row, first.invocation) == (
+        "ext", 144.5, 180, 2, 1)  # fmt: skip
+    assert first.label == "flush of shipper.cloudwatch: end of the invocation"
+    assert (last.start, last.end, last.row) == (0, 780, 1), "no flush begins before the record does"
+    assert {one.row for one in found.spans if one.kind != "flush"} == {0}
+    assert sum(one.kind == "log" for one in found.marks) == 1 + 5
+    assert parts(found) == parts(timeline(one_invocation()))
+    assert "▞ flush" in text(whole)
+
+
+def test_under_awss_emulator_a_flush_is_whose_name_its_line_begins_with():
+    """Where the owner of a line is not told; a name that nobody has stays where the output is."""
+    whole = under_rie()
+    whole["events"] += [
+        line(313, f"[{name}] plug-in p: flush (shutdown) took 5.0 ms", "output") for name in ("ext", "else")
+    ]
+    found = timeline(whole)
+
+    assert [found.lanes[one.lane].name for one in found.of("flush")] == ["ext", "output"]
+
+
+@pytest.mark.parametrize(("percent", "noted"), [(528.9, True), (52.8, False)])
+def test_more_memory_than_there_is_has_a_note(percent, noted):
+    """The page says whose it is."""
+    name = "system.memory.utilization"
+    units = [{"Name": name, "Unit": "Percent"}]
+    emf = {"_aws": {"Timestamp": 1, "CloudWatchMetrics": [{"Namespace": "N", "Metrics": units}]}, name: percent}
+    whole = one_invocation()
+    whole["events"].append(line(795, json.dumps(emf)))
+    shown = content(timeline(whole), whole)
+
+    assert [row["high"] for row in shown["measured"]] == [f"{percent}"]
+    assert [note for note in shown["notes"] if name in note] == shown["notes"][1:]
+    assert len(shown["notes"]) == 1 + noted
+
+
+def test_many_at_once_are_placed_without_trying_every_row():
+    """Each on a row of its own, as long as they overlap; and the lowest that is free after that."""
+    found = timeline(crowded(0, 20_000))  # minutes, where every row is tried for each
+
+    assert [one.row for one in found.spans if one.kind == "invoke"] == list(range(20_000))
+    later = timeline(record(*((at, kind, {"request_id": one}) for at, kind, one in (
+        (0, "invoke_start", "a"), (1, "invoke_start", "b"), (2, "invoke_start", "c"), (3, "invoke_end", "b"),
+        (4, "invoke_end", "a"), (5, "invoke_start", "d"), (6, "invoke_start", "e"), (7, "invoke_end", "c")))))  # fmt: skip
+    assert [one.row for one in later.spans] == [0, 1, 2, 0, 1]
 
 
 def test_where_the_time_went_adds_up():
@@ -226,6 +307,29 @@ def test_a_real_run_agrees_with_its_record(run):
     assert {one.party: one.cpu_ms for one in costs(run.record)} == pytest.approx(
         {one["party"]: one["cpu_ms"] for one in of("process_usage")}
     )
+
+
+@pytest.mark.parametrize("init_type", ["on-demand", "lambda-managed-instances"])
+def test_flushes_of_a_real_run(tmp_path, init_type):
+    """At level debug each is on the lane of its process; on managed instances, too, where no process is given an event."""
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "extension_kit.cli", "run", "--function", str(tmp_path), "--handler", "app.handler",
+            "--plugin", "extensions.metrics_collector.plugin:MetricsCollector", "--init-type", init_type,
+            "--env", "EXTENSION_KIT_LOG_LEVEL=debug", "--invokes", "2", "--json", str(tmp_path / "run.json"),
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    found = timeline(record)
+    flushes = list(found.of("flush"))
+
+    assert flushes
+    assert len(flushes) == sum("plug-in metrics-collector: flush (" in one.get("text", "") for one in record["events"])
+    assert {found.lanes[one.lane].kind for one in flushes} == {"extension"}
+    assert any(one.label == "flush of metrics-collector: shutdown" for one in flushes)
 
 
 # what is no record ------------------------------------------------------------------------------------------------------
