@@ -59,7 +59,7 @@ def _tried(one: Attached, environ: Mapping[str, str]) -> Iterator[Finding]:
     context = Context(plugin.name, environ, Log(plugin.name, sys.stderr.write), Clock(), settings)
     try:
         lines = list(plugin.check(context))
-    except Exception as error:  # an author's code
+    except (Exception, SystemExit) as error:  # an author's code
         where = f"{type(plugin).__module__}.{type(plugin).__qualname__}.check"
         yield Finding(_GROUP, ERROR, plugin.name, f"its check has failed: {error!r}", f"correct {where}")
         return

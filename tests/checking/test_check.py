@@ -305,6 +305,22 @@ def test_the_table_of_prefixes_is_that_of_the_extensions():
             assert known.owner(f"{prefix}X") == name
 
 
+def test_the_tables_of_prefixes_cover_all_that_ours_read():
+    """By whatever name a setting is read: an extension of such a name would be told of variables that are not its own."""
+    import importlib
+
+    prefixes = (
+        known.KIT,
+        known.AWS,
+        *(one for table in (known.OURS, known.READ_TOO) for some in table.values() for one in some),
+    )
+    for name in known.OURS:
+        module = importlib.import_module(f"extensions.{name.replace('-', '_')}.settings")
+        for one in vars(module).values():
+            for setting in one.declared() if isinstance(one, type) and hasattr(one, "declared") else ():
+                assert all(variable.startswith(prefixes) for variable in (setting.variable, *setting.aliases)), setting
+
+
 def test_conditions_in_our_manifests_name_variables_that_exist():
     """A slip of the pen in `when` would make a needed permission never needed."""
     import importlib
