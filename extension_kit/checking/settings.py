@@ -33,7 +33,8 @@ def check(subject: Subject) -> Iterator[Finding]:
             "check it in its own project, or name it with --plugin where it is",
         )  # fmt: skip
     for one in () if subject.offline else subject.plugins:
-        yield from _tried(one, subject.environ)
+        if subject.runs(one.plugin.name):
+            yield from _tried(one, subject.environ)
 
 
 def _parsed(about: str, settings: type[Settings], environ: Mapping[str, str]) -> Iterator[Finding]:
