@@ -79,8 +79,9 @@ $(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt
 	@touch $(BENCH_STAMP)
 
 # The old ones go first: the index lists what is in the folder.
-layers: $(STAMP) ## every extension as a layer, both architectures and every Python that is here, into dist/
+layers: $(STAMP) ## every extension as a layer, and one with all of them, both architectures and every Python here, into dist/
 	@rm -rf dist && $(BIN)/python -m layer_build build --out dist
+	@$(BIN)/python -m layer_build build --plugins secret_cache,log_shipper,metrics_collector,chaos_injector --out dist
 	@$(BIN)/python -m layer_build index dist --out dist/index.json && $(BIN)/python -m layer_build index dist --markdown
 
 conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what differs, and why
