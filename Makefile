@@ -18,11 +18,16 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
+# What is there stays, with all that somebody has installed into it, unless it cannot be used, or has another version than the
+# Python that was asked for.
+VERSION = -c 'import pip, sys; print(sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))'
+WANTED = -c 'import sys; print(sys.version_info[:2])'
 define new-venv
 @test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and ensurepip found; name one with PYTHON=..."; exit 1; }
-@echo "setting up .venv with $(PYTHON) (only the first time; about $(1) s)"
-@rm -rf .venv
-@$(PYTHON) -m venv .venv
+@echo "setting up .venv (only the first time; about $(1) s)"
+@has=$$($(BIN)/python $(VERSION) 2>/dev/null) \
+	$(if $(filter file,$(origin PYTHON)),,&& test "$$has" = "$$($(PYTHON) $(WANTED))") \
+	|| { rm -rf .venv && $(PYTHON) -m venv .venv; }
 endef
 
 $(STAMP): pyproject.toml .ci/constraints.txt
@@ -74,8 +79,9 @@ $(BENCH_STAMP): $(STAMP) .ci/constraints-bench.txt
 	@touch $(BENCH_STAMP)
 
 # The old ones go first: the index lists what is in the folder.
-layers: $(STAMP) ## every extension as a layer, both architectures and every Python that is here, into dist/
+layers: $(STAMP) ## every extension as a layer, and one with all of them, both architectures and every Python here, into dist/
 	@rm -rf dist && $(BIN)/python -m layer_build build --out dist
+	@$(BIN)/python -m layer_build build --plugins secret_cache,log_shipper,metrics_collector,chaos_injector --out dist
 	@$(BIN)/python -m layer_build index dist --out dist/index.json && $(BIN)/python -m layer_build index dist --markdown
 
 conformance: $(STAMP) ## the same scenarios on our emulator and on AWS's: what differs, and why

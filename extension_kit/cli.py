@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
-from extension_kit.commands.console import Parser, guarded, usage, wants_json
+from extension_kit.commands.console import Parser, guarded, unless_it_exits, usage, wants_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"extension_kit.commands.{words[0]}")
     parser = Parser(prog=f"extension-kit {words[0]}", description=COMMANDS[words[0]].capitalize() + ".")
     command.arguments(parser)
-    return guarded("extension-kit", wants_json(words), lambda: command.run(parser.parse_args(words[1:])))
+
+    def done() -> int:
+        options = parser.parse_args(words[1:])  # exits by itself, after --help
+        return unless_it_exits(lambda: int(command.run(options)))
+
+    return guarded("extension-kit", wants_json(words), done)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,10 @@ def parse(text: bytes, default_version: str, place: str = FILE) -> Manifest:
     """The manifest in `text`; `place` begins every error."""
     try:
         content = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{place}: not TOML: line {line} is not UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{place}: not TOML: {error}") from error
     top = _Reader(
         place,

@@ -43,7 +43,8 @@ COMMANDS = [
     ([*KIT, "report", "{record}", "--trace", "{tmp}/trace.json", "--json"], 0, [COST]),
     ([*KIT, "new", "my-probe", "--directory", "{tmp}/made", "--json"], 0,
      ["class", "files", "folder", "module", "name", "prefix"]),
-    ([*KIT, "check", "--offline", "--json"], 0, [FINDING]),
+    ([*KIT, "check", "--offline", "--json"], 1, [FINDING]),  # there is nothing here to look at
+    ([*KIT, "check", "--offline", "--function", "tests/functions/hello", "--json"], 0, [FINDING]),
     ([*KIT, "check", "--offline", "--env", "EXTENSION_KIT_FLUSH=x", "--json"], 1, [FINDING]),
     ([*LAYER, "build", "secret-cache", *BUILD], 0, [["file", "sha256", "tree", "unzipped", "zipped"]]),
     ([*LAYER, "verify", "{good}", "--json"], 0, ["layers"]),

@@ -207,9 +207,13 @@ def test_names_that_are_taken_by_all(name, module, class_name, prefix):
         ("json", "a module of Python's library; e.g. my-json"),
         ("layer-build", "which the kit or the tests need"),
         ("tests", "which the kit or the tests need"),
+        ("dist", "a place that the project's Makefile needs; e.g. my-dist"),
         ("requests", "a package of that name is installed"),
         ("secret-cache", "those of secret-cache begin with SECRET_CACHE_"),
         ("secret", "those of secret-cache begin with SECRET_CACHE_"),
+        ("secrets-manager", "those of secret-cache begin with SECRETS_MANAGER_"),
+        ("ssm-parameter-store", "those of secret-cache begin with SSM_PARAMETER_STORE_"),
+        ("parameters-secrets-extension", "those of secret-cache begin with PARAMETERS_SECRETS_EXTENSION_"),
         ("chaos-monkey", "those of chaos-injector begin with CHAOS_"),
         ("aws-x", "those of AWS begin with AWS_"),
         ("extension-kit-x", "those of the kit begin with EXTENSION_KIT_"),
@@ -221,6 +225,21 @@ def test_names_that_are_refused(name, says, tmp_path):
         Names.of(name)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_module_lies_where_the_project_keeps_or_makes_something():
+    """`make layer` removes `dist` first: were that the sources' folder, they would be gone."""
+    files = scaffold.render(Names.of("greeter"))
+    places = {place.partition("/")[0].lower() for place in files} - {"greeter"}
+    places |= {place for line in re.findall(r"rm -rf ([^&\n]+)", files["Makefile"]) for place in line.split()}
+    places |= set(re.findall(r"wildcard ([\w.]+)/", files["Makefile"])) | set(
+        files[".gitignore"].replace("/", "").split()
+    )
+    modules = {place for place in places if place.isidentifier() and not place.startswith("__")}
+    assert modules == {"dist", "makefile", "tests", "vendor"}
+    for module in modules:
+        with pytest.raises(ConfigError, match="cannot be used"):
+            Names.of(module)
 
 
 @pytest.mark.parametrize("there", ["a folder", "an empty folder", "a file", "a broken link"])

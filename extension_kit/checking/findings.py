@@ -9,7 +9,7 @@ WARNING = "warning"
 NOTE = "note"
 
 #: subjects, in the order in which they are told
-GROUPS = ("settings", "variables", "manifest", "layer", "iam", "sizes", "environment")
+GROUPS = ("settings", "variables", "plugin", "manifest", "layer", "iam", "sizes", "environment")
 
 
 @dataclass(frozen=True)

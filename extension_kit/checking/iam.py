@@ -80,5 +80,5 @@ def _against(about: str, permission: Permission, wanted: str, statements: list[p
             elif answer == policy.PERHAPS:
                 yield Finding(
                     _GROUP, NOTE, about, f"{on} is allowed under a condition, or in part{why}",
-                    "look whether the condition holds for this function; conditions are not evaluated here",
+                    "look whether its resources are all that are meant, and its condition holds (none is evaluated here)",
                 )  # fmt: skip

@@ -12,6 +12,8 @@ OURS = {
     "metrics-collector": ("METRICS_COLLECTOR_",),
     "secret-cache": ("SECRET_CACHE_",),
 }
+#: extension: the prefixes of variables that it reads besides, in the place of an extension of AWS's
+READ_TOO = {"secret-cache": ("PARAMETERS_SECRETS_EXTENSION_", "SECRETS_MANAGER_", "SSM_PARAMETER_STORE_")}
 KIT = "EXTENSION_KIT_"
 #: what AWS's own parts and SDKs read
 AWS = "AWS_"

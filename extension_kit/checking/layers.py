@@ -56,6 +56,7 @@ def _together(subject: Subject, reports: list[Report]) -> Iterator[Finding]:
             "layer", ERROR, "function", f"no architecture could run all of them: {said}",
             "take the zips of the function's architecture",
         )  # fmt: skip
+    yield from _twice(subject)
     first: dict[str, str] = {}
     for layer in subject.contents:
         for path in layer.files:
@@ -71,6 +72,20 @@ def _together(subject: Subject, reports: list[Report]) -> Iterator[Finding]:
             "layer", ERROR, "function", f"{len(first)} extensions; Lambda registers {_MOST_EXTENSIONS} at most",
             "put several of them into one process: python -m layer_build build --plugins A,B",
         )  # fmt: skip
+
+
+def _twice(subject: Subject) -> Iterator[Finding]:
+    """Plug-ins that would run in two processes: each ships every line, and both want the same ports."""
+    first: dict[str, tuple[str, str]] = {}
+    for layer in subject.contents:
+        for one in layer.ours:
+            for spec in one.manifest.plugins if one.manifest is not None else ():
+                name, place = first.setdefault(spec, (one.name, layer.path.name))
+                if name != one.name and subject.may_run(spec):
+                    yield Finding(
+                        "layer", WARNING, layer.path.name, f"{spec} is in {place} as well: it would run twice, in {name} too",
+                        "attach one of them, or build the layer of several without it (--plugins)",
+                    )  # fmt: skip
 
 
 def _sizes(subject: Subject) -> Iterator[Finding]:

@@ -18,11 +18,13 @@ _GROUP = "manifest"
 
 def check(subject: Subject) -> Iterator[Finding]:
     """What of a manifest is wrong, or says other than the code does."""
-    for place, why in subject.broken:
-        yield Finding(_GROUP, ERROR, place, why, "correct it: layer_build/README.md has the format")
+    for broken in subject.broken:
+        yield Finding(broken.group, ERROR, broken.place, broken.why, broken.fix)
     if not (subject.plugins or subject.layers or subject.broken):
+        other = subject.function is not None or subject.policies or subject.given
         yield Finding(
-            _GROUP, NOTE, "extension-kit", "no plug-in, no layer, no */manifest.toml here: little to look at",
+            _GROUP, NOTE if other else WARNING, "extension-kit",
+            f"no plug-in, no layer, no */manifest.toml here: {'little' if other else 'nothing'} to look at",
             "name them with --plugin and --layer, or go to the project's folder",
         )  # fmt: skip
     for one in subject.plugins:

@@ -22,6 +22,8 @@ ALLOWED, PERHAPS, DENIED, MISSING = "allowed", "perhaps", "denied", "missing"
 #: how a document may be wrapped: as `aws iam get-role-policy`, `get-policy-version` print it, or in CloudFormation
 _WRAPPERS = ("PolicyVersion", "PolicyDocument", "Document")
 _VARIABLE = re.compile(r"\$?\{[^}]*\}")
+#: letters that stand in no resource
+_ALL, _ANY_ONE = "\0", "\1"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,15 @@ class Statement:
         if self.not_resources:
             return not any(overlap(_plain(resource), _plain(pattern)) for pattern in self.resources)
         return _holds(resource, self.resources)
+
+    def grants_all(self, resource: str) -> bool:
+        """Whether an operator who grants this grants all that is meant: a placeholder in `resource` becomes one region, account
+        or name, and any will do, but a ``*`` is all there are.
+        """
+        if self.not_resources:
+            return self.holds_all(resource)
+        wanted = _every(resource)
+        return resource == "*" or any(overlap(wanted, _plain(pattern)) for pattern in self.resources)
 
 
 def _holds(resource: str, patterns: Iterable[str]) -> bool:
@@ -82,10 +93,11 @@ def read(path: Path) -> list[Statement]:
 def _statement(one: object, place: str) -> Statement:
     if not isinstance(one, dict) or one.get("Effect") not in ("Allow", "Deny"):
         raise ConfigError(f'{place}: a statement without "Effect": "Allow" or "Deny"')
-    if ("Action" in one) == ("NotAction" in one):
-        raise ConfigError(f"{place}: a statement with neither Action nor NotAction, or both")
+    for wanted, other in (("Action", "NotAction"), ("Resource", "NotResource")):
+        if (wanted in one) == (other in one):
+            raise ConfigError(f"{place}: a statement with neither {wanted} nor {other}, or both")
     actions, _open = _texts(one.get("Action", one.get("NotAction")))
-    resources, is_open = _texts(one.get("Resource", one.get("NotResource", "*")))
+    resources, is_open = _texts(one.get("Resource", one.get("NotResource")))
     return Statement(
         allows=one["Effect"] == "Allow",
         actions=actions,
@@ -115,12 +127,12 @@ def judge(statements: list[Statement], action: str, resource: str) -> str:
     grants = [one for one in on if one.allows and one.touches(resource)]
     if not grants:
         return MISSING
-    sure = any(not one.conditional for one in grants) and not denials
+    sure = any(one.grants_all(resource) and not one.conditional for one in grants) and not denials
     return ALLOWED if sure else PERHAPS
 
 
 def overlap(left: str, right: str) -> bool:
-    """Whether some text matches both patterns (``*`` any letters, ``?`` one)."""
+    """Whether some text matches both patterns (``*`` any letters, ``?`` one); see `_every` for two letters more in `left`."""
     # Row by row: at which places of `right` one can be, having read so much of `left`.
     here = _through_stars({0}, right)
     for letter in left:
@@ -132,10 +144,16 @@ def overlap(left: str, right: str) -> bool:
             if at < len(right):
                 if right[at] == "*":
                     there.add(at)
-                elif right[at] in (letter, "?") or letter == "?":
+                elif right[at] == letter or (right[at] == "?" and letter != _ALL) or letter == "?":
                     there.add(at + 1)
         here = _through_stars(there, right)
     return len(right) in here
+
+
+def _every(resource: str) -> str:
+    """A pattern whose ``*`` only a ``*`` of the other one matches, its ``?`` a ``?`` as well: whatever they stand for."""
+    parts = _VARIABLE.split(resource)
+    return "*".join(re.sub(r"\*+", _ALL, part).replace("?", _ANY_ONE) for part in parts)
 
 
 def _through_stars(places: set[int], pattern: str) -> set[int]:

@@ -33,7 +33,8 @@ def check(subject: Subject) -> Iterator[Finding]:
             "check it in its own project, or name it with --plugin where it is",
         )  # fmt: skip
     for one in () if subject.offline else subject.plugins:
-        yield from _tried(one, subject.environ)
+        if subject.runs(one.plugin.name):
+            yield from _tried(one, subject.environ)
 
 
 def _parsed(about: str, settings: type[Settings], environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -59,7 +60,7 @@ def _tried(one: Attached, environ: Mapping[str, str]) -> Iterator[Finding]:
     context = Context(plugin.name, environ, Log(plugin.name, sys.stderr.write), Clock(), settings)
     try:
         lines = list(plugin.check(context))
-    except Exception as error:  # an author's code
+    except (Exception, SystemExit) as error:  # an author's code
         where = f"{type(plugin).__module__}.{type(plugin).__qualname__}.check"
         yield Finding(_GROUP, ERROR, plugin.name, f"its check has failed: {error!r}", f"correct {where}")
         return

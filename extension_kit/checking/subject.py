@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
+import traceback
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import extension_kit
 from extension_kit.errors import ConfigError
 from extension_kit.plugin import load
+from extension_kit.settings import KitSettings
 from layer_build import contents, manifest
 
 if TYPE_CHECKING:
@@ -35,10 +37,20 @@ class Attached:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """What could not be loaded: ``group`` is "manifest" or "plugin", ``place`` the file, ``why`` what is wrong with it."""
+
+    group: str
+    place: str
+    why: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class Subject:
     """``given``: the function's variables; ``environ``: these, over those of this process. ``function``: a folder or a zip.
 
-    ``broken``: what of a project in this directory could not be loaded: path and reason.
+    ``broken``: what of a project in this directory could not be loaded.
     """
 
     plugins: tuple[Attached, ...]
@@ -48,7 +60,7 @@ class Subject:
     function: Path | None = None
     policies: tuple[Path, ...] = ()
     offline: bool = True
-    broken: tuple[tuple[str, str], ...] = ()
+    broken: tuple[Broken, ...] = ()
 
     @cached_property
     def contents(self) -> tuple[Contents, ...]:
@@ -63,15 +75,26 @@ class Subject:
         return tuple(dict.fromkeys(found))
 
     @cached_property
+    def chosen(self) -> tuple[str, ...]:
+        """The names in EXTENSION_KIT_PLUGINS: of all others nothing runs. Empty: all run."""
+        return KitSettings.parse(self.environ)[0].plugins
+
+    def runs(self, name: str) -> bool:
+        """Whether a plug-in of that name runs, where it is attached."""
+        return not self.chosen or name in self.chosen
+
+    @cached_property
     def settings(self) -> dict[str, type[Settings]]:
-        """By plug-in: of those attached, and of those in layers whose code can be imported here, as in their own project."""
+        """By plug-in that runs: of those attached, and of those in layers whose code can be imported here, as in their own
+        project.
+        """
         plugins = [one.plugin for one in self.plugins]
         for spec in self._in_layers:
             try:
                 plugins.append(load(spec))
             except ConfigError:
                 continue  # `unseen` has it
-        return {plugin.name: plugin.settings for plugin in plugins if plugin.settings is not None}
+        return {one.name: one.settings for one in plugins if one.settings is not None and self.runs(one.name)}
 
     @property
     def unseen(self) -> list[str]:
@@ -87,15 +110,22 @@ class Subject:
     @property
     def _in_layers(self) -> list[str]:
         attached = {one.spec for one in self.plugins}
-        return [spec for one in self.manifests for spec in one.plugins if spec not in attached]
+        return [spec for one in self.manifests for spec in one.plugins if spec not in attached and self.may_run(spec)]
+
+    def may_run(self, spec: str) -> bool:
+        """Whether the plug-in ``MODULE:CLASS`` runs, as far as its module's name tells."""
+        return not self.chosen or not self.names_in(spec).isdisjoint(self.chosen)
+
+    @staticmethod
+    def names_in(spec: str) -> set[str]:
+        """What the plug-in of `spec` may be called: a joint layer has extensions.secret_cache.plugin:SecretCache, no name."""
+        return {part.replace("_", "-") for part in spec.partition(":")[0].split(".")}
 
     @property
     def names(self) -> set[str]:
         """Of all extensions that are attached, and of the plug-ins in them."""
         found = {one.plugin.name for one in self.plugins} | {one.name for one in self.manifests}
-        # A joint layer names its plug-ins by module and class only: extensions.secret_cache.plugin:SecretCache.
-        modules = {part for one in self.manifests for spec in one.plugins for part in spec.partition(":")[0].split(".")}
-        found |= {module.replace("_", "-") for module in modules}
+        found |= {name for one in self.manifests for spec in one.plugins for name in self.names_in(spec)}
         return found | {path.rpartition("/")[2] for layer in self.contents for path in layer.files if _is_entry(path)}
 
 
@@ -112,21 +142,59 @@ def attach(spec: str) -> Attached:
         return Attached(spec, plugin, folder, None, str(error))
 
 
-def project(directory: Path) -> tuple[tuple[Attached, ...], tuple[tuple[str, str], ...]]:
-    """The plug-ins of the manifests in the folders of `directory`; what could not be loaded: path and reason.
+def project(directory: Path) -> tuple[tuple[Attached, ...], tuple[Broken, ...]]:
+    """The plug-ins of the manifests in the folders of `directory`; what could not be loaded.
 
     The directory must be on sys.path.
     """
-    plugins, broken = [], []
+    plugins: list[Attached] = []
+    broken: list[Broken] = []
     for path in sorted(directory.glob(f"*/{manifest.FILE}")):
+        place = path.relative_to(directory)
         try:
-            specs = tomllib.loads(path.read_text(encoding="utf-8")).get("plugins", [])
-            if not isinstance(specs, list) or not specs:
-                manifest.load(path.parent, "0")  # says what is wrong
-            plugins += [attach(str(spec)) for spec in specs]
-        except (ConfigError, OSError, ValueError) as error:
-            broken.append((str(path.relative_to(directory)), " ".join(str(error).split())))
+            specs = _specs(path)
+        except ConfigError as error:
+            why = str(error).removeprefix(f"{path}: ")
+            broken.append(
+                Broken("manifest", str(place), _line(why), f"correct {place}: layer_build/README.md has the format")
+            )
+            continue
+        for spec in specs:
+            try:
+                plugins.append(attach(spec))
+            except ConfigError as error:
+                broken.append(_unloaded(directory, place, error))
     return tuple(plugins), tuple(broken)
+
+
+def _specs(path: Path) -> list[str]:
+    """The plug-ins that a manifest names, whatever else of it is wrong; ConfigError where even that cannot be read."""
+    try:
+        specs = tomllib.loads(path.read_text(encoding="utf-8")).get("plugins", [])
+    except (OSError, ValueError, RecursionError):
+        specs = None
+    if not isinstance(specs, list) or not specs:
+        specs = manifest.load(path.parent, "0").plugins  # says what is wrong
+    return [str(spec) for spec in specs]
+
+
+def _unloaded(directory: Path, place: Path, error: ConfigError) -> Broken:
+    """With the file and the line where an import has failed; the manifest, where it names what is not there."""
+    cause = error.__cause__
+    where = [(cause.filename, cause.lineno)] if isinstance(cause, SyntaxError) else []
+    where += [
+        (frame.filename, frame.lineno)
+        for frame in reversed(traceback.extract_tb(cause.__traceback__ if cause else None))
+    ]
+    for name, line in where:
+        if name is not None and directory in Path(name).parents:
+            code = Path(name).relative_to(directory)
+            return Broken("plugin", str(code), _line(str(error)), f"correct {code}, line {line}")
+    return Broken("manifest", str(place), _line(str(error)), f"correct plugins in {place}, or what it names")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _is_entry(path: str) -> bool:

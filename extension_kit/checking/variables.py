@@ -49,7 +49,12 @@ def _of_others(subject: Subject) -> Iterator[Finding]:
     """Variables by which an operator thinks to have attached something."""
     for variable in sorted(subject.environ):
         owner = known.owner(variable)
-        if owner and owner not in subject.names and not _is_declared(variable, subject):
+        if owner in subject.names and not subject.runs(owner) and not _is_read(variable, subject):
+            yield Finding(
+                _GROUP, WARNING, owner, f"{variable} is set, and EXTENSION_KIT_PLUGINS leaves {owner} out",
+                f"name {owner} in EXTENSION_KIT_PLUGINS, too, or leave {variable} out",
+            )  # fmt: skip
+        elif owner and owner not in subject.names and not _is_declared(variable, subject):
             yield Finding(
                 _GROUP, WARNING, owner, f"{variable} is set, and {owner} is not attached",
                 f"attach the layer of {owner}, or leave {variable} out",
@@ -71,8 +76,7 @@ def _slips(subject: Subject) -> Iterator[Finding]:
 
 
 def _plugins(subject: Subject) -> Iterator[Finding]:
-    wanted = KitSettings.parse(subject.environ)[0].plugins
-    for name in wanted:
+    for name in subject.chosen:
         if name not in subject.names:
             near = difflib.get_close_matches(name, sorted(subject.names), n=1, cutoff=0.6)
             there = (
@@ -147,6 +151,15 @@ def _is_declared(variable: str, subject: Subject) -> bool:
         variable == one or (one.endswith("*") and variable.startswith(one[:-1]))
         for manifest in subject.manifests
         for one in manifest.variables
+    )
+
+
+def _is_read(variable: str, subject: Subject) -> bool:
+    """Whether it is a setting of something that runs."""
+    return any(
+        variable in (one.variable, *one.aliases)
+        for settings in subject.settings.values()
+        for one in settings.declared()
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from extension_kit.checking import environment, iam, layers, manifests, settings, variables
 from extension_kit.checking.findings import GROUPS, NOTE, Finding
 from extension_kit.checking.subject import Subject, attach, project
+from extension_kit.commands.console import apart
 from extension_kit.commands.values import variable
 from extension_kit.errors import ConfigError
 
@@ -48,10 +49,13 @@ def run(options: argparse.Namespace) -> int:
     sys.path.insert(0, os.getcwd())
     before = dict(os.environ)
     os.environ.update(dict(options.env))  # plug-ins read them there
-    subject = _subject(options)
-    found = [finding for one in _SUBJECTS for finding in one.check(subject)]
-    os.environ.clear()
-    os.environ.update(before)  # the function's proxy is not this machine's
+    try:
+        with apart(options.json):
+            subject = _subject(options)
+            found = [finding for one in _SUBJECTS for finding in one.check(subject)]
+    finally:
+        os.environ.clear()
+        os.environ.update(before)  # the function's proxy is not this machine's
     found += environment.check()
     found.sort(key=lambda one: GROUPS.index(one.group))
     count = sum(one.level != NOTE for one in found)

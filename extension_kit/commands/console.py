@@ -10,12 +10,14 @@ import argparse
 import json
 import os
 import sys
+import traceback
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
 
 from extension_kit.errors import ConfigError, ExtensionKitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,6 +47,38 @@ def guarded(prog: str, as_json: bool, do: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         failed(prog, "interrupted", as_json)
         return 1
+    except Exception as error:  # ours, or that of code which we have called: a document all the same, and no "findings"
+        traceback.print_exc()
+        return failed(prog, f"internal error: {error!r}", as_json)
+
+
+def unless_it_exits(do: Callable[[], int]) -> int:
+    """``do()``'s exit status; ConfigError where code that it has imported or called would end the process."""
+    try:
+        return do()
+    except SystemExit as error:
+        raise ConfigError(
+            f"code that was imported here has called sys.exit({error.code!r}): nothing more was done"
+        ) from error
+
+
+@contextmanager
+def apart(as_json: bool) -> Iterator[None]:
+    """While code of others runs: what it prints, and what processes of its print, goes to standard error where `as_json`."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()  # who holds it has written past sys.stdout
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def failed(prog: str, text: str, as_json: bool) -> int:

@@ -7,11 +7,11 @@ import importlib
 import json
 import signal
 import sys
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extension_kit import pictures
+from extension_kit.commands.console import apart
 from extension_kit.commands.values import add_pictures, memory, natural, port, positive, seconds, variable
 from extension_kit.errors import ConfigError
 from extension_kit.report import outputs
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, _interrupted)
     backend = importlib.import_module(f"extension_kit.backends.{options.backend}")
     # Whatever a backend prints by itself would be in the way of the record.
-    with redirect_stdout(sys.stderr) if is_printed else nullcontext():
+    with apart(is_printed):
         outcome = backend.run(plan, None if options.quiet else Progress(sys.stdout))
         if options.json is not None and not is_printed:
             outputs.write("--json", options.json, outcome.record)

@@ -20,6 +20,8 @@ _ALLOWED = "lower-case letters, digits, '.', '_' and '-', a letter first, a lett
 _SEPARATORS = re.compile(r"[._-]+")
 #: packages of the kit, and of what the project is tested with
 _TAKEN_MODULES = ("awslambdaric", "conftest", "extension_kit", "extensions", "layer_build", "pytest", "tests")
+#: what lies beside the module, or is made there by the project's Makefile, which removes it first
+_TAKEN_PLACES = ("build", "dist", "makefile", "vendor")
 #: classes that the project's modules import
 _TAKEN_CLASSES = ("Context", "Deadline", "Plugin", "Record", "Restore", "Sandbox", "Settings", "Shutdown")
 
@@ -57,6 +59,8 @@ def _require_module(names: Names) -> None:
         why = "which is a module of Python's library"
     elif module in _TAKEN_MODULES:
         why = "which the kit or the tests need"
+    elif module in _TAKEN_PLACES:
+        why = "a place that the project's Makefile needs"
     elif _is_installed(module):
         why = "and a package of that name is installed here: one would hide the other"
     else:
@@ -77,7 +81,12 @@ def _is_installed(module: str) -> bool:
 
 def _require_prefix(names: Names) -> None:
     others = {known.KIT: "the kit", known.AWS: "AWS"}
-    others |= {prefix: name for name, prefixes in known.OURS.items() for prefix in prefixes}
+    others |= {
+        prefix: name
+        for table in (known.OURS, known.READ_TOO)
+        for name, prefixes in table.items()
+        for prefix in prefixes
+    }
     for prefix, whose in others.items():
         if names.prefix.startswith(prefix) or prefix.startswith(names.prefix):
             raise ConfigError(

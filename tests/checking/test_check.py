@@ -167,10 +167,36 @@ def test_without_options_the_project_here_is_checked(check, tmp_path):
     (tmp_path / "mine_broken/manifest.toml").write_text(f'name = "b"\nplugins = ["{broken}s"]\n')
     (one,) = check(status=1)
     assert "mine_broken.plugin has no Mines" in one[3]
+    assert one[4] == "correct plugins in mine_broken/manifest.toml, or what it names"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "group", "finding", "fix"),
+    [
+        ("manifest.toml", b'name = "b"\nplugins = ', "manifest", "not TOML: Invalid value", "manifest.toml: "),
+        ("manifest.toml", b'name = "b"\n# \xff\n', "manifest", "not TOML: line 2 is not UTF-8", "manifest.toml: "),
+        ("plugin.py", b"import os\ndef\n", "plugin", "SyntaxError", "plugin.py, line 2"),
+        ("plugin.py", b"import os\n\n1 / 0\n", "plugin", "ZeroDivisionError", "plugin.py, line 3"),
+        ("plugin.py", b"from {package} import other\n", "plugin", "KeyError", "other.py, line 2"),
+        ("plugin.py", b"import os\nclass Mine: pass\n", "manifest", "Mine is no plug-in", "manifest.toml"),
+    ],
+)  # fmt: skip
+def test_where_a_project_is_broken(check, tmp_path, request, file, text, group, finding, fix):
+    """The file, and the line where Python knows it."""
+    package = f"mine_{abs(hash(request.node.name))}"
+    author(tmp_path, package, GOOD)
+    (tmp_path / package / "other.py").write_text("import json\n{}['x']\n")
+    (tmp_path / package / file).write_bytes(text.replace(b"{package}", package.encode()))
+    (one,) = check(status=1)
+    assert (one[0], one[2].startswith(f"{package}/"), finding in one[3]) == (group, True, True), one
+    assert one[4].startswith((f"correct {package}/{fix}", f"correct plugins in {package}/{fix}")), one
 
 
 def test_nothing_to_check_and_no_manifest_are_told(check, tmp_path):
-    (one,) = check(status=0)
+    """A job that runs in the wrong folder is not green; where there is something else to look at, it is a note."""
+    (one,) = check(status=1)
+    assert (one[1], "nothing to look at" in one[3]) == ("warning", True)
+    (one,) = check(status=0, TABLE="x")
     assert (one[1], "little to look at" in one[3]) == ("note", True)
     (one,) = check("--plugin", author(tmp_path, "mine_bare", None), status=0)
     assert (one[1], "no manifest.toml beside mine_bare.plugin" in one[3]) == ("note", True)
@@ -220,6 +246,63 @@ def test_settings_of_what_is_in_a_layer(check, tmp_path):
     sys.modules.pop("mine_laid.plugin")
     found = [one for one in check("--layer", good, status=1) if one[0] == "settings"]
     assert [(one[1], one[2]) for one in found] == [("note", spec)]
+
+
+def ours(folder, name, *plugins):
+    """A layer of ours, as far as its manifest says."""
+    variables = '["LOG_SHIPPER_*", "METRICS_COLLECTOR_*", "SECRET_CACHE_*", "CHAOS_ENABLED"]'
+    text = f'name = "{name}"\nplugins = {json.dumps(plugins)}\n[capabilities]\nvariables = {variables}\n'
+    return layer(folder, name, {f"{name}/manifest.toml": (0o644, text), f"{name}/provenance.json": (0o644, "{}")})
+
+
+def test_a_plugin_that_is_in_two_layers(check, tmp_path):
+    """In the function both would run; not where it is chosen in neither, nor where one file takes the other's place."""
+    both, alone = ours(tmp_path, "extension-kit", SHIPPER, CACHE), ours(tmp_path, "log-shipper", SHIPPER)
+    words = ("--layer", both, "--layer", alone)
+
+    def found(*words, **variables):
+        return [one[1:4] for one in check(*words, status=1, **variables) if "run twice" in one[3]]
+
+    told = (
+        "warning",
+        "log-shipper.zip",
+        f"{SHIPPER} is in extension-kit.zip as well: it would run twice, in extension-kit too",
+    )
+    assert found(*words) == [told]
+    assert found(*words, EXTENSION_KIT_PLUGINS="log-shipper") == [told]
+    assert found(*words, EXTENSION_KIT_PLUGINS="secret-cache") == []
+    assert found("--layer", alone, "--layer", alone) == []
+
+
+def test_what_is_not_chosen_does_not_run(check, tmp_path):
+    """Its settings are not looked at, and who sets them is told that they do nothing."""
+    both = ours(tmp_path, "extension-kit", SHIPPER, CACHE, COLLECTOR)
+
+    def found(**variables):
+        rows = check("--layer", both, status=1, **variables)
+        return [(one[0], one[2], one[3].partition(";")[0]) for one in rows if one[0] in ("settings", "variables")]
+
+    wrong = {"METRICS_COLLECTOR_EXPORT": "hunter"}
+    ((group, about, _what),) = found(**wrong)
+    assert (group, about) == ("settings", "metrics-collector")
+    left_out = (
+        "variables",
+        "metrics-collector",
+        "METRICS_COLLECTOR_EXPORT is set, and EXTENSION_KIT_PLUGINS leaves metrics-collector out",
+    )
+    assert found(**wrong, EXTENSION_KIT_PLUGINS="secret-cache") == [left_out]
+    ((group, about, _what),) = found(**wrong, EXTENSION_KIT_PLUGINS="secret-cache,metrics-collector")
+    assert (group, about) == ("settings", "metrics-collector")
+
+
+def test_a_plugin_that_is_not_chosen_is_not_tried(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setattr("extension_kit.commands.check.environment.check", list)
+    spec = author(tmp_path, "mine_unchosen", GOOD, check='return ["tried"]')
+    for chosen, said in (("mine", ["tried"]), ("other", [])):
+        main(["check", "--plugin", spec, "--json", "--env", f"EXTENSION_KIT_PLUGINS={chosen}"])
+        assert [one["finding"] for one in json.loads(capsys.readouterr().out) if one["group"] == "settings"] == said
 
 
 def test_sizes_of_layers_and_function_together(check, tmp_path):
@@ -303,6 +386,22 @@ def test_the_table_of_prefixes_is_that_of_the_extensions():
         assert {f"{prefix}*" for prefix in prefixes} <= set(said)
         for prefix in prefixes:
             assert known.owner(f"{prefix}X") == name
+
+
+def test_the_tables_of_prefixes_cover_all_that_ours_read():
+    """By whatever name a setting is read: an extension of such a name would be told of variables that are not its own."""
+    import importlib
+
+    prefixes = (
+        known.KIT,
+        known.AWS,
+        *(one for table in (known.OURS, known.READ_TOO) for some in table.values() for one in some),
+    )
+    for name in known.OURS:
+        module = importlib.import_module(f"extensions.{name.replace('-', '_')}.settings")
+        for one in vars(module).values():
+            for setting in one.declared() if isinstance(one, type) and hasattr(one, "declared") else ():
+                assert all(variable.startswith(prefixes) for variable in (setting.variable, *setting.aliases)), setting
 
 
 def test_conditions_in_our_manifests_name_variables_that_exist():

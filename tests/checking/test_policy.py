@@ -49,6 +49,16 @@ def write(folder, *statements, wrapped=None):
         ([allow(GET, "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/*")],
          "arn:aws:secretsmanager:{region}:{account}:secret:{name}", ALLOWED),
         ([allow(GET, "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:*:secret:prod/db-x")], ARN, ALLOWED),
+        # A manifest's placeholder becomes one name, which an operator may choose; its star is all there are.
+        ([allow(GET, ARN)], "arn:aws:secretsmanager:*:*:secret:prod/*", PERHAPS),
+        ([allow(GET, "arn:aws:secretsmanager:*:*:secret:prod/a*")], "arn:aws:secretsmanager:*:*:secret:prod/*", PERHAPS),
+        ([allow(GET, "arn:aws:secretsmanager:*:*:secret:prod/????")], "arn:aws:secretsmanager:*:*:secret:prod/*", PERHAPS),
+        ([allow(GET, "arn:aws:secretsmanager:*:*:secret:prod/*")], "arn:aws:secretsmanager:*:*:secret:prod/*", ALLOWED),
+        ([allow(GET, "arn:aws:secretsmanager:*:*:secret:*")], "arn:aws:secretsmanager:*:*:secret:prod/*", ALLOWED),
+        ([allow(GET, "*")], "arn:aws:secretsmanager:*:*:secret:prod/?", ALLOWED),
+        ([allow(GET, "arn:aws:secretsmanager:*:*:secret:prod/?")], "arn:aws:secretsmanager:*:*:secret:prod/?", ALLOWED),
+        ([allow(GET, "arn:aws:secretsmanager:*:*:secret:prod/x")], "arn:aws:secretsmanager:*:*:secret:prod/?", PERHAPS),
+        ([allow(GET, ARN), allow(GET)], "arn:aws:secretsmanager:*:*:secret:prod/*", ALLOWED),
         ([allow(GET, {"Fn::GetAtt": ["Secret", "Arn"]})], ARN, PERHAPS),
         ([allow(GET, Condition={"StringEquals": {"aws:RequestedRegion": "eu-west-1"}})], "*", PERHAPS),
         ([allow(GET), deny(GET)], "*", DENIED),
@@ -88,6 +98,11 @@ def test_how_a_document_may_be_wrapped(wrapped, tmp_path):
         ('{"Statement": ["x"]}', '"Effect": "Allow" or "Deny"'),
         ('{"Statement": [{"Effect": "Maybe"}]}', '"Effect": "Allow" or "Deny"'),
         ('{"Statement": [{"Effect": "Allow"}]}', "neither Action nor NotAction"),
+        ('{"Statement": [{"Effect": "Allow", "Action": "*"}]}', "neither Resource nor NotResource"),
+        (
+            '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*", "NotResource": "*"}]}',
+            "NotResource, or both",
+        ),
     ],
 )
 def test_what_is_no_policy(text, says, tmp_path):

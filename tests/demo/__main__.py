@@ -16,8 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from extension_kit import report
 from extension_kit.backends import prepare
+from extension_kit.commands.console import Parser
 from extension_kit.errors import ConfigError, ExtensionKitError
+from extension_kit.report import outputs
 from tests.demo import costs, functions, layers, table
 from tests.demo.accounts import Check, settle
 from tests.demo.receivers import Receivers
@@ -48,11 +51,12 @@ _REPORTS = layers.ROOT / "build" / "demo"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _options(arguments)
     show = Show(sys.stdout)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     try:
+        options = _options(arguments)
+        _require_outputs(options)
         return _demo(options, show)
     except ExtensionKitError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="make demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--backend", choices=tuple(BACKENDS), default="emulator")
     parser.add_argument("--orders", type=int, default=16, metavar="N", help="of the shop (default 16)")
     parser.add_argument(
@@ -89,6 +93,21 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _require_outputs(options: argparse.Namespace) -> None:
+    """ConfigError for what could not be written at the end: said before a minute of work."""
+    outputs.require_writable("--json", options.json)
+    try:
+        _REPORTS.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{_REPORTS}: cannot be made: {error.strerror}") from error
+    for name in functions.NAMES:
+        outputs.require_writable("report", _page(name, options.backend))
+
+
+def _page(name: str, backend: str) -> Path:
+    return _REPORTS / f"{name}-{backend}.html"
+
+
 def _interrupted(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -99,12 +118,13 @@ def _demo(options: argparse.Namespace, show: Show) -> int:
     show.line(f"{title} · four extensions, two functions, {BACKENDS[options.backend]}")
     with _ready(options, show) as demo:
         outcomes = _shown(demo, options, show)
-        accounts = settle(outcomes, demo.receivers, known_ids=options.backend == "emulator")
+        pages = [report.html(json.loads(outcome.record)) for outcome in outcomes]
+        accounts = settle(outcomes, pages, demo.receivers, options.seed, known_ids=options.backend == "emulator")
         _phoned_home(demo, show, accounts)
         rounds = _measured(demo, options, show) if options.rounds != 0 else []
         found = table.rows(rounds, demo.layers, accounts)
     _conclude(options, show, found, rounds, accounts)
-    page, other = _report(outcomes, options.backend)
+    page, other = _report(pages, options.backend)
     show.line()
     show.fact("report", os.path.relpath(page), "bold", "cyan")
     show.fact(
@@ -244,16 +264,15 @@ def _told(show: Show, check: Check) -> str:
     if check.holds:
         number = len(check.said) if isinstance(check.said, list) else check.said
         return f"  {mark} {show.paint(f'{check.about:18}', 'cyan')}{number:>5}  {check.what}"
-    return f"  {mark} {show.paint(f'{check.about:18}', 'cyan')}{check.what}: says {check.said}, there are {check.held}"
+    least = f", at least {check.least} wanted" if check.least else ""
+    return f"  {mark} {show.paint(f'{check.about:18}', 'cyan')}{check.what}: says {check.said}, there are {check.held}{least}"
 
 
-def _report(outcomes: list[Outcome], backend: str) -> list[Path]:
-    """The page of each function's run."""
-    from extension_kit import report
-
-    paths = [_REPORTS / f"{name}-{backend}.html" for name in ("shop", "stream")]
-    for path, outcome in zip(paths, outcomes, strict=True):
-        path.write_text(report.html(json.loads(outcome.record)), encoding="utf-8")
+def _report(pages: list[str], backend: str) -> list[Path]:
+    """Where the page of each function's run is."""
+    paths = [_page(name, backend) for name in functions.NAMES]
+    for path, page in zip(paths, pages, strict=True):
+        outputs.write("report", path, page)
     return paths
 
 
@@ -271,10 +290,7 @@ def _write(
                    for one in accounts.checks],
         "notes": accounts.notes, "reports": [str(path) for path in reports],
     }  # fmt: skip
-    try:
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"--json {options.json}: cannot be written: {error.strerror}") from error
+    outputs.write("--json", options.json, json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

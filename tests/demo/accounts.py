@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from extensions.chaos_injector import dice
 from tests.demo import receivers
 from tests.demo.functions import CARD
 from tests.demo.receivers import counted
+from tests.demo.runs import PLAN
 
 if TYPE_CHECKING:
     from extension_kit.backends.plan import Outcome
@@ -21,21 +23,29 @@ _ACCOUNT = re.compile(
     r"plug-in log-shipper\.cloudwatch: (\d+) records = (\d+) delivered(?: \+ (\d+) filtered)? \+ (\d+) dropped"
     r".* \+ (\d+) pending"
 )
+_AUDITED = 60  # lines of one kind that the injector writes in a minute
 _ASKED = re.compile(r"the cache was asked (\d+) times")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One sentence, and whether it holds. ``said`` by the extension, ``held`` by somebody else."""
+    """One sentence, and whether it holds. ``said`` by the extension, ``held`` by somebody else.
+
+    ``least``: as many there must be, that both do not agree on nothing.
+    """
 
     about: str
     what: str
     said: Any
     held: Any
+    least: int = 0
 
     @property
     def holds(self) -> bool:
-        return bool(self.said == self.held)
+        return (
+            bool(self.said == self.held)
+            and (len(self.said) if isinstance(self.said, list) else self.said) >= self.least
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,8 @@ class _Said:
         ]
         self.answers = [invoked.payload for one in outcomes for invoked in one.invoked]
         self.ids = [invoked.request_id for one in outcomes for invoked in one.invoked]
+        self.of_shop = len(outcomes[0].invoked)
+        self.good = [answer for answer in self.answers if b'"errorType"' not in answer]
         self.decisions = [_object(text) for text in self.lines if '"source":"chaos-injector"' in text]
 
     def counters(self, name: str) -> dict[str, int]:
@@ -73,13 +85,17 @@ class _Said:
         return found
 
 
-def settle(outcomes: list[Outcome], all_from: Receivers, known_ids: bool) -> Accounts:
-    """`outcomes` of the shown runs. ``known_ids``: their request ids are those that the functions had."""
+def settle(outcomes: list[Outcome], pages: list[str], all_from: Receivers, seed: int, known_ids: bool) -> Accounts:
+    """`outcomes` of the shown runs, the shop's first, and their reports; ``seed``: of the experiment.
+
+    ``known_ids``: their request ids are those that the functions had.
+    """
     said = _Said(outcomes)
     accounts = Accounts({}, {}, [], [])
     _secrets(said, all_from, accounts)
     _lines(said, all_from, accounts)
-    injected = _faults(said, accounts, known_ids)
+    _kept(outcomes, pages, all_from, accounts)
+    injected = _faults(said, Dice(str(seed)), accounts, known_ids)
     _parcels(said, accounts)
     _metrics(said, all_from.data_points(len(said.answers)), injected, accounts)
     return accounts
@@ -93,8 +109,9 @@ def _secrets(said: _Said, all_from: Receivers, accounts: Accounts) -> None:
     accounts.figures["secret-cache"] = {"answered": answered, "calls": calls}
     accounts.delivered["secret-cache"] = f"{answered} secrets, {calls} call{'s' * (calls != 1)} to AWS"
     accounts.checks.extend([
-        Check("secret-cache", "secrets answered, as often as the shop asked", answered, asked),
-        Check("secret-cache", "calls to Secrets Manager, as often as moto was asked", calls, all_from.moto.reads_of_secrets()),
+        Check("secret-cache", "secrets answered, as often as the shop asked", answered, asked, 1),
+        Check("secret-cache", "calls to Secrets Manager, as often as moto was asked", calls,
+              all_from.moto.reads_of_secrets(), 1),
     ])  # fmt: skip
 
 
@@ -114,18 +131,44 @@ def _lines(said: _Said, all_from: Receivers, accounts: Accounts) -> None:
     held = all_from.moto.lines(delivered)
     sum_ = f"{delivered} delivered + {filtered} filtered + {dropped} dropped + {pending} pending"
     accounts.checks.extend([
-        Check("log-shipper", f"lines came in = {sum_}", received, delivered + filtered + dropped + pending),
-        Check("log-shipper", "lines delivered, as many as CloudWatch Logs holds", delivered, len(held)),
+        Check("log-shipper", f"lines came in = {sum_}", received, delivered + filtered + dropped + pending, 1),
+        Check("log-shipper", "lines delivered, as many as CloudWatch Logs holds", delivered, len(held), len(said.good)),
         Check("log-shipper", "lines filtered, as many as the shop wrote at DEBUG", filtered,
               sum(1 for text in said.functions if _object(text).get("level") == "DEBUG")),
         Check("log-shipper", "orders confirmed in the log, each once, as the shop wrote them", _confirmed(held),
-              _confirmed(said.functions)),
-        Check("log-shipper", "card numbers and keys that left the environment",
-              sum(1 for text in held if CARD in text or receivers.KEY in text), 0),
+              _confirmed(said.functions), len(said.good)),
     ])  # fmt: skip
 
 
-def _faults(said: _Said, accounts: Accounts, known_ids: bool) -> int:
+def _kept(outcomes: list[Outcome], pages: list[str], all_from: Receivers, accounts: Accounts) -> None:
+    """What must not leave: the shop writes its customers' cards into its own lines, which the record has as it wrote them, and
+    nothing else may have; the key it never writes.
+    """
+    received = all_from.everything()
+    texts = [outcome.record for outcome in outcomes] + pages
+    others = [event for one in outcomes for event in one.events if event.get("party") != "runtime"]
+    accounts.checks.extend([
+        Check("receivers", "card numbers and keys that left the environment",
+              sum(text.count(CARD) + text.count(receivers.KEY) for text in received), 0),
+        Check("record", "keys in records and reports, cards in what is not the shop's own line",
+              sum(text.count(receivers.KEY) for text in texts) + sum(json.dumps(one).count(CARD) for one in others), 0),
+    ])  # fmt: skip
+
+
+class Dice:
+    """The experiment's, thrown again without the extension: by its file, its seed, and BLAKE2 of the standard library."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._percentages = {one["type"]: one["percentage"] for one in tomllib.loads(PLAN.read_text())["faults"]}
+
+    def hit(self, request_id: str, kind: str) -> bool:
+        """Whether the request is to have a fault of that kind."""
+        digest = hashlib.blake2b(f"{self._seed}\n{request_id}\n{kind}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / 2**64 * 100 < self._percentages[kind]
+
+
+def _faults(said: _Said, dice: Dice, accounts: Accounts, known_ids: bool) -> int:
     """How many were injected."""
     injected = [line for line in said.decisions if line["action"] == "inject"]
     by_type = {kind: sum(1 for line in injected if line["type"] == kind) for kind in
@@ -133,28 +176,44 @@ def _faults(said: _Said, accounts: Accounts, known_ids: bool) -> int:
     accounts.figures["chaos-injector"] = {"injected": len(injected), **by_type}
     accounts.delivered["chaos-injector"] = f"{len(injected)} faults injected"
     rolled = [line for line in said.decisions if "roll" in line]
-    repeated = [
-        line for line in rolled
-        if (dice.roll(line["seed"], line["request_id"], line["fault"]) < line["percentage"]) == (line["action"] == "inject")
-    ]  # fmt: skip
-    accounts.checks.extend([
-        Check("chaos-injector", "decisions, as many as the dice repeat for these request ids", len(rolled), len(repeated)),
-        Check("chaos-injector", "errors made, as many as callers were told of", by_type["error"],
-              sum(1 for answer in said.answers if _object(answer).get("errorType") == "Chaos.InjectedError")),
-        Check("chaos-injector", "responses changed, as many as callers were given", by_type["status_code"],
-              sum(1 for answer in said.answers if _object(answer).get("statusCode") == 503)),
-    ])  # fmt: skip
-    if known_ids and rolled:
-        sure = next(line for line in rolled if line["type"] == "delay")
-        expected = {one for one in said.ids if dice.roll(sure["seed"], one, "delay") < sure["percentage"]}
-        accounts.checks.append(
-            Check("chaos-injector", "requests delayed, those that the seed says", by_type["delay"], len(expected))
-        )
-    else:
+    repeated = [line for line in rolled if dice.hit(line["request_id"], line["type"]) == (line["action"] == "inject")]
+    accounts.checks.append(
+        Check("chaos-injector", "decisions, as many as the dice repeat for these request ids", len(rolled), len(repeated),
+              min(len(said.answers), _AUDITED))  # each invocation is one for a delay
+    )  # fmt: skip
+    told = {
+        "error": ("errors made, as many as callers were told of",
+                  sum(1 for answer in said.answers if _object(answer).get("errorType") == "Chaos.InjectedError")),
+        "status_code": ("responses changed, as many as callers were given",
+                        sum(1 for answer in said.answers if _object(answer).get("statusCode") == 503)),
+    }  # fmt: skip
+    expected = _expected(said, dice) if known_ids else {}
+    for kind, (what, held) in told.items():
+        if held or by_type[kind] or expected.get(kind):
+            accounts.checks.append(Check("chaos-injector", what, by_type[kind], held, expected.get(kind, 0)))
+        else:
+            accounts.notes.append(f"no fault of type {kind} happened in this run: nothing to compare")
+    for kind, count in expected.items():
+        what = f"faults of type {kind}, as many as the seed says"
+        accounts.checks.append(Check("chaos-injector", what, by_type[kind], count, count))
+    if not known_ids:
         accounts.notes.append(
             "AWS's emulator chooses request ids itself, so which requests are hit differs from run to run"
         )
     return len(injected)
+
+
+def _expected(said: _Said, dice: Dice) -> dict[str, int]:
+    """How many faults of each type these request ids have: a response is only changed, or slow, where there is one."""
+    failed = {one for one in said.ids if dice.hit(one, "error")}
+    failed |= {one for one, answer in zip(said.ids, said.answers, strict=True) if b'"BadOrder"' in answer}
+    shop, stream = said.ids[: said.of_shop], said.ids[said.of_shop :]
+    return {
+        "delay": sum(dice.hit(one, "delay") for one in said.ids),
+        "error": sum(dice.hit(one, "error") for one in said.ids),
+        "status_code": sum(dice.hit(one, "status_code") and one not in failed for one in shop),
+        "slow_stream": sum(dice.hit(one, "slow_stream") and one not in failed for one in stream),
+    }
 
 
 def _parcels(said: _Said, accounts: Accounts) -> None:
@@ -162,7 +221,8 @@ def _parcels(said: _Said, accounts: Accounts) -> None:
     packed = [_object(text) for text in said.lines]
     sent = sum(one["parcels"] for one in packed if one.get("message") == "order packed")
     came = sum(answer.count(b'"parcel"') for answer in said.answers)
-    accounts.checks.append(Check("stream", "chunks streamed, as many as callers were given", sent, came))
+    least = sum(b'"errorType"' not in answer for answer in said.answers[said.of_shop :])
+    accounts.checks.append(Check("stream", "chunks streamed, as many as callers were given", sent, came, least))
 
 
 def _metrics(said: _Said, points: list[DataPoint], injected: int, accounts: Accounts) -> None:
@@ -171,7 +231,7 @@ def _metrics(said: _Said, points: list[DataPoint], injected: int, accounts: Acco
     accounts.figures["metrics-collector"] = {"data_points": len(points), "invocations": invocations}
     accounts.delivered["metrics-collector"] = f"{len(points)} data points exported"
     accounts.checks.extend([
-        Check("metrics-collector", "invocations counted at rotel, as many as there were", invocations, len(said.answers)),
+        Check("metrics-collector", "invocations counted at rotel, as many as there were", invocations, len(said.answers), 1),
         Check("metrics-collector", "faults counted at rotel, as many as were injected", faults, injected),
     ])  # fmt: skip
 

@@ -34,6 +34,7 @@ WARM = (
 )
 _BUDGET_S = 70.0  # for all rounds, where nobody says how many
 _MOST = 7
+_FEWEST = 2  # that show by how much a figure varies
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,21 @@ def added(rounds: list[dict[str, Cost]], variant: str) -> dict[str, float | None
 
 
 def is_noise(rounds: list[dict[str, Cost]], figure: str, value: float | None) -> bool:
-    """Whether the shop alone varies by as much; or it is negative, since nobody makes the shop faster."""
-    return figure in ("init", "response", "after") and value is not None and value <= spread(rounds, figure)
+    """Whether the shop alone varies by as much; or it is negative, since nobody makes the shop faster; or there is one round
+    only, of which nobody can tell.
+    """
+    if figure not in ("init", "response", "after", "cold") or value is None:
+        return False
+    return len(rounds) < _FEWEST or value <= spread(rounds, figure)
 
 
 def price_usd(rounds: list[dict[str, Cost]], figures: dict[str, Any]) -> float:
     """Of a million warm invocations: the time that is added, at the list price of the memory; nothing for the request.
 
-    What is no more than noise counts as no time.
+    What is no more than the shop alone varies by counts as no time.
     """
     parts = {figure: figures[figure] or 0.0 for figure in ("response", "after")}
-    milliseconds = sum(value for figure, value in parts.items() if not is_noise(rounds, figure, value))
+    milliseconds = sum(value for figure, value in parts.items() if value > spread(rounds, figure))
     whole: float = prices.cost_usd(1000.0, MEMORY_MB, platform.machine()) - prices.REQUEST_USD
     return milliseconds / 1000.0 * whole * 1_000_000
 

@@ -12,6 +12,7 @@ from typing import Any
 from tests.demo.layers import ROOT
 
 _FUNCTIONS = ROOT / "tests" / "functions"
+NAMES = ("shop", "stream")
 #: what the shop imports, all of it for any Python
 _PACKAGES = ("aws_lambda_powertools", "jmespath", "typing_extensions")
 _OF_THE_KIT = ("__init__.py", "errors.py", "clients", "protocol")
@@ -22,7 +23,7 @@ CARD = "4111 1111 1111 1111"
 
 def stage(folder: Path) -> dict[str, Path]:
     """Copies of both functions below `folder`, by name."""
-    staged = {name: folder / name for name in ("shop", "stream")}
+    staged = {name: folder / name for name in NAMES}
     for name, place in staged.items():
         shutil.copytree(_FUNCTIONS / name, place, ignore=shutil.ignore_patterns("__pycache__"))
     for package in _PACKAGES:

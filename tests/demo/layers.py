@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ EXTENSIONS = ("secret-cache", "log-shipper", "metrics-collector", "chaos-injecto
 JOINT = "extension-kit"
 #: how lines of the builder begin that tell of something slow, which happens once on a machine
 _TAKES_LONG = ("fetching ", "building ")
+_IN_USE_S = 3600.0  # no demo takes as long
 
 
 def architecture() -> str:
@@ -73,11 +75,10 @@ def _built(name: str, python: str, say: Callable[[str], object], running: list[s
     arch = architecture()
     place = CACHE / f"{name}-{arch}-python{python}-{_fingerprint(name, python)}.zip"
     if place.is_file():
+        os.utime(place)  # it is in use: see `_forget_old`
         return place
     say(f"building {name} for Python {python} (only when its sources have changed)")
     CACHE.mkdir(parents=True, exist_ok=True)
-    for old in CACHE.glob(f"{name}-{arch}-python{python}-*.zip"):
-        old.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, ignore_cleanup_errors=True) as folder:
         options = ["--arch", arch, "--python", python, "--out", folder]
         options += [] if interpreters.find(python) else ["--no-bytecode"]
@@ -92,7 +93,18 @@ def _built(name: str, python: str, say: Callable[[str], object], running: list[s
             raise ConfigError(f"the layer {name} cannot be built (a package index is needed once): {last}")
         (made,) = Path(folder).glob("*.zip")
         os.replace(made, place)  # whole or not at all, also when two runs build it at once
+    _forget_old(place, f"{name}-{arch}-python{python}-*.zip")
     return place
+
+
+def _forget_old(place: Path, pattern: str) -> None:
+    """What sources of before have made, now that there is `place`; not what a demo that runs now may have attached."""
+    for old in place.parent.glob(pattern):
+        try:
+            if old != place and time.time() - old.stat().st_mtime > _IN_USE_S:
+                old.unlink()
+        except OSError:
+            continue  # another one was faster
 
 
 def _followed(building: subprocess.Popen[str], say: Callable[[str], object]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import sys
 import time
@@ -58,14 +60,27 @@ class Moto(Program):
 
     def reads_of_secrets(self) -> int:
         """How often it has been asked for the values of secrets so far."""
+        return sum(1 for one in self._asked() if "SecretValue" in _target(one))
+
+    def requests(self) -> list[str]:
+        """Every request that has come, with its body."""
+        return [f"{one['url']} {one['headers']} {_body(one)}" for one in self._asked()]
+
+    def _asked(self) -> list[dict[str, Any]]:
         text = requests.get(f"{self.url}/moto-api/recorder/download-recording", timeout=10).text
-        asked = [json.loads(line) for line in text.splitlines() if line]
-        return sum(1 for one in asked if "SecretValue" in _target(one))
+        return [json.loads(line) for line in text.splitlines() if line]
 
 
 def _target(recorded: dict[str, Any]) -> str:
     headers = {name.lower(): value for name, value in recorded["headers"].items()}
     return str(headers.get("x-amz-target", ""))
+
+
+def _body(recorded: dict[str, Any]) -> str:
+    body = recorded["body"] or ""
+    data = base64.b64decode(body) if recorded["body_encoded"] else body.encode()
+    headers = {name.lower(): value for name, value in recorded["headers"].items()}
+    return (gzip.decompress(data) if headers.get("content-encoding") == "gzip" else data).decode(errors="replace")
 
 
 class Receivers:
@@ -88,6 +103,10 @@ class Receivers:
     def __exit__(self, *_error: object) -> None:
         self.rotel.close()
         self.moto.close()
+
+    def everything(self) -> list[str]:
+        """All that has come to them, and the lines as CloudWatch Logs has them now."""
+        return [*self.moto.lines(), *self.moto.requests(), self.rotel.said()]
 
     def data_points(self, invocations: int) -> list[DataPoint]:
         """What rotel has decoded, when it counts so many `invocations`, or after a while."""

@@ -66,7 +66,7 @@ def show_table(show: Show, found: dict[str, dict[str, Any]], rounds: list[dict[s
         _show_row(show, ALONE, shop, [(key, width, form.replace("+", "")) for key, width, form in cells])
     for name, row in found.items():
         noise = {key for key, _width, _form in cells if costs.is_noise(rounds, key, row[key])} if rounds else set()
-        noise |= {"usd"} if row["usd"] == 0.0 else set()
+        noise |= {"usd"} if row["usd"] == 0.0 or len(rounds) == 1 else set()
         _show_row(show, name, row, cells, noise)
     show.line()
     for text in _legend(found, rounds, backend, has) if rounds else ("What they cost was not measured (--rounds 0).",):
@@ -94,17 +94,19 @@ def _number(value: float | None, form: str, is_noise: bool) -> str:
 def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
     """What the figures are, in lines of up to `WIDTH`."""
     answer = "response" if "after" in has else "invoke"
-    known = f"init {costs.spread(rounds, 'init'):.0f}, " if len(rounds) > 1 else ""  # of one round nobody can tell
-    noise = f"{known}{answer} {costs.spread(rounds, 'response'):.1f} ms"
+    noise = f"init {costs.spread(rounds, 'init'):.0f}, {answer} {costs.spread(rounds, 'response'):.1f} ms"
+    bracketed = f"no more than the shop alone varied by, which is {noise}"
+    if len(rounds) == 1:
+        bracketed = "one round does not tell it from chance; measure more (--rounds)"
     where = "in a container here" if backend == "docker" else "on this one machine"
     counted = f"{len(rounds)} round{'s' * (len(rounds) > 1)} of {costs.INVOKES - costs.WARM} warm orders each"
     lines = [
         f"Medians of {counted}, {where}; + is added to the shop alone.",
-        f"(In brackets): no more than the shop alone varied by, which is {noise}.",
+        f"(In brackets): {bracketed}.",
         f"USD: estimate, {MEMORY_MB} MB at list prices of {prices.AS_OF}, a million warm invocations without their requests.",
     ]
     cold = found[TOGETHER].get("cold")
-    if cold is not None:
+    if cold is not None and not costs.is_noise(rounds, "cold", cold):
         lines.append(
             f"Once, after an environment's first response (exporters load): all four {cold:+.0f} ms, "
             f"in one {found[ONE]['cold']:+.0f}."
