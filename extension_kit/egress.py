@@ -3,8 +3,11 @@
 An audit hook (PEP 578) sees every connection, look-up and program start that goes through the interpreter, of every plug-in
 and library, on every thread. It is put in once the registration has left and before any plug-in is imported, where
 
-- the layer, or a ``manifest.toml`` beside a plug-in's module, says what it may do; or EXTENSION_KIT_EGRESS_ALLOW says more;
+- the layer, or a ``manifest.toml`` beside the module of one of the plug-ins, says what it may do; or
+  EXTENSION_KIT_EGRESS_ALLOW says more. A plug-in without a manifest may reach what its settings name, then;
 - and not EXTENSION_KIT_EGRESS_ALLOW=``*``, which switches it off.
+
+Where nothing says anything (a script, say) the first target that a guard would have refused is told instead, and then no more.
 
 What is refused raises PermissionError, an OSError as every library expects one; it is told once for each target and counted.
 
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 import _socket
 import sys
-from _thread import get_ident
+from _thread import RLock, get_ident
 
 from extension_kit.declarations import clean
 
@@ -41,20 +44,31 @@ __all__ = ["OWN_NAMES", "Guard", "OnBehalfOfFunction", "guard", "packed"]
 
 _FORGET_MS = 21_600_000
 _MOST_ADDRESSES = 512
+_MOST_NAMES = 64  # of one address
 _MOST_LINES = 20
+_LOCK_SECONDS = 5.0  # the lock may be held by a thread that a fork has left behind
 #: of sockets to this host: those of other programs, and of the kernel
+_INTERNET = (_socket.AF_INET, _socket.AF_INET6)
 _LOCAL_FAMILIES = tuple(getattr(_socket, name, -1) for name in ("AF_UNIX", "AF_NETLINK"))
 _ANY = (b"\0\0\0\0", bytes(16))  # a connection to "any address" is one to this host
 _LOOPBACK = bytes(15) + b"\1"
 _DIGITS = frozenset("0123456789")
 _NUMERIC = frozenset("0123456789abcdefABCDEFxX.")
 _WHAT = {"connections": "a connection to", "lookups": "a look-up of", "programs": "the start of"}
+#: audit events (CPython docs, "Audit events table"): the kind of attempt
+_WATCHED = {
+    "socket.__new__": "connections", "socket.connect": "connections", "socket.sendto": "connections",
+    "socket.sendmsg": "connections",
+    "socket.getaddrinfo": "lookups", "socket.gethostbyname": "lookups", "socket.gethostbyaddr": "lookups",
+    "socket.getnameinfo": "lookups",
+    "subprocess.Popen": "programs", "os.posix_spawn": "programs", "os.exec": "programs", "os.fork": "programs",
+    "os.forkpty": "programs", "os.system": "programs", "os.spawn": "programs", "pty.spawn": "programs",
+}  # fmt: skip
 _REVERSE = ("socket.gethostbyaddr", "socket.getnameinfo")
 _family = _socket.socket.family.__get__
 
 #: of this process; hooks cannot be taken out, so there is one at most
 _guard: Guard | None = None
-_wrapping = False
 
 
 def guard(
@@ -66,7 +80,7 @@ def guard(
     say: Callable[[str], object],
     owner: Callable[[int], Context | None],
 ) -> tuple[Guard | None, str]:
-    """The guard, on duty; or None and why.
+    """The guard, on duty, or only telling (`Guard.refuses`); or None and why.
 
     ``declared``: hosts and programs of the layer's manifest; None: what stands beside the modules of ``specs`` (plug-ins, or
     ``module:Class``) counts. ``allowed``: EXTENSION_KIT_EGRESS_ALLOW. ``owner``: whose thread it is, by its number.
@@ -75,30 +89,37 @@ def guard(
     if "*" in allowed:
         return None, "EXTENSION_KIT_EGRESS_ALLOW=*"
     manifests: list[str] = []
+    refuses = True
     if declared is None:
         from extension_kit.egress_manifest import beside
 
-        manifests = [beside(spec) for spec in specs]
-        if not allowed and not (manifests and all(manifests)):
-            return None, "no manifest.toml beside the plug-in's module"
-    made = Guard(declared or ((), ()), manifests, allowed, environ, clock, say, owner)
+        manifests = [path for path in map(beside, specs) if path]
+        refuses = bool(allowed or manifests)
+    made = Guard(declared or ((), ()), manifests, allowed, environ, clock, say, owner, refuses)
     _wrap_lookups()
-    if "_posixsubprocess" in sys.modules:
-        _wrap_fork_exec()
+    _wrap_fork_exec()
     if _guard is None:
         sys.addaudithook(_hook)
     _guard = made
     return made, ""
 
 
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    """Called for every audited event there is, some 10,000 while a program is imported: one look into a set for most."""
-    if event in _WATCHED and _guard is not None:
+def _hook(event: str, arguments: tuple[Any, ...], _watched: Mapping[str, str] = _WATCHED) -> None:
+    """Called for every audited event there is, some 10,000 while a program is imported: one look into a set for most.
+
+    Also when the interpreter ends and this module's names are gone, hence the default.
+    """
+    if event in _watched and _guard is not None:
         _guard.judge(event, arguments)
 
 
 class Guard:
-    """Judges what is asked for. ``refused``: attempts by kind (connections, lookups, programs)."""
+    """Judges what is asked for. ``refused``: attempts by kind (connections, lookups, programs).
+
+    Any thread may ask, at any time, also in the midst of another's or of its own (a ``__del__``): what is found is never taken
+    out while it counts, and no lock is held while others are called. Without ``refuses`` the first that would be refused
+    passes and is told, and all after it.
+    """
 
     def __init__(
         self,
@@ -109,7 +130,9 @@ class Guard:
         clock: Clock,
         say: Callable[[str], object],
         owner: Callable[[int], Context | None],
+        refuses: bool = True,
     ) -> None:
+        self.refuses = refuses
         self.refused: dict[str, int] = {}
         self._hosts, self._programs = declared
         self._manifests = manifests
@@ -119,16 +142,19 @@ class Guard:
         self._say = say
         self._owner = owner
         self._settings: list[Settings] = []
-        self._rules: tuple[Rules, tuple[str, ...], bool] | None = None
+        self._rules: tuple[int, Rules, tuple[str, ...], bool] | None = None  # first: of how many settings
         self._addresses: dict[bytes, dict[str, int]] = {}  # found for names that are allowed: when, in ms
         self._told: set[tuple[str, str]] = set()
+        self._said: set[str] = set()
         self._passing: dict[int, int] = {}  # threads that act for the function: how often
         self._own_name = ""
+        self._lock = RLock()
+        self._untold = [True]
+        self._passes_all = False  # it was told that there is no guard
 
     def add(self, settings: Settings) -> None:
         """Let pass what these settings name (`names` of their declarations)."""
         self._settings.append(settings)
-        self._rules = None
 
     def account(self) -> str:
         """What was refused in all, in one line; "" where nothing was."""
@@ -140,13 +166,13 @@ class Guard:
 
     def judge(self, event: str, arguments: tuple[Any, ...]) -> None:
         """PermissionError where this may not be; any mistake of ours counts as that."""
-        kind = _WATCHED[event]
-        if not kind:
-            if arguments[0] == "_posixsubprocess":
-                _wrap_fork_exec()
+        if self._passes_all:
             return
+        kind = _WATCHED[event]
         try:
-            if kind == "connections":
+            if event == "socket.__new__":
+                refused = _of_family(arguments[1])
+            elif kind == "connections":
                 refused = self._connection(*arguments)
             elif kind == "lookups":
                 refused = self._lookup(arguments[0], event in _REVERSE)
@@ -154,15 +180,17 @@ class Guard:
                 refused = self._program(event, arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not allowed then
             refused = (kind, f"what cannot be judged ({type(error).__name__})", "")
-        if refused:
+        if refused and self.refuses:
             raise self._refusal(*refused)
+        if refused:
+            self._tell_of_none(*refused)
 
     def _connection(self, sock: Any, address: Any) -> Refused | None:
         if address is None:
             return None  # of a socket that is connected, which was judged then
         family = _family(sock)
-        if family not in (_socket.AF_INET, _socket.AF_INET6):
-            return None if family in _LOCAL_FAMILIES else ("connections", f"a socket of family {family}", "")
+        if family not in _INTERNET:
+            return _of_family(family)
         host, port = _text(address[0]), address[1]
         if self._may_reach(host, port):
             return None
@@ -187,7 +215,7 @@ class Guard:
             return True
         from extension_kit.protocol.hosts import normal
 
-        rules, _programs, open_for_function = self._made_rules()
+        _count, rules, _programs, open_for_function = self._made_rules()
         if open_for_function and get_ident() in self._passing:
             return True
         if address is None:
@@ -210,37 +238,25 @@ class Guard:
         self._own_name = self._own_name or _socket.gethostname()
         return self._own_name
 
-    def _made_rules(self) -> tuple[Rules, tuple[str, ...], bool]:
-        rules = self._rules
-        if rules is None:
+    def _made_rules(self) -> tuple[int, Rules, tuple[str, ...], bool]:
+        """Of all settings that there are; another thread may add some while rules are made."""
+        made = self._rules
+        while made is None or made[0] != len(self._settings):
             from extension_kit.egress_rules import make
 
-            rules = self._rules = make(
-                self._hosts, self._programs, self._manifests, self._allowed, self._settings, self._environ, self._say
+            settings = tuple(self._settings)
+            rules = make(
+                self._hosts, self._programs, self._manifests, self._allowed, settings, self._environ, self._say_once
             )
-        return rules
+            made = self._rules = (len(settings), *rules)
+        return made
 
     def _program(self, event: str, arguments: tuple[Any, ...]) -> Refused | None:
-        """By the program's path as it stands in the manifest, or its last part; ``python`` is this interpreter. Where the
-        manifest has an argument behind it, the first one that is no option must be, or end with, that.
-        """
-        words: Any = ()
-        if event in ("os.fork", "os.forkpty"):
-            path = "fork"
-        elif event == "os.system":
-            path = "sh"
-        elif event == "pty.spawn":
-            words = arguments[0]
-            path = _path(words[0])
-        else:
-            path, words = (arguments[1:3] if event == "os.spawn" else arguments)[:2]
-            path = _path(path)
-        names = [path, path.rpartition("/")[2], "python" if path in (sys.executable, "/proc/self/exe") else path]
-        _rules, programs, _open = self._made_rules()
-        for program in programs:
-            name, _, wanted = program.partition(" ")
-            if name in names and (not wanted or f"/{_first(words)}".endswith(f"/{wanted}")):
-                return None
+        from extension_kit.egress_rules import command, may_start
+
+        path, words = command(event, arguments)
+        if may_start(self._made_rules()[2], path, words):
+            return None
         return "programs", "a copy of this process (fork)" if path == "fork" else path, ""
 
     def _refusal(self, kind: str, target: str, hint: str) -> OSError:
@@ -259,14 +275,42 @@ class Guard:
         return OSError(1, text)
 
     def _note_refusal(self, kind: str, target: str, text: str) -> None:
-        self.refused[kind] = self.refused.get(kind, 0) + 1
         context = self._owner(get_ident())
-        if context is not None:
-            context.count(f"egress_refused_{kind}")
-        if (kind, target) not in self._told and len(self._told) < _MOST_LINES:
-            self._told.add((kind, target))
+        is_held = self._lock.acquire(True, _LOCK_SECONDS)
+        try:
+            self.refused[kind] = self.refused.get(kind, 0) + 1
+            if context is not None:
+                context.count(f"egress_refused_{kind}")
+            is_new = (kind, target) not in self._told and len(self._told) < _MOST_LINES
+            if is_new:
+                self._told.add((kind, target))
             last = len(self._told) == _MOST_LINES
+        finally:
+            if is_held:
+                self._lock.release()
+        if is_new:
             self._say(text + ("; from here on refusals are only counted" if last else ""))
+
+    def _say_once(self, text: str) -> None:
+        """What is wrong with the rules, which may be made several times."""
+        if text not in self._said and len(self._said) < _MOST_LINES:
+            self._said.add(text)
+            self._say(text)
+
+    def _tell_of_none(self, kind: str, target: str, _hint: str) -> None:
+        """Nobody has said what may be done: the one line about it, and no more judging."""
+        try:
+            self._untold.pop()
+        except IndexError:
+            return  # another thread has been here
+        self._passes_all = True
+        try:
+            self._say(
+                f"no egress guard: {_WHAT[kind]} {clean(target)} passes, and all else, since no plug-in has a manifest.toml "
+                "beside its module that says what it may; EXTENSION_KIT_EGRESS_ALLOW names what may pass, * says that all may"
+            )
+        except Exception:  # noqa: BLE001, S110 - it passes all the same
+            pass
 
     def note(self, host: Any, found: Iterable[str]) -> None:
         """`found` are addresses of a name that is allowed: else the look-up would have been refused."""
@@ -281,12 +325,13 @@ class Guard:
         now = self._clock.wall_ms()
         for one in found:
             address = packed(one)
-            if address is not None:
-                names = self._addresses.pop(address, {})
+            names = None
+            while address is not None and self._addresses.get(address, self) is not names:
+                # Again where another thread has dropped it meanwhile as the oldest, which it is no more.
+                names = self._addresses.setdefault(address, {})
                 names[name] = now
-                self._addresses[address] = names  # last: found most recently
-        while len(self._addresses) > _MOST_ADDRESSES:
-            self._addresses.pop(next(iter(self._addresses)))
+                _keep(names, _MOST_NAMES, lambda at: at)
+        _keep(self._addresses, _MOST_ADDRESSES, lambda names: max(tuple(names.values()), default=now))
 
 
 class OnBehalfOfFunction:
@@ -312,15 +357,6 @@ class OnBehalfOfFunction:
 OWN_NAMES = frozenset((
     "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "sandbox.localdomain",
 ))  # fmt: skip
-#: audit events (CPython docs, "Audit events table"): the kind of attempt; "": none, but a module to wrap
-_WATCHED = {
-    "socket.connect": "connections", "socket.sendto": "connections", "socket.sendmsg": "connections",
-    "socket.getaddrinfo": "lookups", "socket.gethostbyname": "lookups", "socket.gethostbyaddr": "lookups",
-    "socket.getnameinfo": "lookups",
-    "subprocess.Popen": "programs", "os.posix_spawn": "programs", "os.exec": "programs", "os.fork": "programs",
-    "os.forkpty": "programs", "os.system": "programs", "os.spawn": "programs", "pty.spawn": "programs",
-    "import": "",
-}  # fmt: skip
 
 
 def packed(host: str) -> bytes | None:
@@ -356,16 +392,18 @@ def _text(host: Any) -> str:
     return host if host.isascii() else host.encode("idna").decode("ascii")
 
 
-def _path(program: Any) -> str:
-    path = program.__fspath__() if hasattr(program, "__fspath__") else program
-    return path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else str(path)
+def _of_family(family: int) -> Refused | None:
+    """Sockets past the internet's protocols send without a connection that could be judged (AF_PACKET), or to another host."""
+    is_known = (
+        family in _INTERNET or family in _LOCAL_FAMILIES or family < 0
+    )  # below: the usual one, or of a descriptor
+    return None if is_known else ("connections", f"a socket of family {family}", "")
 
 
-def _first(words: Any) -> str:
-    """Of a command's words the first behind the program that is no option; "" where there is none."""
-    if isinstance(words, (str, bytes)):
-        return ""
-    return next((word for word in map(_path, list(words)[1:]) if not word.startswith("-")), "")
+def _keep(found: dict[Any, Any], most: int, age: Callable[[Any], int]) -> None:
+    """Drop the oldest beyond so many, of equals those that came first."""
+    while len(found) > most:
+        found.pop(min(tuple(found.items()), key=lambda item: age(item[1]))[0], None)
 
 
 def _noting(original: Any, name: str) -> Any:
@@ -393,7 +431,7 @@ def _noting(original: Any, name: str) -> Any:
 def _wrap_lookups() -> None:
     """Note what is found from now on, also where `socket` has taken the functions over already."""
     loaded = sys.modules.get("socket")
-    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
         original = getattr(_socket, name)
         wrapped = _noting(getattr(original, "original", original), name)
         setattr(_socket, name, wrapped)
@@ -402,18 +440,15 @@ def _wrap_lookups() -> None:
 
 
 def _wrap_fork_exec() -> None:
-    """Judge what starts programs for `subprocess`, which is audited, and for `multiprocessing`, which is not."""
-    global _wrapping
-    if _wrapping:
-        return  # this is our own import of it
-    _wrapping = True
+    """Judge what starts programs for `subprocess`, which is audited, and for `multiprocessing`, which is not.
+
+    Imported for that, since not every way to import a module later is audited.
+    """
     try:
         module: Any = __import__("_posixsubprocess")
         original = module.fork_exec
     except Exception:  # noqa: BLE001 - who imports it is told
         return
-    finally:
-        _wrapping = False
     if hasattr(original, "original"):
         return
 

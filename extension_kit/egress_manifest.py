@@ -17,7 +17,9 @@ __all__ = ["beside", "read"]
 
 def beside(spec: Any) -> str:
     """The path of the manifest beside a plug-in's module, which may not have been imported; "" where there is none."""
-    module = spec.partition(":")[0] if isinstance(spec, str) else getattr(spec, "__module__", "")
+    module = spec.partition(":")[0] if isinstance(spec, str) else getattr(spec, "__module__", None)
+    if not isinstance(module, str):
+        return ""
     file = getattr(sys.modules.get(module), "__file__", None) or _file_of(module)
     path = f"{file.rpartition('/')[0] or '.'}/manifest.toml" if file else ""
     return path if path and _is_there(path) else ""
@@ -48,10 +50,11 @@ def read(path: str, say: Callable[[str], object]) -> tuple[tuple[str, ...], tupl
     try:
         with open(path, "rb") as file:
             may: dict[str, Any] = tomllib.load(file).get("capabilities", {})
-        hosts = [_host(one) for one in may.get("hosts", ())]
-        return tuple(hosts), tuple(
-            one if isinstance(one, str) else one["program"] for one in may.get("subprocesses", ())
-        )
+        hosts = tuple(_host(one) for one in may.get("hosts", ()))
+        programs = tuple(one if isinstance(one, str) else one["program"] for one in may.get("subprocesses", ()))
+        if not all(isinstance(one, str) for one in (*hosts, *programs)):
+            raise ValueError("a host or program is no text")
+        return hosts, programs
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         say(f"egress guard: {clean(path)} cannot be read, so it allows nothing: {clean(str(error))}")
         return (), ()
@@ -60,6 +63,7 @@ def read(path: str, say: Callable[[str], object]) -> tuple[tuple[str, ...], tupl
 def _host(one: Any) -> str:
     if isinstance(one, str):
         return one
-    when = one.get("when", "")
-    host: str = one["host"]
+    when, host = one.get("when", ""), one["host"]
+    if not isinstance(host, str) or not isinstance(when, str):
+        raise ValueError("a host is no text")
     return f"{host} when {when}" if when else host

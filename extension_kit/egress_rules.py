@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+
 from extension_kit.egress import OWN_NAMES, packed
 from extension_kit.endpoints import Endpoint, endpoint, hosts_of
 from extension_kit.errors import ConfigError
-from extension_kit.protocol.hosts import Rule, Rules, hosts_in, parse
+from extension_kit.protocol.hosts import Rule, Rules, hosts_in, parse_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     from extension_kit.settings import Settings
 
-__all__ = ["make"]
+__all__ = ["command", "make", "may_start"]
 
 #: of the local endpoint for credentials, where a variable names it (AWS docs, "Container credential provider")
 _CREDENTIALS = ("169.254.170.2", "169.254.170.23")
 _TLS_PORT = 443  # of a manifest's host that names none
 _ON = ("true", "1", "yes", "on")
+_OWN_INTERPRETER = "/proc/self/exe"
+#: options of Python's behind which (or in place of which) other code than the first argument's is run
+_RUNS_OTHER = frozenset("cmi")
 
 
 def make(
@@ -32,19 +38,18 @@ def make(
 ) -> tuple[Rules, tuple[str, ...], bool]:
     """The rules; the programs that may be started; and whether the function's own connections may pass."""
     for path in manifests:
-        if path:
-            from extension_kit.egress_manifest import read
+        from extension_kit.egress_manifest import read
 
-            more, starts = read(path, say)
-            hosts, programs = hosts + more, programs + starts
-    named = list(_named_by(settings, ("endpoint", "region")))
+        more, starts = read(path, say)
+        hosts, programs = hosts + more, programs + starts
+    named = list(_named_by(settings))
     regions = [environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""]
-    regions += [value for kind, value in named if kind == "region"]
+    regions += [value for kind, _variable, value in named if kind == "region"]
     rules = [Rule(name) for name in (*OWN_NAMES, "*.localhost")]
     rules += _of_environment(environ)
-    for kind, value in named:
+    for kind, variable, value in named:
         if kind == "endpoint":
-            rules += hosts_in(value, packed)
+            rules += _of_endpoint(variable, value, say)
     for text in allowed:
         rules += _parsed(text, 0)
     is_open = False
@@ -61,10 +66,21 @@ def make(
     return Rules(rules), programs, is_open
 
 
+def _of_endpoint(variable: str, value: str, say: Callable[[str], object]) -> list[Rule]:
+    """The hosts that an endpoint names. What is none is told, unless it is a path; not what it is, which may be secret."""
+    rules, unread = hosts_in(value, packed)
+    if unread:
+        say(
+            f"egress guard: {variable} has what names no host that could be let pass: use a URL, or HOST[:PORT], also several "
+            "with commas between them; nothing was opened for it"
+        )
+    return rules
+
+
 def _parsed(text: str, port: int) -> list[Rule]:
     """What cannot be read was complained about when it was written: it opens nothing."""
     try:
-        return [parse(text, packed, port)]
+        return parse_all(text, packed, port)
     except ValueError:
         return []
 
@@ -104,10 +120,64 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[Rule]:
         yield from _parsed(f"{local.host}:{local.port}", 0)
 
 
-def _named_by(settings: Iterable[Settings], kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _named_by(settings: Iterable[Settings]) -> Iterator[tuple[str, str, str]]:
+    """What it is (endpoint, region), variable and value."""
     for one in settings:
         for setting in one.declared():
-            if setting.names in kinds:
+            if setting.names:
                 value = getattr(one, setting.attribute)
                 for text in value if isinstance(value, tuple) else (value,):
-                    yield setting.names, text
+                    yield setting.names, setting.variable, text
+
+
+def command(event: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    """Path and words of what an audit event starts; the path is ``fork`` for a copy of this process, ``sh`` for a shell."""
+    if event in ("os.fork", "os.forkpty"):
+        return "fork", ()
+    if event == "os.system":
+        return "sh", ()
+    if event == "pty.spawn":
+        return _path(arguments[0][0]), arguments[0]
+    path, words = (arguments[1:3] if event == "os.spawn" else arguments)[:2]
+    return _path(path), words
+
+
+def may_start(programs: Iterable[str], path: str, words: Any) -> bool:
+    """By the program's path as it stands in the manifest, or its last part; ``python`` is this interpreter, and none else.
+
+    Where the manifest has an argument behind it, the first one that is no option must be, or end with, that.
+    """
+    is_own = path in (sys.executable, _OWN_INTERPRETER)
+    last = path.rpartition("/")[2]
+    names = {path, last}
+    names.discard("python")
+    if is_own:
+        names.add("python")
+    is_python = is_own or last.startswith("python")
+    for program in programs:
+        name, _, wanted = program.partition(" ")
+        if name in names and (not wanted or f"/{_first(words, is_python)}".endswith(f"/{wanted}")):
+            return True
+    return False
+
+
+def _path(program: Any) -> str:
+    path = program.__fspath__() if hasattr(program, "__fspath__") else program
+    return path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else str(path)
+
+
+def _first(words: Any, is_python: bool) -> str:
+    """Of a command's words the first behind the program that is no option; "" where there is none, or it is not what is run."""
+    if isinstance(words, (str, bytes)):
+        return ""
+    rest = iter([_path(word) for word in words][1:])
+    for word in rest:
+        if not word.startswith("-"):
+            return word
+        if word == "--":
+            return next(rest, "")
+        # Letters may stand together (-Ic), up to one that takes the rest for itself.
+        letters = word[1:].partition("X")[0].partition("W")[0]
+        if is_python and (word == "-" or (not letters.startswith("-") and _RUNS_OTHER.intersection(letters))):
+            return ""
+    return ""

@@ -288,13 +288,19 @@ class _Extension:
         if self._is_guarded:
             return
         self._is_guarded = True
-        from extension_kit.egress import guard
-
         settings = self._kit_settings()
-        self._guard, why = guard(
-            self._specs, self._declared, settings.egress_allow, environ.mapping(), self.clock,
-            lambda text: _say(self.name, text), self._owner,
-        )  # fmt: skip
+        try:
+            from extension_kit.egress import guard
+
+            self._guard, why = guard(
+                self._specs, self._declared, settings.egress_allow, environ.mapping(), self.clock,
+                lambda text: _say(self.name, text), self._owner,
+            )  # fmt: skip
+        except Exception as error:
+            from extension_kit.host import describe
+
+            _say(self.name, f"internal error: {''.join(describe(error))}; there is no egress guard")
+            return
         if why and settings.log_level == "debug":
             _say(self.name, f"no egress guard: {why}")
 

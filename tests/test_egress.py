@@ -165,28 +165,52 @@ def test_a_name_opens_the_addresses_that_were_found_for_it(tmp_path, home):
     assert len(by_name) >= 4
 
 
-@pytest.mark.parametrize(
-    ("manifest", "variables", "line"),
-    [
-        ("", {}, "no egress guard: no manifest.toml beside the plug-in's module"),
-        (
-            phoning.MANIFEST,
-            {"EXTENSION_KIT_EGRESS_ALLOW": "a.example,*"},
-            "no egress guard: EXTENSION_KIT_EGRESS_ALLOW=*",
-        ),
-    ],
-)
-def test_without_a_guard_it_is_said_at_level_debug(tmp_path, home, manifest, variables, line):
-    folder = phoning.write(tmp_path, manifest)
+def calling(folder, call, manifest=phoning.MANIFEST):
+    """The packages; at each invocation only `call` is made."""
+    phoning.write(folder, manifest)
     file = folder / "caller" / "plugin.py"
-    file.write_text(file.read_text().replace("phoner.phone(v4, v6, name, port)", "phoner.outcome(phoner.forked)"))
+    file.write_text(file.read_text().replace("phoner.phone(v4, v6, name, port)", call))
+    return folder
+
+
+@pytest.mark.parametrize("manifest", ["", phoning.MANIFEST])
+def test_where_no_guard_is_wanted_that_is_said_at_level_debug(tmp_path, home, manifest):
+    folder = calling(tmp_path, "phoner.outcome(phoner.forked)", manifest)
+    variables = {"EXTENSION_KIT_EGRESS_ALLOW": "a.example,*"}
 
     output, errors = run(folder, home, EXTENSION_KIT_LOG_LEVEL="debug", **variables)
 
     assert said(output, "CALLED") == "reached"
-    assert errors.splitlines().count(f"[caller] {line}") == 1
+    assert errors.splitlines().count("[caller] no egress guard: EXTENSION_KIT_EGRESS_ALLOW=*") == 1
     _output, errors = run(folder, home, **variables)
     assert "egress guard" not in errors
+
+
+def test_where_nobody_says_what_may_be_done_that_is_told_as_soon_as_it_matters(tmp_path, home):
+    """One line for the process, at the first that a guard would have refused; none where there is no such thing."""
+    call = "[phoner.outcome(one) for one in (phoner.forked, phoner.typed, phoner.forked)]"
+
+    output, errors = run(calling(tmp_path, call, ""), home)
+
+    assert said(output, "CALLED") == ["reached"] * 3
+    (line,) = [line for line in errors.splitlines() if "egress guard" in line]
+    assert line.startswith(
+        "[caller] no egress guard: the start of a copy of this process (fork) passes, and all else, since no plug-in has a "
+        "manifest.toml beside its module"
+    )
+    _output, errors = run(calling(tmp_path / "quiet", "'nobody'", ""), home)
+    assert "egress guard" not in errors
+
+
+def test_a_plugin_without_a_manifest_switches_the_guard_off_for_nobody(tmp_path, home):
+    """It may do nothing itself, then, but what its settings name."""
+    folder = phoning.write(tmp_path, "")
+    plugins = ("caller.plugin:Caller", "extensions.metrics_collector.plugin:MetricsCollector")
+
+    output, errors = run(folder, home, plugins=plugins, subscribes=True, HOME_STEP="6")
+
+    assert set(said(output, "CALLED").values()) == {"refused"}
+    assert "no egress guard" not in errors
 
 
 def test_a_plugin_without_a_manifest_is_guarded_where_an_operator_says_whom_it_may_reach(tmp_path, home):
@@ -274,6 +298,110 @@ def test_each_of_ours_is_guarded_with_whatever_it_brings(tmp_path, home, plugin,
     assert set(said(output, "CALLED").values()) == {"refused"}
     assert "no egress guard" not in errors
     assert "Traceback" not in errors
+
+
+GUARDED = """
+import sys
+sys.path[1:1] = {paths!r}
+import _socket
+from extension_kit.egress import guard
+from extension_kit.io.clock import Clock
+guard((), ((), ()), (), {{}}, Clock(), lambda line: None, lambda thread: None)
+"""
+
+
+def guarded(script):
+    """What a process prints that has the guard and runs `script`."""
+    paths = [str(ROOT), *(path for path in sys.path if "site-packages" in path)]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", GUARDED.format(paths=paths) + script],
+        capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+IMPORTED_OTHERWISE = """
+from importlib import import_module
+fork_exec = import_module("_posixsubprocess").fork_exec
+import multiprocessing
+try:
+    multiprocessing.get_context("spawn").Process(target=int).start()
+except PermissionError as error:
+    print(error)
+"""
+
+
+def test_programs_are_refused_however_that_was_imported_which_starts_them():
+    """An import by `importlib` raises no audit event."""
+    assert "egress guard: the start of" in guarded(IMPORTED_OTHERWISE)
+
+
+def test_sockets_of_packets_are_refused_when_they_are_made():
+    """What is sent through one that is bound is seen by nobody; other sockets are made as ever."""
+    script = """
+for family in (_socket.AF_PACKET, 40):
+    try:
+        _socket.socket(family, _socket.SOCK_RAW).close()
+        print("made")
+    except OSError as error:
+        print("refused" if "egress guard" in str(error) else error)
+import socket
+for family in (_socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX, _socket.AF_NETLINK):
+    socket.socket(family, _socket.SOCK_DGRAM).close()
+one, other = socket.socketpair()
+socket.socket(fileno=one.detach()).close()
+_socket.socket().close()
+print("others are made")
+"""
+    assert guarded(script).splitlines() == ["refused", "refused", "others are made"]
+
+
+def test_every_look_up_is_noted():
+    script = """
+import socket
+for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+    print(hasattr(getattr(_socket, name), "original"))
+    # its own getaddrinfo calls the other
+    print(name == "getaddrinfo" or getattr(socket, name) is getattr(_socket, name))
+"""
+    assert guarded(script).split() == ["True"] * 8
+
+
+def test_nothing_is_said_when_the_interpreter_ends():
+    """Objects that die with the guard's own names still open files."""
+    script = """
+import os
+from extension_kit import egress
+class Last:
+    def __del__(self, open=open, write=os.write):
+        try:
+            open("/dev/null").close()
+            write(1, b"opened\\n")
+        except BaseException as error:
+            write(1, repr(error).encode())
+egress.zzz = Last()
+"""
+    assert guarded(script) == "opened\n"
+
+
+def test_a_mistake_in_making_the_guard_is_told_and_harmless(tmp_path, home):
+    before = """
+import sys
+sys.path[1:1] = {paths!r}
+from extension_kit import egress
+def guard(*arguments):
+    raise RuntimeError("odd")
+egress.guard = guard
+"""
+
+    paths = [str(ROOT)]
+    output, errors = run(calling(tmp_path, "'nobody'"), home, before=before.format(paths=paths))
+
+    assert said(output, "CALLED") == "nobody"
+    (line,) = [line for line in errors.splitlines() if "egress guard" in line]
+    assert line.startswith("[caller] internal error: RuntimeError: odd")
+    assert line.endswith("; there is no egress guard")
 
 
 THROUGH_A_PROXY = """

@@ -5,10 +5,11 @@ from __future__ import annotations
 import _socket
 import contextlib
 import sys
+import threading
 
 import pytest
 
-from extension_kit import egress, egress_manifest
+from extension_kit import egress, egress_manifest, egress_rules
 from extension_kit.declarations import host_list
 from extension_kit.egress import Guard
 from extension_kit.protocol.hosts import hosts_in
@@ -30,7 +31,7 @@ class Clock:
 class Judge:
     """A guard, and what it has said."""
 
-    def __init__(self, *hosts, allow=(), programs=(), environ=REGION, manifests=()):
+    def __init__(self, *hosts, allow=(), programs=(), environ=REGION, manifests=(), refuses=True):
         self.lines, self.clock, self.owner = [], Clock(), None
         self.guard = Guard(
             (hosts, programs),
@@ -40,6 +41,7 @@ class Judge:
             self.clock,
             self.lines.append,
             lambda _thread: self.owner,
+            refuses,
         )
 
     def __call__(self, event, *arguments):
@@ -177,6 +179,152 @@ def test_what_is_found_is_bounded():
     assert not judge.connect("10.0.0.0")
 
 
+def test_the_names_of_an_address_are_bounded():
+    """Names below a wildcard are without number."""
+    judge = Judge("*.example.com:8443", "a.example.org")
+    for number in range(3 * egress._MOST_NAMES):
+        judge.found(f"a{number}.example.com", "10.0.0.1")
+    judge.found("a.example.org", "10.0.0.1")
+
+    (names,) = judge.guard._addresses.values()
+    assert len(names) == egress._MOST_NAMES
+    assert judge.connect("10.0.0.1", 8443)
+    assert judge.connect("10.0.0.1", 443)
+
+
+class Watched(dict):
+    """Calls `look` after whatever is done to it."""
+
+    def look(self):
+        pass
+
+    def _and_look(method):
+        def call(self, *arguments):
+            done = method(self, *arguments)
+            self.look()
+            return done
+
+        return call
+
+    __setitem__ = _and_look(dict.__setitem__)
+    __delitem__ = _and_look(dict.__delitem__)
+    pop = _and_look(dict.pop)
+    setdefault = _and_look(dict.setdefault)
+
+
+def test_what_may_be_connected_to_may_be_at_every_moment():
+    """Also while another thread notes the same address again, which this looks at from inside."""
+    judge = Judge("logs.example.com")
+    judge.guard._addresses = watched = Watched()
+    judge.found("logs.example.com", "192.0.2.1")
+    seen = []
+    watched.look = lambda: seen.append(judge.connect("192.0.2.1"))
+
+    judge.found("logs.example.com", "192.0.2.1")
+    judge.found("logs.example.com", "192.0.2.2")
+
+    assert len(seen) >= 2
+    assert all(seen)
+
+
+def test_an_address_that_is_dropped_while_it_is_noted_is_noted_again():
+    """Another thread finds it to be the oldest, just before it is not."""
+    judge = Judge("logs.example.com")
+    judge.guard._addresses = watched = Watched()
+    drops = [True]
+    watched.look = lambda: drops and (drops.pop(), watched.clear())
+
+    judge.found("logs.example.com", "192.0.2.1")
+
+    assert not drops
+    assert judge.connect("192.0.2.1")
+
+
+def test_refusals_on_several_threads_are_all_counted():
+    """The second comes while the first has read the number and not written it."""
+    judge = Judge()
+    first_reads, second_is_done = threading.Event(), threading.Event()
+
+    class Slow(dict):
+        def get(self, *arguments):
+            number = super().get(*arguments)
+            if not first_reads.is_set():
+                first_reads.set()
+                second_is_done.wait(0.5)  # it has to wait for us, so this is waited for in full
+            return number
+
+    judge.guard.refused = Slow()
+    thread = threading.Thread(target=judge.connect, args=("192.0.2.1",))
+    thread.start()
+    assert first_reads.wait(10)
+    judge.connect("192.0.2.2")
+    second_is_done.set()
+    thread.join(10)
+
+    assert judge.guard.refused == {"connections": 2}
+
+
+def test_a_refusal_within_a_refusal_is_counted_too():
+    """Objects are finalized at any point, also in there."""
+    judge = Judge()
+
+    class Owner:
+        def count(self, _name):
+            judge.owner = None
+            judge.connect("192.0.2.2")
+
+    judge.owner = Owner()
+    judge.connect("192.0.2.1")
+
+    assert judge.guard.refused == {"connections": 2}
+
+
+def test_settings_that_come_while_rules_are_made_count(monkeypatch):
+    """They would be unknown for the life of the process."""
+    make, added = egress_rules.make, []
+    judge = Judge()
+
+    def slow(*arguments):
+        made = make(*arguments)
+        if not added:
+            added.append(True)
+            judge.guard.add(Named(endpoint="https://late.example.com"))  # as another thread does
+        return made
+
+    monkeypatch.setattr(egress_rules, "make", slow)
+    judge.connect("evil.test")
+
+    assert added
+    assert judge.connect("late.example.com")
+    assert not judge.connect("evil.test")
+
+
+def test_without_refusing_the_first_is_told_and_no_more():
+    judge = Judge("logs.example.com", refuses=False)
+    assert judge.connect("logs.example.com")
+    assert judge.connect("127.0.0.1")
+    assert judge.lines == []
+
+    assert judge.connect("192.0.2.1", 80)
+    assert judge("os.fork")
+
+    (line,) = judge.lines
+    assert line.startswith("no egress guard: a connection to 192.0.2.1:80 passes, and all else, ")
+    assert judge.guard.account() == ""
+
+
+def test_the_addresses_that_a_reverse_look_up_of_a_name_finds_are_noted(monkeypatch):
+    judge = Judge("logs.example.com")
+    monkeypatch.setattr(egress, "_guard", judge.guard)
+    look_up = egress._noting(lambda host: (host, [], ["192.0.2.1", "192.0.2.2"]), "gethostbyaddr")
+
+    look_up("logs.example.com")
+    look_up("192.0.2.9")
+
+    assert judge.connect("192.0.2.2")
+    assert not judge.connect("192.0.2.9")
+
+
 @pytest.mark.parametrize("event", ["socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"])
 def test_look_ups(event):
     judge = Judge("logs.example.com", "plain.example.com:80")
@@ -236,6 +384,10 @@ def test_programs(event, arguments, program):
         (["python", "-I", "-S", "/opt/x/lib/own/child.py", "burn"], True), ((b"python", b"own/child.py"), True),
         (["python", "-c", "x"], False), (["python", "/tmp/disown/child.py"], False), (["python"], False),
         ("own/child.py", False), (["python", "x", "own/child.py"], False),
+        (["python", "-mevil", "own/child.py"], False), (["python", "-m", "own/child.py"], False),
+        (["python", "-Ic", "own/child.py"], False), (["python", "-", "own/child.py"], False),
+        (["python", "-i", "own/child.py"], False), (["python", "--", "-x", "own/child.py"], False),
+        (["python", "-Xfrozen_modules=off", "-Ws", "-uB", "own/child.py"], True), (["python", "--", "own/child.py"], True),
     ],
 )  # fmt: skip
 def test_a_program_with_its_first_argument(words, passes):
@@ -251,7 +403,17 @@ def test_python_is_the_extensions_own_interpreter():
     judge = Judge(programs=("python",))
 
     assert judge("os.posix_spawn", sys.executable, [], {})
+    assert judge("os.posix_spawn", "/proc/self/exe", [], {})
     assert not judge("os.posix_spawn", "/somewhere/else/python3", [], {})
+    assert not judge("os.posix_spawn", "/somewhere/else/python", [], {})
+    assert not judge("os.posix_spawn", "python", [], {})
+    assert Judge(programs=("/usr/bin/python",))("os.posix_spawn", "/usr/bin/python", [], {})
+
+
+def test_other_programs_have_options_of_their_own():
+    judge = Judge(programs=("tar out.tar",))
+    assert judge("os.posix_spawn", "/bin/tar", ["tar", "-c", "out.tar"], {})
+    assert not judge("os.posix_spawn", "/bin/tar", ["tar", "-c", "other.tar"], {})
 
 
 def test_a_mistake_refuses_and_does_nothing_else():
@@ -427,6 +589,31 @@ def test_an_endpoint_that_is_wrong_is_no_hole(endpoint):
     assert not any(judge.connect(host) for host in ("other.test", "192.0.2.1", OTHER))
 
 
+def test_an_endpoint_that_names_no_host_is_told_once_and_not_shown():
+    """By its variable; as soon as it matters, and not again when the rules are made anew."""
+    judge = Judge()
+    judge.guard.add(Named(endpoint="http://key@a.example:1,http://b.example:2", others=("/tmp/lines", "c.example")))
+    assert judge.lines == []
+
+    assert not judge.connect("a.example", 1)
+    judge.guard.add(Named())
+    assert judge.connect("c.example", 1)
+
+    about = [line for line in judge.lines if "names no host" in line]
+    assert len(about) == 1
+    assert about[0].startswith("egress guard: NAMED_ENDPOINT has what names no host that could be let pass: use a URL")
+    assert "key" not in about[0]
+
+
+def test_an_endpoint_with_two_forms_is_reached_by_either():
+    """Python's own look-up asks for the one, requests and the like for the other."""
+    judge = Judge(allow=("weiß.example",))
+    judge.guard.add(Named(endpoint="https://straße.example/x"))
+
+    for name in ("straße.example", "strasse.example", "xn--strae-oqa.example", "xn--wei-7ka.example", "weiss.example"):
+        assert judge.connect(name), name
+
+
 def test_what_an_operator_allows():
     judge = Judge(allow=("in.example.com", "*.example.org:8443", "10.0.0.0/8", "[fd00::]/8:443"))
 
@@ -505,7 +692,7 @@ def test_a_manifest_is_read_as_a_layers_builder_reads_it(tmp_path):
     file.write_text(MANIFEST)
 
     assert egress_manifest.read(str(file), pytest.fail) == may_of(parse(MANIFEST.encode(), "1"))
-    judge = Judge(manifests=[str(file), ""])
+    judge = Judge(manifests=[str(file)])
     assert judge.connect("logs.example.com")
     assert judge.connect("plain.example.com", 80)
     assert judge("subprocess.Popen", "tar", [], None, None)
@@ -513,7 +700,17 @@ def test_a_manifest_is_read_as_a_layers_builder_reads_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["[", "capabilities = 7", "[capabilities]\nhosts = [7]", "[capabilities]\nhosts = [{}]", None]
+    "content",
+    [
+        "[",
+        "capabilities = 7",
+        "[capabilities]\nhosts = [7]",
+        "[capabilities]\nhosts = [{}]",
+        "[capabilities]\nhosts = [{host = 5}]",
+        "[capabilities]\nhosts = [{host = 'a', when = 5}]",
+        "[capabilities]\nsubprocesses = [5, {program = 6}]",
+        None,
+    ],
 )
 def test_a_manifest_that_cannot_be_read_allows_nothing_and_says_so_once(tmp_path, content):
     file = tmp_path / "manifest.toml"
@@ -527,6 +724,11 @@ def test_a_manifest_that_cannot_be_read_allows_nothing_and_says_so_once(tmp_path
     assert sum("cannot be read, so it allows nothing" in line for line in judge.lines) == 1
 
 
+def test_what_is_no_plugin_has_no_manifest():
+    odd = type("Odd", (), {"__module__": None})
+    assert egress_manifest.beside(odd) == egress_manifest.beside("no.such.module:X") == ""
+
+
 def test_the_hosts_of_settings_are_read_by_the_same_rules():
     """What `hosts_in` gives is what a rule of the same text is."""
-    assert hosts_in("a.example:1", egress.packed)[0].port == 1
+    assert hosts_in("a.example:1", egress.packed)[0][0].port == 1

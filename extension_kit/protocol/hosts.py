@@ -9,7 +9,8 @@
 ===========================  =====================================================================================
 
 Each with ``:PORT`` behind it (an IPv6 address in brackets then) for that port only. An IPv4 address that is written as IPv6
-(``::ffff:192.0.2.7``) is the IPv4 address. A name of other letters is compared as IDNA (RFC 3490) has it in ASCII.
+(``::ffff:192.0.2.7``) is the IPv4 address. A name of other letters is compared as IDNA 2003 (RFC 3490) has it in ASCII, and
+in a rule also as IDNA 2008 (RFC 5891) has it, if that is another name: Python asks for the one, libraries for the other.
 
 Addresses are bytes in network order, 4 or 16; ``packed`` gives them for a text, or None where it is none: what counts as an
 address is the C library's to say.
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
     Packed = Callable[[str], bytes | None]
 
-__all__ = ["Rule", "Rules", "hosts_in", "normal", "parse"]
+__all__ = ["Rule", "Rules", "hosts_in", "normal", "parse", "parse_all"]
 
 _LABEL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+#: letters that IDNA 2003 writes otherwise, or leaves out (UTS 46, "Deviations")
+_DEVIATIONS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -106,6 +109,20 @@ def parse(text: str, packed: Packed, port: int = 0) -> Rule:
     return Rule(f"*.{name}" if below else name, port)
 
 
+def parse_all(text: str, packed: Packed, port: int = 0) -> list[Rule]:
+    """`parse`: one rule, or two for a name that has two forms (``straße.example``). ValueError."""
+    rules = [parse(text, packed, port)]
+    if _DEVIATIONS.intersection(text):
+        host, colon, own_port = text.partition(":")
+        rules.append(parse(".".join(map(_label_2008, host.split("."))) + colon + own_port, packed, port))
+    return rules
+
+
+def _label_2008(label: str) -> str:
+    label = label.lower()
+    return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+
+
 def _parts(text: str) -> tuple[str, str | None, str | None]:
     """Host, bits of the network and port, as they are written."""
     if text.startswith("["):
@@ -148,23 +165,30 @@ def normal(host: str) -> str:
     return host if is_name else ""
 
 
-def hosts_in(value: str, packed: Packed) -> list[Rule]:
-    """The hosts that a setting names: of a URL, or of ``HOST[:PORT]`` with commas between them.
+def hosts_in(value: str, packed: Packed) -> tuple[list[Rule], bool]:
+    """The hosts that a setting names: of a URL, or of ``HOST[:PORT]`` with commas between them; and whether something in it
+    was no host, though it is no path of a file either.
 
-    Exactly these: nothing in a setting stands for several, so a slip of the pen opens nothing. What is no host (a path of a
-    file, say) gives none.
+    Exactly these: nothing in a setting stands for several, so a slip of the pen opens nothing. What is no host gives none.
     """
-    rules = []
+    rules: list[Rule] = []
+    unread = False
     for text in [value] if "://" in value else value.split(","):
-        scheme, found, rest = text.strip().partition("://")
+        text = text.strip()
+        scheme, found, rest = text.partition("://")
         if not found:
             scheme, rest = "", scheme
         for end in ("/", "?", "#", "\\"):
             rest = rest.partition(end)[0]
         try:
-            rule = parse(rest.rpartition("@")[2], packed, _PORTS.get(scheme.lower(), 0))
+            more = parse_all(rest.rpartition("@")[2], packed, _PORTS.get(scheme.lower(), 0))
         except ValueError:
-            continue
-        if not rule.name.startswith("*"):
-            rules.append(rule)
-    return rules
+            more = []
+        more = [rule for rule in more if not rule.name.startswith("*")]
+        rules += more
+        unread = unread or not (more or _is_path(text))
+    return rules, unread
+
+
+def _is_path(text: str) -> bool:
+    return not text or text.startswith(("./", "../", "file:")) or (text.startswith("/") and not text.startswith("//"))

@@ -8,7 +8,7 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extension_kit.endpoints import Endpoint, endpoint
+from extension_kit.endpoints import Endpoint, endpoint, hosts_of
 from extension_kit.errors import ConfigError
 
 KEYS = {"aws_access_key_id": "A", "aws_secret_access_key": "S"}
@@ -47,6 +47,17 @@ def test_hosts_of_fips_are_botocores(service):
     for region in ["us-east-1", "us-gov-west-1"]:
         found = endpoint(service, region, {"AWS_USE_FIPS_ENDPOINT": "true"})
         assert f"https://{found.authority}" == theirs(service, region, True, False), region
+
+
+@pytest.mark.parametrize(
+    "service", ["secretsmanager", "ssm", "appconfigdata", "logs", "firehose", "kinesis", "s3", "sqs"]
+)
+def test_what_botocore_asks_by_default_is_among_a_services_hosts(service):
+    """Not only where it is told to ask the region: S3 has an older host in the first one."""
+    for region in ["us-east-1", "eu-central-2", "cn-north-1", "us-gov-west-1"]:
+        client = boto3.client(service, region_name=region, **KEYS)
+        assert client.meta.endpoint_url.removeprefix("https://") in hosts_of(service, region), region
+    assert "s3.amazonaws.com" not in hosts_of("s3", "eu-central-2")
 
 
 @pytest.mark.parametrize("service", ["secretsmanager", "ssm", "appconfigdata", "logs", "firehose", "kinesis", "s3"])

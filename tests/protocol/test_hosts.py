@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from extension_kit.egress import packed
-from extension_kit.protocol.hosts import Rule, Rules, hosts_in, normal, parse
+from extension_kit.protocol.hosts import Rule, Rules, hosts_in, normal, parse, parse_all
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 NAMES = (
@@ -205,7 +205,7 @@ def test_what_is_an_address_is_what_the_c_library_has_for_one(text):
 @given(NAMES, PORTS, st.sampled_from(["", "/", "/v1/x", "?key=1", "#a", "/@other.example", "\\@other.example"]))
 def test_the_host_of_a_url_is_what_a_setting_names(name, port, rest):
     for url, at in ((f"https://{name}", 443), (f"HTTP://{name}", 80), (f"https://u:p@{name}:{port}", port)):
-        assert hosts_in(url + rest, packed) == [Rule(name, at)]
+        assert hosts_in(url + rest, packed) == ([Rule(name, at)], False)
 
 
 @pytest.mark.parametrize(
@@ -220,4 +220,34 @@ def test_the_host_of_a_url_is_what_a_setting_names(name, port, rest):
 )  # fmt: skip
 def test_a_setting_names_just_what_it_says(value, found):
     """What is no host opens nothing, and nothing stands for several."""
-    assert hosts_in(value, packed) == found
+    assert hosts_in(value, packed)[0] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "unread"),
+    [
+        ("http://a.example:1,http://b.example:2", True), ("//h.example", True), ("https:h.example", True),
+        ("https://" + "a" * 64 + ".example", True), ("*", True), ("a.example,*", True), ("http://a b/", True),
+        ("", False), ("/tmp/lines", False), ("./lines", False), ("file:/tmp/x", False), ("file:///tmp/x", False),
+        ("a.example:9092, b.example,", False), ("https://a.example/x,y", False), ("stdout", False),
+    ],
+)  # fmt: skip
+def test_what_names_no_host_is_told_from_a_path(value, unread):
+    assert hosts_in(value, packed)[1] == unread
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("straße.example:8443", ["strasse.example", "xn--strae-oqa.example"]),
+        ("*.STRAẞE.example:8443", ["*.strasse.example", "*.xn--strae-oqa.example"]),
+        ("βόλος.example:8443", ["xn--nxasmq6b.example", "xn--nxasmm1c.example"]),
+        ("bücher.example:8443", ["xn--bcher-kva.example"]),
+        ("a.example:8443", ["a.example"]),
+    ],
+)
+def test_a_name_that_idna_2003_and_2008_write_differently_has_a_rule_for_either(text, names):
+    """Names of RFC 5894, 7.2, and of UTS 46's table of deviations."""
+    assert parse_all(text, packed) == [Rule(name, 8443) for name in names]
+    found, unread = hosts_in(f"https://{text}/x", packed)
+    assert ([rule.name for rule in found], unread) == ([name for name in names if name[0] != "*"], "*" in text)
