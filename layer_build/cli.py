@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": "compare two layers",
     "template": "write the infrastructure code for a layer",
     "index": "list the layers of a folder as JSON",
+    "publish": "publish layers to regions of AWS (a plan only, without --yes)",
 }
 
 
