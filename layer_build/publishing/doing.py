@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ACTION = "lambda:GetLayerVersion"
 _LICENSE = "Apache-2.0"
+_ATTEMPTS = 3
 _LONGEST = 8.0  # seconds between two attempts
 
 
@@ -64,38 +65,50 @@ class Publisher:
         self._told("publish", f"{said}, {one.entry['zipped']:,} bytes", region, version, one)
 
     def _published(self, region: Region, one: Zip) -> Version:
-        """The version that a call has made. One without an answer may have made it: it is looked for before another call."""
-        client = self._aws.client("lambda", region.name, once=True)
-        attempts = self._aws.client("lambda", region.name).meta.config.retries.get("total_max_attempts", 3)
+        """The version that a call has made."""
         data = one.data()
+        answer: dict[str, Any] | Version = self._carefully(
+            region,
+            "publish_layer_version",
+            lambda: self._there(region, one),
+            LayerName=one.layer_name,
+            Description=one.description,
+            Content={"ZipFile": data},
+            CompatibleRuntimes=list(one.runtimes),
+            CompatibleArchitectures=[one.architecture],
+            LicenseInfo=_LICENSE,
+        )
+        if isinstance(answer, Version):
+            return answer
+        found = reading.sha256(answer["Content"])
+        if found != one.sha256:
+            raise AwsError(
+                f"{region.name}: {answer['LayerVersionArn']}: AWS has SHA-256 {found}, sent was {one.sha256}: "
+                "what was published is not what was built; no parameter names it"
+            )
+        return Version(int(answer["Version"]), answer["LayerVersionArn"], one.version, one.sha256)
+
+    def _carefully(self, region: Region, operation: str, look: Callable[[], Any], **arguments: Any) -> Any:
+        """The answer of a call that must not be carried out twice.
+
+        One without an answer may have been carried out: before it is made again, `look` says what is there, or None.
+        """
+        client = self._aws.client("lambda", region.name, once=True)
+        attempts = self._aws.client("lambda", region.name).meta.config.retries.get("total_max_attempts", _ATTEMPTS)
         for attempt in range(1, attempts + 1):
             try:
-                answer = client.publish_layer_version(
-                    LayerName=one.layer_name,
-                    Description=one.description,
-                    Content={"ZipFile": data},
-                    CompatibleRuntimes=list(one.runtimes),
-                    CompatibleArchitectures=[one.architecture],
-                    LicenseInfo=_LICENSE,
-                )
+                return getattr(client, operation)(**arguments)
             except Exception as error:
-                if not (amazon.throttled(error) or amazon.unclear(error)) or attempt == attempts:
-                    there = self._there(region, one) if amazon.unclear(error) else None
-                    if there is None:
-                        raise AwsError(f"{region.name}: {one.layer_name}: {words(error)}") from error
-                    return there
-                time.sleep(min(2.0 ** (attempt - 1), _LONGEST))
-                there = self._there(region, one)
+                unclear = amazon.unclear(error)
+                again = attempt < attempts and (unclear or amazon.throttled(error))
+                if again:
+                    time.sleep(min(2.0 ** (attempt - 1), _LONGEST))
+                # A conflict: what is asked for may be there, of an earlier attempt.
+                there = look() if unclear or amazon.code(error) == "ResourceConflictException" else None
                 if there is not None:
                     return there
-            else:
-                found = reading.sha256(answer["Content"])
-                if found != one.sha256:
-                    raise AwsError(
-                        f"{region.name}: {answer['LayerVersionArn']}: AWS has SHA-256 {found}, sent was {one.sha256}: "
-                        "what was published is not what was built; no parameter names it"
-                    )
-                return Version(int(answer["Version"]), answer["LayerVersionArn"], one.version, one.sha256)
+                if not again:
+                    raise AwsError(f"{region.name}: {arguments['LayerName']}: {words(error)}") from error
         raise AssertionError("the last attempt returns or raises")
 
     def _there(self, region: Region, one: Zip) -> Version | None:
@@ -104,29 +117,25 @@ class Publisher:
 
     def _allow(self, step: Allow) -> None:
         region, version, grant = step.region, step.version, step.grant
-        if not self._dry and not self._allowed(step):
-            try:
-                self._aws.call(
-                    "lambda",
-                    "add_layer_version_permission",
-                    region.name,
-                    LayerName=step.zip.layer_name,
-                    VersionNumber=version.number,
-                    StatementId=grant.statement,
-                    Action=_ACTION,
-                    Principal=grant.principal,
-                    **({"OrganizationId": grant.organization} if grant.organization else {}),
-                )
-            except AwsError as error:
-                # The statement is there: another attempt's, whose answer was lost, or one that says something else.
-                if amazon.code(error.__cause__) != "ResourceConflictException" or not self._allowed(step):
-                    raise
+        if not self._dry:
+            self._carefully(
+                region,
+                "add_layer_version_permission",
+                lambda: self._allowed(step),
+                LayerName=step.zip.layer_name,
+                VersionNumber=version.number,
+                StatementId=grant.statement,
+                Action=_ACTION,
+                Principal=grant.principal,
+                **({"OrganizationId": grant.organization} if grant.organization else {}),
+            )
         region.grants.setdefault(version.arn, []).append(grant)
         text = f"{region.name}: {step.zip.layer_name}: version {version.number} may be used by {grant}"
         self._told("allow", text, region, version, step.zip, grant=str(grant))
 
-    def _allowed(self, step: Allow) -> bool:
-        return step.grant in reading.grants(self._aws, step.region.name, step.zip.layer_name, step.version)
+    def _allowed(self, step: Allow) -> Grant | None:
+        found = reading.grants(self._aws, step.region.name, step.zip.layer_name, step.version)
+        return step.grant if step.grant in found else None
 
     def _point(self, step: Point) -> None:
         if not self._dry:

@@ -11,15 +11,19 @@ import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.httpsession import URLLib3Session
+from moto.awslambda.models import lambda_backends
+from moto.ssm.models import ssm_backends
 
 from layer_build import provenance, tree
 from layer_build.cli import main
 from tests.layer_build import sample
+from tests.layer_build.publishing import fakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+ACCOUNT = "123456789012"
 REGIONS = ("eu-west-1", "us-east-1", "ap-southeast-2")
 
 
@@ -34,7 +38,10 @@ class Body:
 
 
 def answer(request: Any, status: int, code: str, message: str = "no") -> AWSResponse:
-    """An error as AWS's REST and JSON protocols have it; botocore's own parser reads it."""
+    """An error as AWS's protocols have it; botocore's own parser reads it."""
+    if "sts" in str(request.headers["Authorization"]):
+        text = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+        return AWSResponse(request.url, status, {"Content-Type": "text/xml"}, Body(text.encode()))
     headers = {"x-amzn-ErrorType": code, "Content-Type": "application/json"}
     return AWSResponse(request.url, status, headers, Body(json.dumps({"__type": code, "message": message}).encode()))
 
@@ -46,11 +53,11 @@ class Killed(BaseException):
 class Wire:
     """All calls of botocore, in order; `fault` may answer one, or raise."""
 
-    def __init__(self, session: botocore.session.Session) -> None:
+    def __init__(self, session: boto3.session.Session) -> None:
         self.calls: list[str] = []
         self.regions: list[str] = []
         self.fault: Callable[[str, str, Any], Any] = lambda region, operation, request: None
-        session.register("before-send.*.*", self._sent)
+        session.events.register("before-send.*.*", self._sent)
 
     def _sent(self, request: Any, event_name: str, **_: Any) -> Any:
         operation = event_name.rpartition(".")[2]
@@ -70,8 +77,8 @@ class Wire:
 
 @pytest.fixture(scope="module")
 def session():
-    """One botocore session for all: reading its models takes longer than the calls."""
-    return botocore.session.Session()
+    """One session for all: reading its models takes longer than the calls."""
+    return boto3.session.Session(botocore_session=botocore.session.Session())
 
 
 @pytest.fixture
@@ -83,11 +90,10 @@ def wire(empty_moto, session, monkeypatch):
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
     found = Wire(session)
-    boto3.setup_default_session(botocore_session=session)
     yield found
-    session.unregister("before-send.*.*", found._sent)
+    session.events.unregister("before-send.*.*", found._sent)
 
 
 @pytest.fixture
@@ -126,31 +132,35 @@ def held(regions: tuple[str, ...] = REGIONS) -> dict[str, Any]:
 
 
 def _held(region: str) -> dict[str, Any]:
-    functions, store = boto3.client("lambda", region_name=region), boto3.client("ssm", region_name=region)
+    """Straight from moto, which is in this process: a call for each would take the tests' time."""
     found: dict[str, Any] = {}
-    for layer in functions.list_layers()["Layers"]:
-        for version in functions.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]:
-            name, number = layer["LayerName"], version["Version"]
-            content = functions.get_layer_version(LayerName=name, VersionNumber=number)
-            found[f"{name}:{number}"] = {
+    functions = lambda_backends[ACCOUNT][region]
+    for layer in functions.list_layers():
+        for version in functions.list_layer_versions(layer["LayerName"]):
+            content = version.get_layer_version()
+            found[f"{version.name}:{version.version}"] = {
                 "sha256": content["Content"]["CodeSha256"],
                 "runtimes": content["CompatibleRuntimes"],
                 "architectures": content["CompatibleArchitectures"],
                 "description": content["Description"],
-                "grants": _grants(functions, name, number),
+                "grants": sorted(
+                    (one["Sid"], one["Principal"], one.get("OrganizationId"), one["Action"])
+                    for one in version.policy.statements
+                ),
             }
-    described = store.describe_parameters()["Parameters"]
-    values = {one["Name"]: store.get_parameter(Name=one["Name"])["Parameter"] for one in described}
-    return {
-        "layers": found,
-        "parameters": {name: (one["Value"], one["Version"]) for name, one in sorted(values.items())},
-    }
+    store = ssm_backends[ACCOUNT][region]
+    values = {name: store.get_parameter(name) for name in _names(region)}
+    return {"layers": found, "parameters": {name: (one.value, one.version) for name, one in sorted(values.items())}}
 
 
-def _grants(functions: Any, name: str, number: int) -> list[tuple[str, Any, Any, str]]:
-    try:
-        policy = functions.get_layer_version_policy(LayerName=name, VersionNumber=number)["Policy"]
-    except functions.exceptions.ResourceNotFoundException:
-        return []
-    statements = json.loads(policy)["Statement"]
-    return sorted((one["Sid"], one["Principal"], one.get("OrganizationId"), one["Action"]) for one in statements)
+def _names(region: str) -> list[str]:
+    return [one.name for one in ssm_backends[ACCOUNT][region].get_parameters_by_path("/extension-kit", True)[0]]
+
+
+@pytest.fixture
+def fake(wire, monkeypatch):
+    """Layers' contents and AWS Signer; all else is moto's."""
+    found = fakes.Fake()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SIGNER", found.url)
+    yield found
+    found.close()

@@ -11,6 +11,8 @@ import pytest
 from layer_build.cli import main
 from tests.layer_build.publishing.conftest import REGIONS, held, layers, publish
 
+pytestmark = pytest.mark.once
+
 
 def test_without_yes_nothing_is_done(wire, zips, capsys):
     assert publish(zips, "--public") == 0
@@ -49,7 +51,7 @@ def test_three_regions_twice(wire, zips, capsys):
     assert capsys.readouterr().out == "2 layer(s), 3 region(s): all of it is published, nothing to do\n"
     assert held() == first
     assert {path.name: path.read_bytes() for path in zips.iterdir()} == files
-    assert not any(call.startswith(("Publish", "Add", "Put", "Delete", "Remove")) for call in wire.calls[:-30])
+    assert not any(call.startswith(("Publish", "Add", "Put", "Delete", "Remove")) for call in wire.calls)
 
 
 def test_what_is_written_beside_them(wire, zips, tmp_path):
