@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if unused:
         raise ConfigError(f"--resource {unused[0]}: no extension needs this action with these settings")
     remarks = [
-        *(_remark(name, one.actions, f"left out: only where {' or '.join(one.when)}") for name, one in left),
+        *(_remark(name, one.actions, f"left out: only where {_conditions(one.when)}") for name, one in left),
         *(
             _remark(
                 name, one.actions, f"in it, for the function may need it: {one.why or 'the manifest gives no reason'}"
@@ -84,6 +84,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _remark(about: str, actions: tuple[str, ...], text: str) -> dict[str, Any]:
     return {"about": about, "actions": list(actions), "remark": text}
+
+
+def _conditions(when: tuple[str, ...]) -> str:
+    return " or ".join(f"{one.removesuffix('?')}{' (then perhaps)' if one.endswith('?') else ''}" for one in when)
 
 
 def _wide(statement: dict[str, Any]) -> dict[str, Any]:

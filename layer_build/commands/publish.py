@@ -100,8 +100,9 @@ def _carry_out(
     known: Sequence[dict[str, Any]],
 ) -> int:
     say = _err if options.json else print
+    mark = "  done:" if options.yes else "  would:"
     publisher = Publisher(
-        amazon, lambda text: say(f"  {text}"), lambda text: _err(f"  FAILED {text}"), dry=not options.yes
+        amazon, lambda text: say(f"{mark} {text}"), lambda text: _err(f"  FAILED {text}"), dry=not options.yes
     )
     try:
         whole = publisher.run(regions, found, grants, options.parameters)

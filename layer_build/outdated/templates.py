@@ -117,15 +117,18 @@ def _table(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _texts(value: Any, defaults: Mapping[str, str], depth: int = 0) -> Iterator[str]:
-    """All texts that `value` may become: of conditions both sides."""
-    if depth > _DEEPEST:
+def _texts(value: Any, defaults: Mapping[str, str], depth: int = 0, seen: set[int] | None = None) -> Iterator[str]:
+    """All texts that `value` may become: of conditions both sides. What YAML's aliases repeat is looked at once."""
+    seen = set() if seen is None else seen
+    if depth > _DEEPEST or id(value) in seen:
         return
+    if isinstance(value, list):
+        seen.add(id(value))
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for one in value:
-            yield from _texts(one, defaults, depth + 1)
+            yield from _texts(one, defaults, depth + 1, seen)
     elif isinstance(value, dict):
         if "Ref" in value:
             yield defaults.get(str(value["Ref"]), "${" + str(value["Ref"]) + "}")
@@ -141,7 +144,7 @@ def _texts(value: Any, defaults: Mapping[str, str], depth: int = 0) -> Iterator[
                 parts = [next(_texts(one, defaults, depth + 1), "${}") for one in inside[1]]
                 yield str(inside[0]).join(parts)
         elif "Fn::If" in value and isinstance(value["Fn::If"], list):
-            yield from _texts(value["Fn::If"][1:], defaults, depth + 1)
+            yield from _texts(value["Fn::If"][1:], defaults, depth + 1, seen)
 
 
 def _terraform(module: Any, name: str) -> Found:

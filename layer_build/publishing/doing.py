@@ -61,7 +61,7 @@ class Publisher:
         region, one = step.region, step.zip
         version = region.predicted(one) if self._dry else self._published(region, one)
         region.add(one, version)
-        said = f"{region.name}: {one.layer_name}: version {version.number}, {one.version} ({one.path.name})"
+        said = f"{region.name}: publish {one.layer_name}: version {version.number} is {one.version} ({one.path.name})"
         self._told("publish", f"{said}, {one.entry['zipped']:,} bytes", region, version, one)
 
     def _published(self, region: Region, one: Zip) -> Version:
@@ -130,7 +130,7 @@ class Publisher:
                 **({"OrganizationId": grant.organization} if grant.organization else {}),
             )
         region.grants.setdefault(version.arn, []).append(grant)
-        text = f"{region.name}: {step.zip.layer_name}: version {version.number} may be used by {grant}"
+        text = f"{region.name}: allow {grant} to use {step.zip.layer_name}: version {version.number}"
         self._told("allow", text, region, version, step.zip, grant=str(grant))
 
     def _allowed(self, step: Allow) -> Grant | None:
@@ -144,7 +144,7 @@ class Publisher:
             )
         step.region.parameters[step.name] = step.arn
         change = f" (was {step.before})" if step.before else ""
-        self._say(f"{step.region.name}: {step.name} = {step.arn}{change}")
+        self._say(f"{step.region.name}: set {step.name} = {step.arn}{change}")
         self.done.append({"do": "parameter", "region": step.region.name, "name": step.name, "value": step.arn})
 
     def _told(self, do: str, text: str, region: Region, version: Version, one: Zip, **more: str) -> None:

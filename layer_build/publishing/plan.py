@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from layer_build.publishing.zips import Zip
 
-_VERSION = re.compile(r"(\d+(?:\.\d+)*)(.*)", re.DOTALL)
+_VERSION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})*)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)

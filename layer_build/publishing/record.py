@@ -109,7 +109,7 @@ def changelog(text: str, zips: Sequence[Zip], regions: Sequence[Region]) -> str:
         old[start + 1 : start + 1] = ["", "### Published", "", *lines]
     else:
         old[heading + 2 : heading + 2] = lines
-    return "\n".join(old) + "\n"
+    return "\n".join(old).rstrip("\n") + "\n"
 
 
 def _line(one: Zip, regions: Sequence[Region]) -> str:

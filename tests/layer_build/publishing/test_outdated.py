@@ -124,10 +124,6 @@ def test_sixty_functions(account, capsys):
         assert said in lines
     assert "The first." not in out
     assert "Not yet." not in out
-
-
-def test_sixty_functions_as_json(account, capsys):
-    capsys.readouterr()
     assert outdated(account, "--regions", ",".join(TWO), "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert document["functions"] == 60
@@ -151,12 +147,12 @@ def test_all_are_current(account, capsys):
     assert capsys.readouterr().out == "30 function(s), 10 with known layers: 0 layer(s) behind, 10 current\n"
 
 
-def test_a_region_that_is_denied(account, wire, capsys):
+def test_a_region_that_is_denied(index, wire, capsys):
     wire.fault = lambda region, name, request: (
         answer(request, 403, "AccessDeniedException") if region == "us-east-1" and name == "ListFunctions" else None
     )
     capsys.readouterr()
-    assert outdated(account, "--regions", ",".join(TWO)) == 2
+    assert outdated(index, "--regions", ",".join(TWO)) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(
