@@ -13,6 +13,7 @@ from extension_kit.errors import ConfigError, ExtensionKitError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST = 300  # characters of a message
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _DENIED = re.compile("AccessDenied|Unauthorized|Forbidden|NotAuthorized")
 _CREDENTIALS = (
@@ -109,6 +110,8 @@ def words(error: BaseException) -> str:
     name, operation = code(error), str(getattr(error, "operation_name", ""))
     answer = getattr(error, "response", None) or {}
     message = " ".join(str(answer.get("Error", {}).get("Message", "") or error).split())
+    # Between AWS and us may stand something that answers with a page.
+    message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
     if _DENIED.search(name):
         return f"access denied: these credentials may not call {operation} ({message})"
     if name.startswith(_CREDENTIALS):

@@ -14,7 +14,8 @@ from layer_build.outdated.changes import from_changelog, may_break
 from layer_build.outdated.uses import arns
 from layer_build.publishing import aws, plan, record, zips
 from layer_build.publishing.plan import Grant, Region, Version, order
-from tests.layer_build.publishing.conftest import layers
+from tests.layer_build import sample
+from tests.layer_build.publishing.conftest import layers, publishable
 
 ORDERED = ["x", "0.1.0rc1", "0.1.0", "0.1.1", "0.9", "0.10", "1.0.0-rc1", "1.0.0-rc2", "1.0.0", "1.9.0", "1.10.0", "2"]
 
@@ -82,6 +83,23 @@ def test_a_changelog_keeps_what_is_in_it(found):
     assert record.changelog(text, found[1:], [here]) == text
     released = "# Changelog\n\n## 1.0.0\n\n- It.\n"
     assert record.changelog(released, found[1:], [here]).endswith(f"### Published\n\n{line}\n\n## 1.0.0\n\n- It.\n")
+
+
+def test_one_zip_for_two_runtimes(tmp_path):
+    """A parameter for each, so that nobody has to know how it was built."""
+    files = sample.files(sample.MANIFEST.replace('["3.13"]', '["3.12", "3.13"]'), pythons=("3.12", "3.13"))
+    (one,) = zips.read([sample.zipped(tmp_path / "a.zip", publishable(files))])
+    assert one.layer_name == "log-shipper-x86_64-python312-python313"
+    places = [f"/p/log-shipper/x86_64/python{python}" for python in ("3.12", "3.13")]
+    assert plan.parameters(one, "/p") == [f"{place}/{word}" for place in places for word in ("latest", "1.2.0")]
+
+
+def test_a_page_in_the_place_of_an_answer_is_cut():
+    from botocore.exceptions import ClientError
+
+    error = ClientError({"Error": {"Code": "500", "Message": "<html>\n" * 500}}, "ListFunctions")
+    assert len(aws.words(error)) < 400
+    assert aws.words(error).startswith("ListFunctions was refused: 500: <html> <html>")
 
 
 def test_two_zips_for_the_same_functions(tmp_path):
