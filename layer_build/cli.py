@@ -22,6 +22,9 @@ COMMANDS = {
     "diff": "compare two layers",
     "template": "write the infrastructure code for a layer",
     "index": "list the layers of a folder as JSON",
+    "publish": "publish layers to regions of AWS (a plan only, without --yes)",
+    "outdated": "list functions whose layers are behind, and what a newer one changes",
+    "policy": "print the least IAM policy for extensions with given settings",
 }
 
 

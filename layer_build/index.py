@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_FORMAT = 1
+#: of the file; a reader refuses others
+FORMAT = 1
 
 
 def index(folder: Path) -> bytes:
@@ -31,7 +32,7 @@ def entries(folder: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
         raise ConfigError(f"{folder}: cannot be read: {error.strerror}") from error
     for path in paths:
         try:
-            found.append(_entry(contents.read(path)))
+            found.append(entry(contents.read(path)))
         except ConfigError as error:
             skipped.append((path.name, str(error)))
     return found, skipped
@@ -39,7 +40,7 @@ def entries(folder: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
 
 def render(found: Sequence[dict[str, Any]]) -> bytes:
     """The file's content."""
-    return (json.dumps({"format": _FORMAT, "layers": list(found)}, indent=1, sort_keys=True) + "\n").encode()
+    return (json.dumps({"format": FORMAT, "layers": list(found)}, indent=1, sort_keys=True) + "\n").encode()
 
 
 def markdown(found: Sequence[dict[str, Any]]) -> str:
@@ -59,7 +60,8 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _entry(layer: contents.Contents) -> dict[str, Any]:
+def entry(layer: contents.Contents) -> dict[str, Any]:
+    """What the index says of `layer`; ConfigError where it is not one of ours."""
     made = [one.provenance for one in layer.ours if one.provenance]
     if len(made) != 1:
         why = "; ".join(layer.problems) or "it has no provenance of ours"

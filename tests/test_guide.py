@@ -26,6 +26,7 @@ NOT_RUN = {
     ("extensions/secret_cache/README.md", "credentials of AWS"): 1,
     ("extensions/log_shipper/README.md", "a sink"): 1,
     ("layer_build/README.md", "wheels for every target"): 1,
+    ("layer_build/PUBLISHING.md", "AWS"): 4,
     ("tests/benchmarks/README.md", "half an hour"): 1,
     ("tests/benchmarks/FLEET.md", "ten minutes of CPU"): 1,
 }

@@ -56,6 +56,8 @@ COMMANDS = [
     ([*LAYER, "template", "extensions/secret_cache", "--kind", "sam", "--out", "{tmp}/iac", "--json"], 0, [TEMPLATE]),
     ([*LAYER, "index", "{tmp}", "--json"], 0, ["format", "layers"]),
     ([*LAYER, "index", "{tmp}", "--out", "{tmp}/index.json", "--json"], 0, ["file", "layers"]),
+    ([*LAYER, "policy", "extensions/log_shipper", "--env", "LOG_SHIPPER_SINK=s3", "--json"], 0, ["policy", "remarks"]),
+    ([*LAYER, "outdated", "{function}", "--index", "{published}", "--json"], 1, ["functions", "layers"]),
     ([*CHAOS, "status", *SOURCE, "--json"], 1, ["experiment", "lines", "state"]),
     ([*CHAOS, "arm", "{experiment}", "--for", "5m", *SOURCE, "--json"], 0, ["experiment", "lines", "state"]),
     ([*CHAOS, "plan", "{experiment}", "--for", "5m", "--json"], 0, []),
@@ -88,6 +90,9 @@ ERRORS = [
     ([*LAYER, "template", "{good}", "--kind", "sam", "--json"], "not a layer of ours"),
     ([*LAYER, "index", "{tmp}/none", "--json"], "none: cannot be read"),
     ([*LAYER, "index", "{tmp}", "--json", "--markdown"], "not allowed with argument"),
+    ([*LAYER, "publish", "{tmp}/none.zip", "--regions", "eu-west-1", "--json"], "none.zip: no such zip"),
+    ([*LAYER, "outdated", "{function}", "--index", "{tmp}/none.json", "--json"], "none.json: no such index"),
+    ([*LAYER, "policy", "README.md", "--json"], "README.md"),
     ([*CACHE, "--json"], "the following arguments are required: serve"),
     ([*CACHE, "serve", "--port", "x", "--json"], "invalid int value: 'x'"),
     ([*CACHE, "serve", "--port", "{taken}", "--json"], "choose another with --port or --appconfig-port"),
@@ -115,11 +120,20 @@ def places(tmp_path_factory):
         'version = 1\nid = "slow"\nowner = "me"\nscope = { functions = ["*"] }\n'
         '[[faults]]\ntype = "delay"\npercentage = 50\nparams = { ms = 3 }\n'
     )
+    arn = "arn:aws:lambda:eu-west-1:123456789012:layer:probe:"
+    entries = [
+        {"name": "probe", "version": version, "architecture": "arm64", "pythons": ["3.13"], "sha256": version,
+         "published": {"eu-west-1": {"arn": f"{arn}{version}"}}}
+        for version in ("1", "2")
+    ]  # fmt: skip
+    (folder / "published.json").write_text(json.dumps({"format": 1, "layers": entries}))
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Layers": [f"{arn}1"]}}
+    (folder / "function.json").write_text(json.dumps({"Resources": {"Function": function}}))
     (folder / "record.json").write_text(json.dumps(one_invocation()))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield {
             "tmp": folder, "good": folder / "good.zip", "bad": folder / "bad.zip", "experiment": experiment,
-            "record": folder / "record.json",
+            "record": folder / "record.json", "published": folder / "published.json", "function": folder / "function.json",
             "scenario": next(iter(SCENARIOS)), "taken": taken.getsockname()[1],
         }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import extension_kit
 from extension_kit.errors import ConfigError
 from layer_build import contents, manifest
 from layer_build.atomic import write
+from layer_build.policy import held, settings
 from layer_build.templates import cdk, cloudformation, dockerfile, sam, terraform
 from layer_build.templates.shared import Subject
 
@@ -35,6 +37,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: printed)")
     parser.add_argument("--layer-arn", default="", metavar="ARN", help="use this published version; make no layer")
     parser.add_argument("--json", action="store_true", help="kind, file and text of each, as JSON")
+    parser.add_argument(
+        "--env",
+        action="append",
+        metavar="K=V",
+        help="a setting of the function: only the permissions that it makes needed",
+    )
     parser.add_argument("--force", action="store_true", help="write over files that are there and differ")
 
 
@@ -48,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
             "e.g. arn:aws:lambda:eu-west-1:123456789012:layer:NAME:1"
         )
     one = subject(options.layer, options.out or Path(), options.layer_arn)
+    if options.env is not None:
+        one = replace(one, manifest=held(one.manifest, settings(options.env))[0])
     kinds = list(KINDS) if options.kind == "all" else [options.kind]
     texts = {KINDS[kind].file_name(one): KINDS[kind].render(one) for kind in kinds}
     if options.out is not None:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,13 @@ _NARROWEST = 60
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("layers", nargs="+", type=Path, metavar="LAYER", help="a zip, or a folder that becomes /opt")
+    parser.add_argument(
+        "layers",
+        nargs="+",
+        type=Path,
+        metavar="LAYER|ARN",
+        help="a zip, a folder that becomes /opt, or a published version",
+    )
     parser.add_argument(
         "--arch", choices=tuple(ARCHITECTURES), default="", help="the functions' architecture; else what its files say"
     )
@@ -36,20 +44,66 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="what is attached beside it, the function included: counted against 262,144,000 bytes (repeatable)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--index", metavar="FILE|URL", help="of an ARN: what was published, as `publish` wrote it")
+    parser.add_argument("--no-index", action="store_true", help="of an ARN: look at its content only")
+    parser.add_argument("--sbom", type=Path, metavar="FILE", help="of an ARN: the SBOM that was kept")
+    parser.add_argument("--signed", action="store_true", help="of an ARN: it must be signed")
+    parser.add_argument(
+        "--profile", action="append", default=[], metavar="[PARTITION=]NAME", help="of AWS's configuration (repeatable)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Look at each layer; 1 where one has an error. ConfigError for what cannot be looked at."""
     pythons = _pythons(options.python)
     others = tuple(_other(text) for text in options.others)
-    reports = [report(path, options.arch, pythons, others) for path in options.layers]
+    with tempfile.TemporaryDirectory(prefix="layers-") as folder:
+        layers, wrong = _here(options, Path(folder))
+        reports = [report(path, options.arch, pythons, others) for path in layers]
     if options.json:
-        json.dump({"layers": [one.json() for one in reports]}, sys.stdout, indent=1)
+        json.dump(
+            {"layers": [one.json() for one in reports], **({"published": wrong} if wrong else {})}, sys.stdout, indent=1
+        )
         print()
     else:
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
         print("\n".join(one.text(max(columns, _NARROWEST) if columns else None) for one in reports), end="")
-    return 1 if any(one.errors for one in reports) else 0
+        for arn, lines in wrong.items():
+            print(*(f"{arn}: {line}" for line in lines or ["what AWS has is what was published"]), sep="\n")
+    return 1 if any(one.errors for one in reports) or any(wrong.values()) else 0
+
+
+def _here(options: argparse.Namespace, folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
+    """The layers, those of ARNs downloaded into `folder`, and what is not in order with these; {} where there are none."""
+    if not any(map(_is_arn, options.layers)):
+        return options.layers, {}
+    from layer_build.publishing import aws, download, record
+
+    if not options.index and not options.no_index:
+        raise ConfigError("an ARN is compared with what was published: name the index with --index, or say --no-index")
+    index = record.load(options.index) if options.index else None
+    try:
+        kept = options.sbom.read_bytes() if options.sbom else None
+    except OSError as error:
+        raise ConfigError(f"--sbom {options.sbom}: cannot be read: {error.strerror}") from error
+    amazon = aws.Aws(aws.profiles(options.profile))
+    layers, wrong = [], {}
+    for at, path in enumerate(options.layers):
+        if not _is_arn(path):
+            layers.append(path)
+            continue
+        place = folder / str(at)
+        place.mkdir()
+        zip_, content = download.fetch(amazon, str(path), place)
+        wrong[str(path)] = download.differences(str(path), zip_, content, index, kept, signed=options.signed)
+        # What is no zip was told by then: there is nothing in it to look at.
+        if zipfile.is_zipfile(zip_):
+            layers.append(zip_)
+    return layers, wrong
+
+
+def _is_arn(path: Path) -> bool:
+    return str(path).startswith("arn:")
 
 
 def report(
