@@ -29,8 +29,6 @@ CA_BUNDLE = "EXTENSION_KIT_CA_BUNDLE"
 _LIMITS = http1.Limits(max_head=65_536, max_headers=100, max_body=8_388_608)
 _CHUNK = 65_536
 _IDLE_MS = 20_000  # AWS closes idle connections after some ten seconds to a few minutes
-#: Where a bundle of CA certificates lies, if OpenSSL's own places have none: Amazon Linux, Debian, Alpine.
-_BUNDLES = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem")
 
 
 class Answer:
@@ -197,6 +195,8 @@ def _context(bundle: str) -> ssl.SSLContext:
     """TLS 1.2 and later, certificate and name of the server checked."""
     import ssl
 
+    from extension_kit.aws.certificates import BUNDLES, trust_system
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if bundle:
@@ -205,25 +205,10 @@ def _context(bundle: str) -> ssl.SSLContext:
         except OSError as error:
             raise AwsError("NetworkError", f"CA bundle {bundle}: {error.strerror or error}") from None
         return context
-    context.set_default_verify_paths()
-    places = ssl.get_default_verify_paths()
-    if places.cafile is None and not _has_certificates(places.capath):
-        for path in _BUNDLES:
-            try:
-                context.load_verify_locations(path)
-                break
-            except OSError:
-                continue
+    if not trust_system(context):
+        where = ", ".join(BUNDLES)
+        raise AwsError("NetworkError", f"no CA certificates are here ({where}): name a file of them in {CA_BUNDLE}")
     return context
-
-
-def _has_certificates(folder: str | None) -> bool:
-    import posix
-
-    try:
-        return bool(folder and posix.listdir(folder))
-    except OSError:
-        return False
 
 
 def _make_socket(family: int, kind: int, protocol: int, *, tls: bool) -> _socket.socket:
