@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: what extensions and their dependencies import; broad, since the binary is larger than all of it
 WANTED = words(
-    "abc argparse array ast asyncio atexit base64 binascii bisect builtins bz2 calendar cmath codecs collections "
+    "abc argparse array ast asyncio atexit base64 binascii bisect builtins calendar cmath codecs collections "
     "colorsys concurrent.futures concurrent.futures.process concurrent.futures.thread configparser contextlib "
     "contextvars copy copyreg csv ctypes ctypes.util dataclasses datetime decimal difflib dis email email.message "
     "email.mime.application email.mime.multipart email.mime.text email.parser email.policy email.utils encodings "
@@ -26,7 +26,7 @@ WANTED = words(
     "getpass gettext glob graphlib grp gzip hashlib heapq hmac html html.entities html.parser http http.client "
     "http.cookiejar http.cookies http.server importlib importlib.abc importlib.machinery importlib.metadata "
     "importlib.resources importlib.resources.abc importlib.util inspect io ipaddress itertools json json.tool keyword "
-    "linecache locale logging logging.config logging.handlers lzma marshal math mimetypes mmap modulefinder "
+    "linecache locale logging logging.config logging.handlers marshal math mimetypes mmap modulefinder "
     "multiprocessing multiprocessing.dummy multiprocessing.managers multiprocessing.pool "
     "multiprocessing.shared_memory netrc numbers opcode operator optparse os pathlib pickle pickletools pkgutil "
     "platform plistlib posix posixpath pprint profile pstats cProfile py_compile pwd queue quopri random re reprlib "
@@ -39,7 +39,7 @@ WANTED = words(
 #: needs a terminal, a compiler, a screen, or tests; or a C library that is not linked in
 NEVER = words(
     "test idlelib tkinter turtle turtledemo ensurepip venv sqlite3 curses dbm pydoc pydoc_data doctest pdb bdb cmd "
-    "code codeop rlcompleter webbrowser _pyrepl unittest antigravity _ios_support _apple_support _android_support "
+    "code codeop rlcompleter webbrowser _pyrepl unittest bz2 lzma antigravity _ios_support _apple_support _android_support "
     "pyrepl lib2to3 readline"
 )
 #: encodings of these families need modules that are left out

@@ -75,7 +75,7 @@ def _fill(out: Path, arch: str, built: Path, runs_here: Path, bundle: tuple[byte
     shutil.copyfile(compiled.program(built), program)
     program.chmod(0o755)
     inside = f"lib/python{pins.PYTHON}"
-    library.make(runs_here, built / inside, out / inside)
+    library.make(runs_here, built / inside, out / inside, arch)
     shutil.copytree(built / "licenses", out / "licenses")
     made.add_certificates(out, *bundle)
     fixes = tuple(json.loads((built / "fixes.json").read_text(encoding="utf-8")))

@@ -89,7 +89,7 @@ def _fill(root: Path, out: Path, arch: str, archive: Part) -> Interpreter:
         (out / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, out / target)
         (out / target).chmod(0o755 if target.startswith("bin/") else 0o644)
-    library.make(_runner(program, arch, python), root / inside, out / inside)
+    library.make(_runner(program, arch, python), root / inside, out / inside, arch)
     for licence in sorted((*root.glob("lib/python3.*/LICENSE.txt"), *root.parent.glob("licenses/*"))):
         (out / "licenses" / "python-build").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(licence, out / "licenses" / "python-build" / licence.name)

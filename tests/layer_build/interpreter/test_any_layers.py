@@ -1,4 +1,4 @@
-"""``build --runtime any``: layers that carry an interpreter, and what `verify` holds them to. The interpreter is one in name."""
+"""``build --runtime any``: layers that carry an interpreter, and what `verify` holds them to. It is one in name only."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def refused(tmp_path, capsys, files, *, arch="x86_64", sha256=""):
         (layout(python="3.9"), "Python 3.9"),
         (layout(glibc="2.34"), "wants GLIBC_2.34; Amazon Linux 2 has 2.26"),
         (layout(arch="arm64"), "made for aarch64, not for x86_64"),
-        (layout() | {"python/install/lib/python3.13/lib-dynload/_ssl.so": module(glibc="2.28")}, "_ssl.so: it wants GLIBC_2.28"),
+        (layout() | {"python/install/lib/python3.13/lib-dynload/_ssl.so": module(glibc="2.28")}, "_ssl.so: it wants GLIBC_2.28"),  # noqa: E501
         (layout() | {"python/install/bin/python3.13": b"#!/bin/sh"}, "python3.13: no ELF file"),
         ({"python/../../evil": b""}, "leads out of the folder"),
     ],
