@@ -5,11 +5,13 @@ Building it takes minutes: where it is not in the cache, these tests are skipped
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib import metadata
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import pytest
 from layer_build import archive, elf, tree
 from layer_build.checks.subject import Subject
 from layer_build.cli import main
-from layer_build.interpreter import closure, made, own
+from layer_build.interpreter import closure, compiled, made, own
 from tests.conftest import ISOLATED, ROOT
 from tests.extensions.chaos_injector.conftest import experiment
 from tests.layer_build.launcher.layers import ARCH
@@ -28,7 +30,7 @@ from tests.together import PLUGINS, World, armed
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(1800)]
 
-if own.cached(ARCH) is None and os.environ.get("KIT_TESTS_INTERPRETER") != "build":
+if None in (own.cached(ARCH), compiled.cached(ARCH)) and os.environ.get("KIT_TESTS_INTERPRETER") != "build":
     pytest.skip("no interpreter in the cache, and KIT_TESTS_INTERPRETER=build is not set", allow_module_level=True)
 
 isolated = pytest.mark.skipif(not ISOLATED, reason="namespaces are refused here")
@@ -168,6 +170,31 @@ def test_without_them_they_do_it_in_python(unzipped, folder):
     code += "from google.protobuf.struct_pb2 import Struct\ns = Struct(); s['a'] = 1\nprint(a.Type(), s['a'])"
 
     assert python(program(folder), code, unzipped / "extension-kit" / "lib").split() == ["python", "1.0"]
+
+
+def test_one_that_others_built(folder, tmp_path, monkeypatch, capsys):
+    """An archive as python-build-standalone lays it out, around the same program with its library as source."""
+    source = compiled.get(ARCH, [], print)
+    archived = tmp_path / "cpython.tar.gz"
+    with tarfile.open(archived, "w:gz", compresslevel=1) as tar:
+        for name in ("bin", "lib"):
+            tar.add(source / name, f"python/{name}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("layer_build.interpreter.provider.certificates", lambda *_: (b"certificates", b"licence"))
+    capsys.readouterr()
+
+    words = ["--from", archived.as_uri(), "--sha256", hashlib.sha256(archived.read_bytes()).hexdigest(), "--json"]
+    assert main(["interpreter", "--arch", ARCH, *words]) == 0
+
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["sha256"] == made.load(folder).sha256
+    assert row["origin"] == archived.as_uri()
+    assert (
+        python(program(Path(row["folder"])), "import ssl, json; print(json.__file__)")
+        .strip()
+        .endswith("json/__init__.pyc")
+    )
+    assert not list(Path(row["folder"]).rglob("*.py"))
 
 
 # TLS
