@@ -15,6 +15,8 @@ from layer_build.tree import Entry
 from tests.layer_build.interpreter.folders import PYC, finished, program
 from tests.layer_build.test_build import author
 
+pytestmark = pytest.mark.once
+
 PLACE = "extension-kit-python/3.13"
 PROGRAM = f"{PLACE}/bin/python3.13"
 BYTECODE = () if interpreters.find("3.13") else ("--no-bytecode",)
