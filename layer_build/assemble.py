@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from extension_kit.errors import ConfigError
 from layer_build import boot, bytecode, lock, reach, sbom, sources, wheels
+from layer_build.interpreter import made, own, pins
 from layer_build.launcher import build as launcher
 from layer_build.manifest import FILE, Manifest, dump
 from layer_build.provenance import Dependency, Provenance
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from layer_build.interpreter.made import Interpreter
     from layer_build.targets import Target
     from layer_build.wheels import Wheel
 
@@ -27,11 +29,15 @@ _NO_SUCH_FILE = "layer.leave_out: {} matches no file of its own"
 
 @dataclass(frozen=True)
 class Choices:
-    """How to build: ``launcher`` native or python; ``bytecode``; the kit's version."""
+    """How to build: ``launcher`` native or python; ``bytecode``; the kit's version.
+
+    ``interpreters``: by architecture, the finished folder of what a layer for every runtime carries.
+    """
 
     launcher: str = "native"
     bytecode: bool = True
     kit_version: str = ""
+    interpreters: dict[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,14 +110,16 @@ def assemble(
     if choices.launcher == "native":
         layer[f"{name}/licenses/musl-{launcher.MUSL_VERSION}/COPYRIGHT"] = Entry(launcher.MUSL_LICENCE.read_bytes())
     program = _entry(layer, manifest, target, choices, plan, say)
+    brought = _interpreter(layer, target, choices)
     made_by = Provenance(
         name=name, version=manifest.version, arch=target.arch, pythons=target.pythons, bytecode=versions,
         launcher=choices.launcher, launcher_sha256=program, zig=launcher.ZIG_VERSION if choices.launcher == "native" else "",
         kit_version=choices.kit_version,
         dependencies=tuple(Dependency(one.name, one.version, one.file, one.sha256) for one in dependencies),
+        interpreter=brought.release if brought else "", interpreter_sha256=brought.sha256 if brought else "",
     )  # fmt: skip
     layer[f"{name}/provenance.json"] = Entry(made_by.to_json())
-    layer[f"{name}/sbom.cdx.json"] = Entry(_sbom(manifest, dependencies, made_by))
+    layer[f"{name}/sbom.cdx.json"] = Entry(_sbom(manifest, dependencies, made_by, brought))
     return dict(sorted(layer.items()))
 
 
@@ -217,7 +225,8 @@ def _with_bytecode(
     alone = len(target.pythons) == 1
     for python in target.pythons:
         given = {path: (f"/opt/{manifest.name}/lib/{path}", entry.data) for path, entry in python_files.items()}
-        compiled, versions[python] = bytecode.compile_all(given, python, ours)
+        by = own.native() if target.runtime == "any" and python == pins.PYTHON else None
+        compiled, versions[python] = bytecode.compile_all(given, python, ours, by)
         for path, data in compiled.items():
             folder, _, file = path.rpartition("/")
             if alone and path in foreign:
@@ -254,8 +263,24 @@ def _entry(
     return hashlib.sha256(program).hexdigest()
 
 
-def _sbom(manifest: Manifest, dependencies: list[Wheel], made_by: Provenance) -> bytes:
-    parts = [sbom.kit(made_by.kit_version)]
+def _interpreter(layer: Tree, target: Target, choices: Choices) -> Interpreter | None:
+    """Adds what a layer for every runtime brings along."""
+    if target.runtime != "any":
+        return None
+    folder = choices.interpreters[target.arch]
+    about = made.load(folder)
+    if about.arch != target.arch or about.python not in target.pythons:
+        raise ConfigError(
+            f"{folder}: Python {about.python} for {about.arch}; this layer is for {' and '.join(target.pythons)}, {target.arch}"
+        )
+    if choices.launcher != "native":
+        raise ConfigError("--launcher python needs the runtime's Python: a layer for any runtime has the native one")
+    layer.update(made.tree(folder))
+    return about
+
+
+def _sbom(manifest: Manifest, dependencies: list[Wheel], made_by: Provenance, brought: Interpreter | None) -> bytes:
+    parts = [sbom.kit(made_by.kit_version), *(sbom.interpreter(brought) if brought else ())]
     if made_by.launcher == "native":
         parts.append(sbom.launcher(made_by.kit_version, made_by.launcher_sha256, made_by.zig, launcher.MUSL_VERSION))
     subject = sbom.Component(manifest.name, manifest.version, "application")

@@ -18,6 +18,7 @@ from layer_build import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
 _LIMIT = 300  # seconds for all files of a layer
 
@@ -86,15 +87,16 @@ def tag(python: str) -> str:
 
 
 def compile_all(
-    sources: Mapping[str, tuple[str, bytes]], python: str, ours: Collection[str] = ()
+    sources: Mapping[str, tuple[str, bytes]], python: str, ours: Collection[str] = (), by: Path | None = None
 ) -> tuple[dict[str, bytes], str]:
     """``sources``: name -> (path on Lambda, source). Byte-code by name, and the exact version of what made it.
 
-    ``ours``: names whose docstrings are left out, since their sources stand beside them.
+    ``by``: the interpreter to use, if that is not any of this machine's. ``ours``: names whose docstrings are
+    left out, since their sources stand beside them.
 
     ConfigError where this machine has no such interpreter, or where a source is no Python of that version.
     """
-    found = interpreters.find(python)
+    found = interpreters.find(python, by)
     if found is None:
         raise ConfigError(
             f"Python {python} is not on this machine, and only it can make its byte-code: install it, name its path in "

@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "print what is in a layer",
     "diff": "compare two layers",
     "template": "write the infrastructure code for a layer",
+    "interpreter": "make a Python for layers of every runtime",
     "index": "list the layers of a folder as JSON",
     "publish": "publish layers to regions of AWS (a plan only, without --yes)",
     "outdated": "list functions whose layers are behind, and what a newer one changes",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from layer_build.interpreter import own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,9 +17,9 @@ if TYPE_CHECKING:
 _PROBE = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.version_info.releaselevel)"
 
 
-def find(version: str) -> tuple[str, str] | None:
-    """Path and exact version of a released CPython `version` ("3.13"); None where this machine has none."""
-    for place in _places(version):
+def find(version: str, first: Path | None = None) -> tuple[str, str] | None:
+    """Path and exact version of a released CPython `version` ("3.13"), `first` if that is one; None where there is none."""
+    for place in chain([str(first)] if first else [], _places(version)):
         exact = _ask(place)
         if exact.startswith(f"{version}."):
             return place, exact
@@ -29,7 +32,7 @@ def found(versions: Iterable[str]) -> list[str]:
 
 
 def _places(version: str) -> Iterator[str]:
-    """``EXTENSION_KIT_BUILD_PYTHON`` (paths, as in PATH), what Lambda's images have, PATH, pyenv, build images' /opt/python."""
+    """``EXTENSION_KIT_BUILD_PYTHON`` (paths, as in PATH), Lambda's images, PATH, pyenv, build images' /opt/python, ours."""
     name = f"python{version}"
     yield from filter(None, os.environ.get("EXTENSION_KIT_BUILD_PYTHON", "").split(os.pathsep))
     yield f"/var/lang/bin/{name}"
@@ -40,6 +43,9 @@ def _places(version: str) -> Iterator[str]:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     yield from (str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/{name}")))
     yield f"/opt/python/{version}/bin/{name}"
+    ours = own.native()
+    if ours is not None and ours.name == name:
+        yield str(ours)
 
 
 def _ask(python: str) -> str:

@@ -13,6 +13,7 @@ from layer_build.targets import Target
 FILE = "provenance.json"
 _FORMAT = 1
 _LAUNCHERS = ("native", "python")
+_INTERPRETER = ("interpreter", "interpreter_sha256")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -32,7 +33,7 @@ class Provenance:
 
     ``bytecode``: Python version (3.13) to the version of the interpreter that compiled it (3.13.0), empty where the layer has
     no byte-code; ``zig``: the version of the compiler, "" where the launcher is Python; ``launcher_sha256``: of the file in
-    extensions/.
+    extensions/; ``interpreter``: the release of the Python that it carries, "" where there is none.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Provenance:
     zig: str = ""
     bytecode: dict[str, str] = field(default_factory=dict)
     dependencies: tuple[Dependency, ...] = ()
+    interpreter: str = ""
+    interpreter_sha256: str = ""
 
     def to_json(self) -> bytes:
         """The file's content; the same for the same values."""
@@ -61,9 +64,10 @@ def parse(data: bytes, place: str = FILE) -> Provenance:
         raise ConfigError(f"{place}: not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ConfigError(f"{place}: not a provenance of format {_FORMAT}")
+    content = {"interpreter": "", "interpreter_sha256": "", **content}  # older ones carry none
     texts = {
         name: _text(content, name, place)
-        for name in ("name", "version", "arch", "launcher", "launcher_sha256", "kit_version", "zig")
+        for name in ("name", "version", "arch", "launcher", "launcher_sha256", "kit_version", "zig", *_INTERPRETER)
     }
     if texts["launcher"] not in _LAUNCHERS:
         raise ConfigError(f"{place}: launcher is {texts['launcher']!r}: {' or '.join(_LAUNCHERS)} wanted")

@@ -19,6 +19,8 @@ from extension_kit.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from layer_build.interpreter.made import Interpreter
+
 FILE = "sbom.cdx.json"
 #: kinds of component that CycloneDX 1.6 knows and a layer can hold
 KINDS = ("application", "framework", "library", "platform", "file", "data")
@@ -129,6 +131,23 @@ def launcher(version: str, sha256: str, zig: str, musl: str) -> Component:
     return Component(
         "extension-kit-launcher", version, "application", sha256=sha256, license=f"{_OURS} AND MIT", notes=notes
     )
+
+
+def interpreter(about: Interpreter) -> list[Component]:
+    """The Python that a layer carries, and what is in it."""
+    notes = (("origin", about.origin), ("security fixes", " ".join(about.fixes)))
+    name = "extension-kit-python"
+    found = [
+        Component(name, about.release, "platform", f"pkg:generic/{name}@{about.release}", about.sha256, notes=notes)
+    ]
+    for part in about.parts:
+        purl = f"pkg:generic/{part.name}@{part.version}"
+        found.append(
+            Component(
+                part.name, part.version, "library", purl, part.sha256, part.licence, notes=(("source", part.url),)
+            )
+        )
+    return found
 
 
 def from_metadata(metadata: bytes, wheel: str, sha256: str) -> Component:

@@ -14,16 +14,24 @@ from extension_kit.errors import ConfigError
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 #: Python version of a managed runtime: glibc of its operating system
 PYTHONS = {"3.11": (2, 26), "3.12": (2, 34), "3.13": (2, 34), "3.14": (2, 34)}
+#: for what a layer is: the runtimes of its Python versions, or every runtime, with an interpreter of its own
+RUNTIMES = ("python", "any")
+#: glibc of the oldest operating system among all runtimes: Amazon Linux 2 (java8.al2, provided.al2, python3.11)
+OLDEST_GLIBC = (2, 26)
 #: bytes; a function and all its layers, unzipped (AWS docs, "Lambda quotas")
 MAX_UNZIPPED = 262_144_000
 
 
 @dataclass(frozen=True)
 class Target:
-    """One architecture (Lambda's name) and the Python versions that one zip shall serve, oldest first."""
+    """One architecture (Lambda's name) and the Python versions that one zip shall serve, oldest first.
+
+    ``runtime``: "any" where it brings an interpreter for runtimes that have none of these versions.
+    """
 
     arch: str
     pythons: tuple[str, ...]
+    runtime: str = "python"
 
     def __post_init__(self) -> None:
         if self.arch not in ARCHITECTURES:
@@ -31,6 +39,8 @@ class Target:
         for python in self.pythons:
             if python not in PYTHONS:
                 raise ConfigError(f"Python {python!r}: layers can be built for {', '.join(PYTHONS)}")
+        if self.runtime not in RUNTIMES:
+            raise ConfigError(f"runtime {self.runtime!r}: {' or '.join(RUNTIMES)} wanted")
         if not self.pythons:
             raise ConfigError(f"no Python version: layers can be built for {', '.join(PYTHONS)}")
 
@@ -42,9 +52,11 @@ class Target:
     @property
     def glibc(self) -> tuple[int, int]:
         """The oldest glibc among its operating systems: what runs with it runs on all of them."""
+        if self.runtime == "any":
+            return OLDEST_GLIBC
         return min(PYTHONS[python] for python in self.pythons)
 
     @property
     def label(self) -> str:
-        """For file names: ``x86_64-python3.13``."""
-        return f"{self.arch}-python{'-'.join(self.pythons)}"
+        """For file names: ``x86_64-python3.13``, ``x86_64-any``."""
+        return f"{self.arch}-{'any' if self.runtime == 'any' else 'python' + '-'.join(self.pythons)}"

@@ -62,3 +62,8 @@ def _opened(folder: str, sizes: dict[str, int], total: int, depth: int) -> list[
     if rest:
         rows.append((f"{indent}... {len(ordered) - _ROWS} more", sum(rest), len(rest)))
     return rows
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a list that is written as running text."""
+    return tuple(text.split())

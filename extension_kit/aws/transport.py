@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import sys
 import time
 
 from extension_kit.aws.values import AwsError
@@ -22,15 +23,20 @@ if TYPE_CHECKING:
     from extension_kit.endpoints import Endpoint
     from extension_kit.io.clock import Clock
 
-__all__ = ["CA_BUNDLE", "Answer", "Transport"]
+__all__ = ["BUNDLES", "CA_BUNDLE", "Answer", "Transport", "trust_system"]
 
 #: the variable that names certificates of whom we trust; AWS_CA_BUNDLE, as SDKs have it, comes after it
 CA_BUNDLE = "EXTENSION_KIT_CA_BUNDLE"
 _LIMITS = http1.Limits(max_head=65_536, max_headers=100, max_body=8_388_608)
 _CHUNK = 65_536
 _IDLE_MS = 20_000  # AWS closes idle connections after some ten seconds to a few minutes
-#: Where a bundle of CA certificates lies, if OpenSSL's own places have none: Amazon Linux, Debian, Alpine.
-_BUNDLES = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem")
+#: Where systems keep CA certificates: Amazon Linux (under two names), Debian, Alpine.
+BUNDLES = (
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/tls/cert.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+)
 
 
 class Answer:
@@ -205,23 +211,40 @@ def _context(bundle: str) -> ssl.SSLContext:
         except OSError as error:
             raise AwsError("NetworkError", f"CA bundle {bundle}: {error.strerror or error}") from None
         return context
-    context.set_default_verify_paths()
-    places = ssl.get_default_verify_paths()
-    if places.cafile is None and not _has_certificates(places.capath):
-        for path in _BUNDLES:
-            try:
-                context.load_verify_locations(path)
-                break
-            except OSError:
-                continue
+    if not trust_system(context):
+        raise AwsError("NetworkError", f"no CA certificates are on this system: name a file of them in {CA_BUNDLE}")
     return context
 
 
-def _has_certificates(folder: str | None) -> bool:
+def trust_system(context: ssl.SSLContext, bundles: Iterable[str] = BUNDLES) -> str:
+    """Make `context` trust what the system trusts: the file or folder that was taken, "" where there is none.
+
+    OpenSSL's own places come first: of a folder with hashed names only what is needed is read. It says nothing of a place
+    that is empty, and does not know the file that Amazon Linux has; then `bundles` and what a layer's own Python brings help.
+    """
+    import ssl
+
+    context.set_default_verify_paths()
+    places = ssl.get_default_verify_paths()
+    if places.cafile and context.cert_store_stats()["x509"]:
+        return places.cafile
+    if places.capath and _has_hashed(places.capath):
+        return places.capath
+    for path in (*bundles, sys.prefix + "/cacert.pem"):
+        try:
+            context.load_verify_locations(path)
+        except OSError:  # SSLError, of a file without certificates, is one
+            continue
+        return path
+    return ""
+
+
+def _has_hashed(folder: str) -> bool:
+    """Whether it has files named by the hash of a certificate's subject: ``4042bcee.0``."""
     import posix
 
     try:
-        return bool(folder and posix.listdir(folder))
+        return any(name[8:9] == "." and name[9:].isdigit() for name in posix.listdir(folder))
     except OSError:
         return False
 

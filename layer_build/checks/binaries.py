@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from layer_build import elf
 from layer_build.checks.entries import foreign
 from layer_build.checks.findings import ERROR, NOTE, rule
-from layer_build.targets import ARCHITECTURES, PYTHONS
+from layer_build.targets import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,8 +140,8 @@ def _elf(subject: Subject, path: str, one: elf.Elf) -> Iterator[Finding]:
 
 
 def _versions(subject: Subject, path: str, one: elf.Elf) -> Iterator[Finding]:
-    for glibc in sorted({PYTHONS[python] for python in subject.pythons}):
-        pythons = tuple(python for python in subject.pythons if PYTHONS[python] == glibc)
+    for glibc in sorted({subject.glibc(python) for python in subject.pythons}):
+        pythons = tuple(python for python in subject.pythons if subject.glibc(python) == glibc)
         if one.glibc and one.glibc > glibc:
             highest = max((version for _, version in one.versions), key=lambda text: elf.glibc_of(text) or (0, 0))
             yield GLIBC.at(path, subject.only(pythons), version=highest, has="%d.%d" % glibc)

@@ -83,6 +83,7 @@ SHORT = rule(
 MAGIC = {"3.11": 3495, "3.12": 3531, "3.13": 3571, "3.14": 3627}
 _BY_MAGIC = {magic: version for version, magic in MAGIC.items()}
 _CACHED = re.compile(r"(.*/)?__pycache__/([^/]+)\.cpython-3(\d+)(?:\.opt-[12])?\.pyc")
+_INTERPRETER = re.compile(r"extension-kit-python/(3\.\d+)/")
 _UNCHECKED = 0b01  # flags: bit 0: by hash; bit 1: the hash is compared with the source's
 
 
@@ -140,10 +141,18 @@ def _alone(subject: Subject, path: str, data: bytes) -> Iterator[Finding]:
     """A .pyc in the place of a module: imported as it is, where there is no .py."""
     if path.removesuffix("c") in subject.files:
         return
-    wrong = tuple(python for python in subject.seen_by(path) if version_of(data) != f"Python {python}")
+    wrong = tuple(
+        python for python in (_owner(path) or subject.seen_by(path)) if version_of(data) != f"Python {python}"
+    )
     if wrong:
         module = posixpath.basename(path).removesuffix(".pyc")
         yield BAD_MAGIC.at(path, subject.only(wrong), made=version_of(data), module=module)
+
+
+def _owner(path: str) -> tuple[str, ...]:
+    """The version of the interpreter that the layer carries, for a file of that one's library."""
+    match = _INTERPRETER.match(path)
+    return (match[1],) if match else ()
 
 
 def _complete(subject: Subject, own: Own) -> Iterator[Finding]:

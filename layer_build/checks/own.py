@@ -70,6 +70,14 @@ PYTHON = rule(
     "python -m layer_build build {name} --python {wanted}",
 )
 
+INTERPRETER = rule(
+    "own-interpreter",
+    ERROR,
+    "{problem}",
+    "in a runtime without Python the extension idles (EXTENSION_KIT_ON_FAILURE), or another interpreter runs than was built",
+    "python -m layer_build build {name} --runtime any",
+)
+
 _KIT_FOR_LAPTOPS = (
     "emulator/",
     "report/",
@@ -120,10 +128,37 @@ def _part(subject: Subject, own: Own) -> Iterator[Finding]:
         yield PROVENANCE.at(
             f"{EXTENSIONS}{own.name}", problem="its SHA-256 is not the one in provenance.json", name=own.name
         )
+    for problem in _interpreter(subject, own):
+        yield INTERPRETER.at(_INTERPRETER, problem=problem, name=own.name)
     not_served = tuple(python for python in subject.asked_pythons if own.pythons and python not in own.pythons)
     if not_served:
         has, wanted = " and ".join(own.pythons), ",".join(not_served)
         yield PYTHON.at(f"{own.name}/", subject.only(not_served), has=has, wanted=wanted, name=own.name)
+
+
+def _interpreter(subject: Subject, own: Own) -> Iterator[str]:
+    """What is wrong with the Python that the layer carries, or was to carry, a sentence each."""
+    wanted = own.made_by.interpreter if own.made_by else ""
+    version = ".".join(wanted.split(".")[:2])
+    if wanted and version not in subject.brought:
+        yield f"provenance.json says that the layer brings Python {wanted}, but it has no bin/python{version}"
+    for python in subject.brought:
+        folder = f"{_INTERPRETER}{python}"
+        entry = subject.files[f"{folder}/bin/python{python}"]
+        if python not in own.pythons:
+            yield f"Python {python}: {own.name} is for {' and '.join(own.pythons) or 'no version'}, so nothing uses it"
+        if not entry.executable:
+            yield f"bin/python{python} has no execute bit"
+        if (
+            own.made_by
+            and python == version
+            and hashlib.sha256(entry.data).hexdigest() != own.made_by.interpreter_sha256
+        ):
+            yield f"the SHA-256 of bin/python{python} is not the one in provenance.json"
+        if f"{folder}/lib/python{python}/os.pyc" not in subject.files:
+            yield f"lib/python{python} has no os.pyc: it is no standard library"
+        if f"{folder}/lib/python{python}/lib-dynload" not in subject.folders:
+            yield f"lib/python{python}/lib-dynload is missing: CPython complains about that at every start"
 
 
 def _manifest(subject: Subject, own: Own, place: str) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from extension_kit.errors import ConfigError
 from layer_build import elf, provenance
 from layer_build.checks import launcher_conf
-from layer_build.targets import ARCHITECTURES, PYTHONS
+from layer_build.targets import ARCHITECTURES, OLDEST_GLIBC, PYTHONS
 
 if TYPE_CHECKING:
     from layer_build.archive import Archive
@@ -22,6 +22,7 @@ EXTENSIONS = "extensions/"
 _MOST_LINKS = 40  # the kernel's limit of links in one path, path_resolution(7)
 #: in a file name of a compiled module: the Python version, and the system that it is for
 MODULE_TAG = re.compile(r"\.cpython-3(\d+)[a-z]*(?:-(?P<system>[A-Za-z0-9_-]+))?\.so$")
+_INTERPRETER = re.compile(r"extension-kit-python/(3\.\d+)/bin/python\1")
 _SITE_PACKAGES = re.compile(r"python/lib/python(3\.\d+)/site-packages/")
 
 
@@ -62,6 +63,15 @@ class Subject:
         }
         self.arches = (arch,) if arch else self._arches()
         self.pythons = pythons or self._pythons()
+
+    @cached_property
+    def brought(self) -> tuple[str, ...]:
+        """Versions of the Pythons that the layer carries itself: it is for every runtime."""
+        return tuple(match[1] for path in self.files if (match := _INTERPRETER.fullmatch(path)))
+
+    def glibc(self, python: str) -> tuple[int, int]:
+        """The oldest that the layer's files may meet where `python` is looked for."""
+        return OLDEST_GLIBC if self.brought else PYTHONS[python]
 
     @property
     def mixed(self) -> bool:

@@ -13,7 +13,8 @@ from extension_kit.errors import ConfigError
 from layer_build import interpreters, manifest, output
 from layer_build.assemble import Choices, Source, assemble, joint
 from layer_build.commands import verify
-from layer_build.targets import ARCHITECTURES, PYTHONS, Target
+from layer_build.interpreter import made, own
+from layer_build.targets import ARCHITECTURES, PYTHONS, RUNTIMES, Target
 
 if TYPE_CHECKING:
     from layer_build.manifest import Manifest
@@ -32,6 +33,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--arch", choices=(*ARCHITECTURES, "both"), default="both")
     parser.add_argument("--python", metavar="3.13,...", help="versions (default: those of the extension that are here)")
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="python",
+        help="any: for every runtime, with a Python of its own (default python)",
+    )
+    parser.add_argument(
+        "--interpreter", type=Path, action="append", default=[], metavar="DIR",
+        help="for --runtime any: what `interpreter` has made (default: our own, built where the cache has none)",
+    )  # fmt: skip
     parser.add_argument("--joint", action="store_true", help="one zip for all versions, instead of one for each")
     parser.add_argument(
         "--out", type=Path, default=Path("dist"), metavar="DIR", help="where the zips go (default dist)"
@@ -46,15 +57,15 @@ def run(options: argparse.Namespace) -> int:
     version = kit_version()
     jobs = [(parts, one) for parts, one in _wanted(options, version)]
     output.check_folder(options.out)
-    choices = Choices(options.launcher, options.bytecode, version)
     arches = tuple(ARCHITECTURES) if options.arch == "both" else (options.arch,)
-    made = []
+    choices = Choices(options.launcher, options.bytecode, version, _interpreters(options, arches))
+    built = []
     for parts, one in jobs:
-        for pythons in _pythons(options, one):
+        for pythons in _pythons(options, one, choices):
             for arch in arches:
-                target = Target(arch, pythons)
-                made.append(output.Made(one, target, assemble(parts, one, target, choices, _say)))
-    written = output.write(made, options.out, _verified)
+                target = Target(arch, pythons, options.runtime)
+                built.append(output.Made(one, target, assemble(parts, one, target, choices, _say)))
+    written = output.write(built, options.out, _verified)
     _print(written, options)
     return 0
 
@@ -106,8 +117,28 @@ def _source(name: str, version: str) -> Source:
     return Source(folder, manifest.load(folder, version))
 
 
-def _pythons(options: argparse.Namespace, one: Manifest) -> list[tuple[str, ...]]:
+def _interpreters(options: argparse.Namespace, arches: tuple[str, ...]) -> dict[str, Path]:
+    """By architecture, what a layer for any runtime carries; empty for others."""
+    if options.runtime != "any":
+        if options.interpreter:
+            raise ConfigError("--interpreter is for --runtime any: other layers take the runtime's Python")
+        return {}
+    if options.launcher != "native":
+        raise ConfigError("--launcher python needs the runtime's Python: a layer for any runtime has the native one")
+    given = {made.load(folder).arch: folder for folder in options.interpreter}
+    lacking = [arch for arch in arches if given and arch not in given]
+    if lacking:
+        raise ConfigError(
+            f"--interpreter: none for {lacking[0]} was named; --arch {next(iter(given))} builds the other one"
+        )
+    return {arch: given[arch] if given else own.get(arch, _say) for arch in arches}
+
+
+def _pythons(options: argparse.Namespace, one: Manifest, choices: Choices) -> list[tuple[str, ...]]:
     """For which versions, one tuple for each zip."""
+    brought = {made.load(folder).python for folder in choices.interpreters.values()}
+    if brought and options.python is None:
+        return [tuple(sorted(brought))]
     if options.python is not None:
         asked = {part.strip() for part in options.python.split(",") if part.strip()}
         unknown = sorted(asked - set(PYTHONS)) or ([] if asked else [options.python])
@@ -123,7 +154,7 @@ def _pythons(options: argparse.Namespace, one: Manifest) -> list[tuple[str, ...]
         versions = list(one.pythons)
     if not versions:
         raise ConfigError(f"{one.name}: none of Python {', '.join(one.pythons)} is here; --no-bytecode builds without")
-    return [tuple(versions)] if options.joint else [(version,) for version in versions]
+    return [tuple(versions)] if options.joint or brought else [(version,) for version in versions]
 
 
 def _print(written: list[output.Written], options: argparse.Namespace) -> None:

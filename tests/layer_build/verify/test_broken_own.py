@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.layer_build.verify.cases import OURS, Case, ours, refused, without
-from tests.layer_build.verify.elves import elf
+from tests.layer_build.verify.elves import elf, program
 from tests.layer_build.verify.layers import CONF, MANIFEST, PLUGIN, PYTHON, SCRIPT, TAG, File, changed, pyc
 
 OTHER = "3.13" if PYTHON != "3.13" else "3.12"
@@ -29,6 +29,12 @@ OWN = [
         changed(OURS, at="extensions/other", data=SCRIPT, mode=0o755),
         "own-elsewhere",
         ("is started",),
+    ),
+    Case(
+        "an interpreter without its library",
+        changed(OURS, at=f"extension-kit-python/{PYTHON}/bin/python{PYTHON}", data=program(), mode=0o755),
+        "own-interpreter",
+        ("has no os.pyc", "lib-dynload is missing", "in a runtime without Python"),
     ),
     Case(
         "the emulator",
