@@ -50,7 +50,7 @@ def markdown(found: Sequence[dict[str, Any]]) -> str:
     """
     rows: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for one in found:
-        key = (one["name"], one["version"], ", ".join(one["pythons"]))
+        key = (one["name"], one["version"], "any runtime" if one.get("runtime") == "any" else ", ".join(one["pythons"]))
         rows.setdefault(key, {})[one["architecture"]] = one
     lines = ["| layer | version | Python | zipped, x86_64 | zipped, arm64 | unzipped |", "|---|---|---|---|---|---|"]
     for (name, version, pythons), by_arch in sorted(rows.items()):
@@ -73,6 +73,7 @@ def entry(layer: contents.Contents) -> dict[str, Any]:
         "version": one.version,
         "architecture": one.arch,
         "pythons": list(one.pythons),
+        "runtime": "any" if one.interpreter else "python",
         "launcher": one.launcher,
         "zipped": layer.zipped,
         "unzipped": layer.unzipped,

@@ -58,6 +58,7 @@ def may_break(old: Mapping[str, Any], new: Mapping[str, Any], runtime: str, log:
             found.append(f"it may call {rest.partition(' ')[0]}: a firewall or an endpoint policy must let it")
     gone = [key for key in before if key not in after and key.startswith(("port ", "variable "))]
     found += [f"it may no longer {before[key]}" for key in gone]
-    if runtime.startswith("python") and runtime.removeprefix("python") not in new["pythons"]:
+    fits = new.get("runtime") == "any"
+    if not fits and runtime.startswith("python") and runtime.removeprefix("python") not in new["pythons"]:
         found.append(f"it is not for {runtime}, but for Python {', '.join(new['pythons'])}")
     return found + [f"{section.lower()}: {line}" for section, line in log if section in _BREAKING]

@@ -64,7 +64,14 @@ def judge(use: Use, index: list[Known]) -> Verdict | None:
 
 
 def _kin(one: Known) -> tuple[Any, ...]:
-    return one.entry["name"], one.entry["architecture"], tuple(one.entry["pythons"])
+    runtime = one.entry.get("runtime", "python")
+    # The Python that a layer brings may be another in the next one.
+    return (
+        one.entry["name"],
+        one.entry["architecture"],
+        runtime,
+        () if runtime == "any" else tuple(one.entry["pythons"]),
+    )
 
 
 def _place(arn: Arn) -> tuple[str, str]:

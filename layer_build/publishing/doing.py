@@ -74,9 +74,10 @@ class Publisher:
             LayerName=one.layer_name,
             Description=one.description,
             Content={"ZipFile": data},
-            CompatibleRuntimes=list(one.runtimes),
             CompatibleArchitectures=[one.architecture],
             LicenseInfo=_LICENSE,
+            # Without a list it is for all; a list holds 15, fewer than Lambda has.
+            **({} if one.runtimes == ("any",) else {"CompatibleRuntimes": list(one.runtimes)}),
         )
         if isinstance(answer, Version):
             return answer

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layer_build.publishing.plan import Region
     from layer_build.publishing.zips import Zip
 
-_KEY = ("name", "version", "architecture", "pythons")
+_KEY = ("name", "version", "architecture", "pythons", "runtime")
 _LARGEST = 50_000_000  # bytes of an index that is read
 _SECONDS = 30.0
 
@@ -65,7 +65,7 @@ def contradiction(known: Sequence[dict[str, Any]], zips: Iterable[Zip]) -> str:
     """A version that the index has with other content; "" where there is none."""
     for one in zips:
         for entry in known:
-            if all(entry[key] == one.entry[key] for key in _KEY) and entry["sha256"] != one.entry["sha256"]:
+            if all(entry.get(key) == one.entry[key] for key in _KEY) and entry["sha256"] != one.entry["sha256"]:
                 return (
                     f"{one.path}: the index has {one.name} {one.version} with SHA-256 {entry['sha256'][:16]}..., this is "
                     f"{one.entry['sha256'][:16]}...: what was published under a version stays as it is; raise the version "
@@ -89,7 +89,14 @@ def merged(known: Sequence[dict[str, Any]], zips: Sequence[Zip], regions: Sequen
 
 
 def _sorted_by(one: dict[str, Any]) -> tuple[Any, ...]:
-    return (one["name"], one["architecture"], one["pythons"], order(one["version"]), one["sha256"])
+    return (
+        one["name"],
+        one["architecture"],
+        one.get("runtime", ""),
+        one["pythons"],
+        order(one["version"]),
+        one["sha256"],
+    )
 
 
 def changelog(text: str, zips: Sequence[Zip], regions: Sequence[Region]) -> str:

@@ -29,8 +29,8 @@ LAYER_NAME = "{name}-{architecture}-{runtimes}"
 class Zip:
     """A layer to be published. ``sha256``: of what is published, which for a signed layer is not `entry`'s.
 
-    ``entry``: as ``index`` has it; ``abilities``: what the extension may do, for those who compare versions later; ``signed``:
-    the signing job that made ``payload``.
+    ``runtimes``: ``any`` alone where the layer brings an interpreter. ``entry``: as ``index`` has it; ``abilities``: what the
+    extension may do, for those who compare versions later; ``signed``: the signing job that made ``payload``.
     """
 
     path: Path
@@ -123,7 +123,7 @@ def _read(path: Path, naming: str) -> Zip:
         entry=entry,
         layer_name=_name(naming, entry),
         description=subject.description,
-        runtimes=tuple(subject.runtimes),
+        runtimes=("any",) if entry["runtime"] == "any" else tuple(subject.runtimes),
         sha256=layer.sha256,
         abilities=abilities(one.manifest),
     )
@@ -139,6 +139,7 @@ def _same_sbom(path: Path, layer: Contents) -> None:
 
 def _name(naming: str, entry: dict[str, Any]) -> str:
     runtimes = "-".join(f"python{python.replace('.', '')}" for python in entry["pythons"])
+    runtimes = "any" if entry["runtime"] == "any" else runtimes
     values = {"name": entry["name"], "architecture": entry["architecture"], "runtimes": runtimes}
     unknown = set(re.findall(r"\{(\w*)\}", naming)) - set(values)
     if unknown:

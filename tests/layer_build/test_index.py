@@ -38,6 +38,7 @@ def test_every_layer_with_what_finds_and_checks_it(folder):
         "version": "1.2.0",
         "architecture": "arm64",
         "pythons": ["3.12", "3.13"],
+        "runtime": "python",
         "launcher": "native",
         "zipped": len(data),
         "unzipped": tree.size(layer),

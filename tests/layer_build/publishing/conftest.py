@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+#: byte-code of CPython 3.13, with the hash of a source that is not looked at, and nothing in it
+PYC_313 = (3571).to_bytes(2, "little") + b"\r\n" + (1).to_bytes(4, "little") + bytes(8) + b"N"
 ACCOUNT = "123456789012"
 REGIONS = ("eu-west-1", "us-east-1", "ap-southeast-2")
 
@@ -122,6 +125,23 @@ def publishable(files: tree.Tree) -> tree.Tree:
     return plain | {place: tree.Entry(made.to_json())}
 
 
+def for_every_runtime(folder: Path) -> Path:
+    """A layer that says that it brings an interpreter, with a program in its place."""
+    folder.mkdir(exist_ok=True)
+    files = publishable(sample.files())
+    place, program = "log-shipper/provenance.json", sample.elf()
+    digest = hashlib.sha256(program).hexdigest()
+    made = replace(provenance.parse(files[place].data), interpreter="3.13.9", interpreter_sha256=digest)
+    root = "extension-kit-python/3.13/"
+    files |= {
+        place: tree.Entry(made.to_json()),
+        f"{root}bin/python3.13": tree.Entry(program, 0o755),
+        f"{root}lib/python3.13/os.pyc": tree.Entry(PYC_313),
+        f"{root}lib/python3.13/lib-dynload/empty": tree.Entry(b""),
+    }
+    return sample.zipped(folder / "log-shipper-1.2.0-x86_64-any.zip", files)
+
+
 def publish(*words: object, regions: tuple[str, ...] = REGIONS) -> int:
     return main(["publish", *map(str, words), "--regions", ",".join(regions)])
 
@@ -140,7 +160,7 @@ def _held(region: str) -> dict[str, Any]:
             content = version.get_layer_version()
             found[f"{version.name}:{version.version}"] = {
                 "sha256": content["Content"]["CodeSha256"],
-                "runtimes": content["CompatibleRuntimes"],
+                "runtimes": content.get("CompatibleRuntimes"),
                 "architectures": content["CompatibleArchitectures"],
                 "description": content["Description"],
                 "grants": sorted(

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extension_kit.errors import ConfigError
+from layer_build import index
 from layer_build.cli import main
 from layer_build.outdated.changes import from_changelog, may_break
 from layer_build.outdated.uses import arns
 from layer_build.publishing import aws, plan, record, zips
 from layer_build.publishing.plan import Grant, Region, Version, order
 from tests.layer_build import sample
-from tests.layer_build.publishing.conftest import layers, publishable
+from tests.layer_build.publishing.conftest import for_every_runtime, layers, publishable
 
 ORDERED = ["x", "0.1.0rc1", "0.1.0", "0.1.1", "0.9", "0.10", "1.0.0-rc1", "1.0.0-rc2", "1.0.0", "1.9.0", "1.10.0", "2"]
 
@@ -92,6 +93,17 @@ def test_one_zip_for_two_runtimes(tmp_path):
     assert one.layer_name == "log-shipper-x86_64-python312-python313"
     places = [f"/p/log-shipper/x86_64/python{python}" for python in ("3.12", "3.13")]
     assert plan.parameters(one, "/p") == [f"{place}/{word}" for place in places for word in ("latest", "1.2.0")]
+
+
+def test_a_layer_for_every_runtime(tmp_path):
+    """Beside the one for Python: a layer and a parameter of its own."""
+    layers(tmp_path / "dist", arches=("x86_64",))
+    for_every_runtime(tmp_path / "dist")
+    one, python = zips.read([tmp_path / "dist"])
+    assert (one.layer_name, python.layer_name) == ("log-shipper-x86_64-any", "log-shipper-x86_64-python313")
+    assert plan.parameters(one, "/p") == ["/p/log-shipper/x86_64/any/latest", "/p/log-shipper/x86_64/any/1.2.0"]
+    assert "| log-shipper | 1.2.0 | any runtime |" in index.markdown([one.entry])
+    assert may_break({**one.entry, "version": "1.1.0"}, one.entry, "python3.11", []) == []
 
 
 def test_a_page_in_the_place_of_an_answer_is_cut():

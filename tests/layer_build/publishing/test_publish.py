@@ -9,7 +9,7 @@ import json
 import pytest
 
 from layer_build.cli import main
-from tests.layer_build.publishing.conftest import REGIONS, held, layers, publish
+from tests.layer_build.publishing.conftest import REGIONS, for_every_runtime, held, layers, publish
 
 pytestmark = pytest.mark.once
 
@@ -52,6 +52,17 @@ def test_three_regions_twice(wire, zips, capsys):
     assert held() == first
     assert {path.name: path.read_bytes() for path in zips.iterdir()} == files
     assert not any(call.startswith(("Publish", "Add", "Put", "Delete", "Remove")) for call in wire.calls)
+
+
+def test_a_layer_for_every_runtime_has_a_name_of_its_own(wire, zips):
+    """No list of runtimes: it is for all of them, and beside the one for Python."""
+    for_every_runtime(zips)
+    assert publish(zips, "--yes", regions=("eu-west-1",)) == 0
+    found = held(("eu-west-1",))["eu-west-1"]
+    assert found["layers"]["log-shipper-x86_64-any:1"]["runtimes"] is None
+    assert found["layers"]["log-shipper-x86_64-python313:1"]["runtimes"] == ["python3.13"]
+    arn = "arn:aws:lambda:eu-west-1:123456789012:layer:log-shipper-x86_64-any:1"
+    assert found["parameters"]["/extension-kit/log-shipper/x86_64/any/latest"] == (arn, 1)
 
 
 def test_what_is_written_beside_them(wire, zips, tmp_path):
