@@ -116,9 +116,8 @@ def _hook(event: str, arguments: tuple[Any, ...], _watched: Mapping[str, str] = 
 class Guard:
     """Judges what is asked for. ``refused``: attempts by kind (connections, lookups, programs).
 
-    Any thread may ask, at any time, also in the midst of another's or of its own (a ``__del__``): what is found is never taken
-    out while it counts, and no lock is held while others are called. Without ``refuses`` the first that would be refused
-    passes and is told, and all after it.
+    Any thread may ask, also in the midst of another's or its own (a ``__del__``). Without ``refuses`` the first that would be
+    refused is told and passes, as all that follow.
     """
 
     def __init__(
@@ -183,7 +182,10 @@ class Guard:
         if refused and self.refuses:
             raise self._refusal(*refused)
         if refused:
-            self._tell_of_none(*refused)
+            self._passes_all = True
+            from extension_kit.egress_manifest import tell_of_none
+
+            tell_of_none(self._untold, self._say, f"{_WHAT[refused[0]]} {clean(refused[1])}")
 
     def _connection(self, sock: Any, address: Any) -> Refused | None:
         if address is None:
@@ -252,7 +254,7 @@ class Guard:
         return made
 
     def _program(self, event: str, arguments: tuple[Any, ...]) -> Refused | None:
-        from extension_kit.egress_rules import command, may_start
+        from extension_kit.egress_programs import command, may_start
 
         path, words = command(event, arguments)
         if may_start(self._made_rules()[2], path, words):
@@ -296,21 +298,6 @@ class Guard:
         if text not in self._said and len(self._said) < _MOST_LINES:
             self._said.add(text)
             self._say(text)
-
-    def _tell_of_none(self, kind: str, target: str, _hint: str) -> None:
-        """Nobody has said what may be done: the one line about it, and no more judging."""
-        try:
-            self._untold.pop()
-        except IndexError:
-            return  # another thread has been here
-        self._passes_all = True
-        try:
-            self._say(
-                f"no egress guard: {_WHAT[kind]} {clean(target)} passes, and all else, since no plug-in has a manifest.toml "
-                "beside its module that says what it may; EXTENSION_KIT_EGRESS_ALLOW names what may pass, * says that all may"
-            )
-        except Exception:  # noqa: BLE001, S110 - it passes all the same
-            pass
 
     def note(self, host: Any, found: Iterable[str]) -> None:
         """`found` are addresses of a name that is allowed: else the look-up would have been refused."""

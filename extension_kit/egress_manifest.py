@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["beside", "read"]
+__all__ = ["beside", "read", "tell_of_none"]
 
 
 def beside(spec: Any) -> str:
@@ -67,3 +67,15 @@ def _host(one: Any) -> str:
     if not isinstance(host, str) or not isinstance(when, str):
         raise ValueError("a host is no text")
     return f"{host} when {when}" if when else host
+
+
+def tell_of_none(untold: list[bool], say: Callable[[str], object], what: str) -> None:
+    """Nobody has said what may be done: the one line about it, of the thread that is the first."""
+    try:
+        untold.pop()
+        say(
+            f"no egress guard: {what} passes, and all else, since no plug-in has a manifest.toml beside its module that says "
+            "what it may; EXTENSION_KIT_EGRESS_ALLOW names what may pass, * says that all may"
+        )
+    except Exception:  # noqa: BLE001, S110 - told already, or it cannot be; it passes all the same
+        pass

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Rule", "Rules", "hosts_in", "normal", "parse", "parse_all"]
 
 _LABEL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
-#: letters that IDNA 2003 writes otherwise, or leaves out (UTS 46, "Deviations")
-_DEVIATIONS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -111,16 +109,11 @@ def parse(text: str, packed: Packed, port: int = 0) -> Rule:
 
 def parse_all(text: str, packed: Packed, port: int = 0) -> list[Rule]:
     """`parse`: one rule, or two for a name that has two forms (``straße.example``). ValueError."""
-    rules = [parse(text, packed, port)]
-    if _DEVIATIONS.intersection(text):
-        host, colon, own_port = text.partition(":")
-        rules.append(parse(".".join(map(_label_2008, host.split("."))) + colon + own_port, packed, port))
-    return rules
+    if text.isascii():
+        return [parse(text, packed, port)]
+    from extension_kit.protocol.idna import forms
 
-
-def _label_2008(label: str) -> str:
-    label = label.lower()
-    return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+    return [parse(form, packed, port) for form in forms(text)]
 
 
 def _parts(text: str) -> tuple[str, str | None, str | None]:

@@ -22,6 +22,8 @@ class MyExtensionSettings(Settings):
     prefix = "MY_EXTENSION_"
 
     word = text("ERROR", maximum_length=200, help="Lines of the function that hold it are counted.")
+    # Whom the manifest does not name is refused (PermissionError) by the egress guard, but for what settings like this one name:
+    # endpoint = text("", names="endpoint", help="URL to which the counts are sent.")
 
 
 class MyExtension(Plugin):
