@@ -3,12 +3,10 @@
 An audit hook (PEP 578) sees every connection, look-up and program start that goes through the interpreter, of every plug-in
 and library, on every thread. It is put in once the registration has left and before any plug-in is imported, where
 
-- the layer, or a ``manifest.toml`` beside the module of one of the plug-ins, says what it may do; or
-  EXTENSION_KIT_EGRESS_ALLOW says more. A plug-in without a manifest may reach what its settings name, then;
+- the layer, or a ``manifest.toml`` beside some plug-in's module, says what it may do; or EXTENSION_KIT_EGRESS_ALLOW says more;
 - and not EXTENSION_KIT_EGRESS_ALLOW=``*``, which switches it off.
 
-Where nothing says anything (a script, say) the first target that a guard would have refused is told instead, and then no more.
-
+Where nothing does (a script, say) the first that it would refuse is told.
 What is refused raises PermissionError, an OSError as every library expects one; it is told once for each target and counted.
 
 A hook sees a name before it is looked up, and later an address without a name. So the look-ups of `_socket`, through which all
@@ -105,20 +103,13 @@ def guard(
 
 
 def _hook(event: str, arguments: tuple[Any, ...], _watched: Mapping[str, str] = _WATCHED) -> None:
-    """Called for every audited event there is, some 10,000 while a program is imported: one look into a set for most.
-
-    Also when the interpreter ends and this module's names are gone, hence the default.
-    """
+    """Called for every audited event there is, some 10,000 while a program is imported; also when our names are gone."""
     if event in _watched and _guard is not None:
         _guard.judge(event, arguments)
 
 
 class Guard:
-    """Judges what is asked for. ``refused``: attempts by kind (connections, lookups, programs).
-
-    Any thread may ask, also in the midst of another's or its own (a ``__del__``). Without ``refuses`` the first that would be
-    refused is told and passes, as all that follow.
-    """
+    """Judges what is asked for, by any thread, also within another judgement. ``refused``: attempts by kind."""
 
     def __init__(
         self,
@@ -241,7 +232,7 @@ class Guard:
         return self._own_name
 
     def _made_rules(self) -> tuple[int, Rules, tuple[str, ...], bool]:
-        """Of all settings that there are; another thread may add some while rules are made."""
+        """Of all settings; another thread may add some meanwhile."""
         made = self._rules
         while made is None or made[0] != len(self._settings):
             from extension_kit.egress_rules import make
@@ -380,7 +371,7 @@ def _text(host: Any) -> str:
 
 
 def _of_family(family: int) -> Refused | None:
-    """Sockets past the internet's protocols send without a connection that could be judged (AF_PACKET), or to another host."""
+    """Others send without a connection that could be judged (AF_PACKET)."""
     is_known = (
         family in _INTERNET or family in _LOCAL_FAMILIES or family < 0
     )  # below: the usual one, or of a descriptor
@@ -388,7 +379,7 @@ def _of_family(family: int) -> Refused | None:
 
 
 def _keep(found: dict[Any, Any], most: int, age: Callable[[Any], int]) -> None:
-    """Drop the oldest beyond so many, of equals those that came first."""
+    """Drop the oldest beyond so many."""
     while len(found) > most:
         found.pop(min(tuple(found.items()), key=lambda item: age(item[1]))[0], None)
 
@@ -427,10 +418,7 @@ def _wrap_lookups() -> None:
 
 
 def _wrap_fork_exec() -> None:
-    """Judge what starts programs for `subprocess`, which is audited, and for `multiprocessing`, which is not.
-
-    Imported for that, since not every way to import a module later is audited.
-    """
+    """Judge what starts programs for `multiprocessing`, which is not audited; nor is every way to import this."""
     try:
         module: Any = __import__("_posixsubprocess")
         original = module.fork_exec

@@ -61,12 +61,12 @@ def make(
 
 
 def _of_endpoint(variable: str, value: str, say: Callable[[str], object]) -> list[Rule]:
-    """The hosts that an endpoint names. What is none is told, unless it is a path; not what it is, which may be secret."""
+    """What is no host is told, not shown: it may be secret."""
     rules, unread = hosts_in(value, packed)
     if unread:
         say(
             f"egress guard: {variable} has what names no host that could be let pass: use a URL, or HOST[:PORT], also several "
-            "with commas between them; nothing was opened for it"
+            "with commas; nothing was opened for it"
         )
     return rules
 

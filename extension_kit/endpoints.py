@@ -77,9 +77,7 @@ def endpoint(service: str, region: str, environ: Mapping[str, str]) -> Endpoint:
 
 
 def hosts_of(service: str, region: str) -> tuple[str, ...]:
-    """Every host that a service may have in a region: plain, FIPS, dual-stack, and both; of S3 in us-east-1 the old one too,
-    which botocore asks there unless it is told to ask the region's.
-    """
+    """Every host that a service may have in a region: plain, FIPS, dual-stack, and both; S3's first one, botocore's default."""
     every = [_host(service, region, fips, dual) for fips in (False, True) for dual in (False, True)]
     if (service, region) == ("s3", "us-east-1"):
         every.append("s3.amazonaws.com")

@@ -22,7 +22,7 @@ class MyExtensionSettings(Settings):
     prefix = "MY_EXTENSION_"
 
     word = text("ERROR", maximum_length=200, help="Lines of the function that hold it are counted.")
-    # Whom the manifest does not name is refused (PermissionError) by the egress guard, but for what settings like this one name:
+    # The egress guard refuses (PermissionError) whom neither the manifest nor a setting like this one names:
     # endpoint = text("", names="endpoint", help="URL to which the counts are sent.")
 
 
