@@ -83,12 +83,12 @@ def _show_row(
 
 
 def _number(value: float | None, form: str, is_noise: bool) -> str:
-    """Noise in brackets, and no minus before what is nothing but zeros."""
+    """Noise in brackets, which take the place of a plus, and no minus before what is nothing but zeros."""
     if value is None:
         return ""
     text = form.format(value)
     text = text if float(text) else form.format(0.0)
-    return f"({text})" if is_noise else text
+    return f"({text.removeprefix('+')})" if is_noise else text
 
 
 def _legend(found: dict[str, dict[str, Any]], rounds: list[dict[str, Cost]], backend: str, has: set[str]) -> list[str]:
