@@ -1,13 +1,15 @@
 """What the plug-ins of one process share, and what one of them must not take from the others: it is looked after here.
 
-After each hook: modules that are gone from ``sys.modules`` come back, standard output and standard error that were closed are
-open again (else the next socket of somebody would have that number, and be written log lines into), and where no descriptor is
-left, some that were kept back are given. Only where there are several plug-ins: what one does to itself alone is its affair.
+After each hook: modules that are gone from ``sys.modules`` come back, and so do importers; standard output and standard error
+that were closed are open again (else the next socket of somebody would have that number, and be written log lines into); where
+no descriptor is left, which a library may well keep to itself, some that were kept back are given. Only where there are several
+plug-ins: what one does to itself alone is its affair.
 """
 
 from __future__ import annotations
 
 import posix
+import resource
 import sys
 
 TYPE_CHECKING = False
@@ -19,6 +21,7 @@ __all__ = ["Commons"]
 
 _KEPT_BACK = 128  # descriptors; Lambda allows 1,024 (AWS docs, Lambda quotas)
 _NONE_LEFT = (23, 24)  # ENFILE, EMFILE
+_IMPORTERS = ("meta_path", "path_hooks", "path")
 _STREAMS = {1: "standard output", 2: "standard error"}
 
 
@@ -27,7 +30,7 @@ class Commons:
 
     def __init__(self, say: Callable[[str], object]) -> None:
         self._say = say
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[object] = set()
         self._self = sys.modules[__name__]
         self._modules: dict[str, ModuleType] = {}
         self._copies: dict[int, int] = {}
@@ -36,14 +39,18 @@ class Commons:
                 self._copies[number] = posix.dup(number)
             except OSError:
                 pass  # it was closed before
+        #: called when descriptors run out, as soon as there are some again: to import what will be needed, say
+        self.when_short: Callable[[], object] = int
         self._limits = _keep_back()
+        self._importers = [(name, list(getattr(sys, name))) for name in _IMPORTERS]
 
     def before(self) -> None:
         """A hook is about to run."""
+        self._relieve("before a hook")
         if len(sys.modules) != len(self._modules) and sys.modules.get(__name__) is self._self:
             self._modules = sys.modules.copy()
 
-    def after(self, plugin: str, hook: str, error: BaseException | None) -> None:
+    def after(self, plugin: str, hook: str) -> None:
         """One has ended, on its plug-in's thread."""
         if sys.modules.get(__name__) is not self._self:
             sys.modules.update(self._modules)
@@ -54,10 +61,39 @@ class Commons:
             except OSError:
                 posix.dup2(copy, number)
                 self._tell(plugin, hook, f"{_STREAMS[number]} was closed: it is open again")
-        if isinstance(error, OSError) and error.errno in _NONE_LEFT and self._limits is not None:
-            limits, self._limits = self._limits, None
-            _set(limits)
-            self._tell(plugin, hook, f"no file could be opened any more: {_KEPT_BACK} that were kept back are given")
+        for name, kept in self._importers:
+            if not getattr(sys, name, None):
+                setattr(sys, name, list(kept))
+                self._tell(plugin, hook, f"sys.{name} was empty: it is as before")
+        self._relieve(f"after {hook} of plug-in {plugin}")
+
+    def again(self, call: Callable[[], object]) -> None:
+        """Call it; once more where it failed for want of a descriptor, and some could be given."""
+        try:
+            call()
+        except OSError as error:
+            if error.errno not in _NONE_LEFT or not self._relieve("meanwhile"):
+                raise
+            call()
+
+    def _relieve(self, when: str) -> bool:
+        """Give what was kept back where no descriptor is left."""
+        if self._limits is None:
+            return False
+        try:
+            posix.close(posix.dup(self._copies.get(2, 0)))
+            return False
+        except OSError as error:
+            if error.errno not in _NONE_LEFT or _soft_limit() >= self._limits[0] or not _set(self._limits):
+                return False
+        try:
+            self.when_short()
+        except Exception:  # noqa: BLE001 - it is tried again when it is needed
+            pass
+        if "files" not in self._told:
+            self._told.add("files")
+            self._say(f"{when} no file could be opened any more: {_KEPT_BACK} that were kept back are given")
+        return True
 
     def _tell(self, plugin: str, hook: str, what: str) -> None:
         if (plugin, what) not in self._told:
@@ -67,15 +103,15 @@ class Commons:
 
 def _keep_back() -> tuple[int, int] | None:
     """Lower the limit of open files; what it was, None where it stays as it is."""
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (soft, hard) if soft > 2 * _KEPT_BACK and _set((soft - _KEPT_BACK, hard)) else None
 
 
-def _set(limits: tuple[int, int]) -> bool:
-    import resource
+def _soft_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
+
+def _set(limits: tuple[int, int]) -> bool:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     except (OSError, ValueError):

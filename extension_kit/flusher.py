@@ -50,6 +50,14 @@ class Flusher:
         self._dirty: set[Hosted] = set()
         self._heard_at_miss = -1  # batches that had come when an end was last waited for in vain
 
+    def prepare(self) -> None:
+        """Import what is needed later."""
+        from extension_kit import records  # noqa: F401
+        from extension_kit.protocol import drain  # noqa: F401
+
+        if self.telemetry is not None and self.telemetry.hears:
+            self.telemetry.prepare()
+
     # an invocation
 
     def invoked(self, event: Invoke) -> None:

@@ -27,6 +27,8 @@ STRIKES = 3
 #: memory with which a function has a whole core (AWS docs, Lambda: configure memory); with less it has its share of one
 _WHOLE_CORE_MB = 1_769
 _SHORT_S = 0.05  # what a hook of an invocation may take
+_TURN_S = 0.1  # after which the next plug-in's hook of the init begins
+_LEAST_S = 0.25  # for a hook of the init where others have used up the time
 
 
 class Hosted:
@@ -101,9 +103,12 @@ class Hosted:
         if own is not None:
             return own
         default = HOOKS[hook][1] or 2.0
-        if default > _SHORT_S:
-            return default
-        return default * max(1.0, _WHOLE_CORE_MB / (self.context.memory_mb or _WHOLE_CORE_MB))
+        return default if default > _SHORT_S else default * slowness(self.context.memory_mb)
+
+    def give_a_turn(self, seconds: float) -> None:
+        """Wait for the hook that `begin` handed over, for a moment; `finish` is still to come."""
+        if self._done.acquire(timeout=seconds):
+            self._done.release()
 
     # the worker
 
@@ -131,7 +136,7 @@ class Hosted:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: a plug-in may not end the process
                 self._error = error
             if commons is not None:
-                commons.after(self.plugin.name, self._busy_with, self._error)
+                commons.after(self.plugin.name, self._busy_with)
             del work, call, arguments
             self._work = None
             self._done.release()
@@ -147,6 +152,13 @@ class Hosted:
     def _ended(self, hook: str) -> bool:
         self._busy_with = ""
         error, self._error = self._error, None
+        if error is None and hook == "flush" and not _is_outcome(self.result):
+            self.failures += 1
+            kind, self.result = type(self.result).__name__, None
+            self._strike(
+                f"flush returned {kind}", ": a count, a Flushed or None is wanted; nothing counts as delivered"
+            )
+            return False
         if error is None:
             self._strikes = 0
             return True
@@ -174,6 +186,23 @@ class Hosted:
         return f"plug-in {self.plugin.name}: in {self.calls} calls: {faults}"
 
 
+def slowness(memory_mb: int | None) -> float:
+    """How many times longer a function of so much memory takes than one with a whole core."""
+    return max(1.0, _WHOLE_CORE_MB / (memory_mb or _WHOLE_CORE_MB))
+
+
+def _is_outcome(result: object) -> bool:
+    """Whether a ``flush`` may return this. A number below 0 or a truth value is somebody's mistake, not a count."""
+    if result is None or (type(result) is int and result >= 0):
+        return True
+    from extension_kit.events import Flushed
+
+    if not isinstance(result, Flushed):
+        return False
+    figures = [result.pending, *result.outcomes.values()]
+    return all(type(one) is int and one >= 0 for one in figures) and all(type(one) is str for one in result.outcomes)
+
+
 def describe(error: BaseException) -> tuple[str, str]:
     """The type of an error, and its text and place for the same line; a long text is cut."""
     place = ""
@@ -184,7 +213,7 @@ def describe(error: BaseException) -> tuple[str, str]:
         trace = trace.tb_next
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - a plug-in's own __str__
+    except BaseException:  # noqa: BLE001 - a plug-in's own __str__
         text = "(its text cannot be had)"
     return type(error).__name__, f": {text[:500]}{place}"
 
@@ -198,4 +227,24 @@ def call_all(plugins: list[Hosted], hook: str, *arguments: Any, seconds: float |
     for hosted in running:
         budget = hosted.budget(hook) if seconds is None else seconds
         ended_well += hosted.finish(hook, began, budget)
+    return len(wanted) - ended_well
+
+
+def call_in_turn(plugins: list[Hosted], hook: str, ends: float) -> int:
+    """A hook of the init, given each plug-in's context: one after another, as long as none is slow. Failures counted.
+
+    What is imported in them is imported by one at a time; but no plug-in waits for another longer than a moment, and all of
+    them end by `ends` (monotonic), or are left to themselves.
+    """
+    wanted = [hosted for hosted in plugins if hosted.has(hook)]
+    running = []
+    for hosted in wanted:
+        began = time.monotonic()
+        if hosted.begin(hook, hosted.context):
+            running.append((hosted, began))
+            hosted.give_a_turn(min(_TURN_S, hosted.budget(hook)))
+    ended_well = 0
+    for hosted, began in running:
+        seconds = min(hosted.budget(hook), max(_LEAST_S, ends - began))
+        ended_well += hosted.finish(hook, began, seconds)
     return len(wanted) - ended_well
