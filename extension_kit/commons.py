@@ -11,16 +11,27 @@ from __future__ import annotations
 import posix
 import resource
 import sys
+import time
+
+from extension_kit.io import environ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-__all__ = ["Commons"]
+    from extension_kit.host import Hosted
+
+__all__ = ["Commons", "call_in_turn"]
 
 _KEPT_BACK = 128  # descriptors; Lambda allows 1,024 (AWS docs, Lambda quotas)
 _NONE_LEFT = (23, 24)  # ENFILE, EMFILE
+_TURN_S = 0.1  # after which the next plug-in's hook of the init begins
+_HOOKS_S, _HOOKS_AHEAD_S = 3.0, 60.0  # for all hooks of an init of 10 s, and of one that is made ahead
+_LEAST_S = 0.25  # for one of them where others have used up the time
+_LATER = (
+    "extension_kit.protocol.deadline", "extension_kit.protocol.drain", "extension_kit.records", "extension_kit.stream",
+)  # fmt: skip
 _IMPORTERS = ("meta_path", "path_hooks", "path")
 _STREAMS = {1: "standard output", 2: "standard error"}
 
@@ -39,8 +50,6 @@ class Commons:
                 self._copies[number] = posix.dup(number)
             except OSError:
                 pass  # it was closed before
-        #: called when descriptors run out, as soon as there are some again: to import what will be needed, say
-        self.when_short: Callable[[], object] = int
         self._limits = _keep_back()
         self._importers = [(name, list(getattr(sys, name))) for name in _IMPORTERS]
 
@@ -67,6 +76,14 @@ class Commons:
                 self._tell(plugin, hook, f"sys.{name} was empty: it is as before")
         self._relieve(f"after {hook} of plug-in {plugin}")
 
+    def prepare(self) -> None:
+        """Import what the kit needs later, while that can be done: no file can be opened, or no module be found, some day."""
+        for name in _LATER if "extension_kit.telemetry" in sys.modules else _LATER[:1]:
+            try:
+                __import__(name)
+            except (ImportError, OSError):
+                pass  # not in this layer; or it is tried again when it is needed
+
     def again(self, call: Callable[[], object]) -> None:
         """Call it; once more where it failed for want of a descriptor, and some could be given."""
         try:
@@ -86,10 +103,7 @@ class Commons:
         except OSError as error:
             if error.errno not in _NONE_LEFT or _soft_limit() >= self._limits[0] or not _set(self._limits):
                 return False
-        try:
-            self.when_short()
-        except Exception:  # noqa: BLE001 - it is tried again when it is needed
-            pass
+        self.prepare()
         if "files" not in self._told:
             self._told.add("files")
             self._say(f"{when} no file could be opened any more: {_KEPT_BACK} that were kept back are given")
@@ -117,3 +131,25 @@ def _set(limits: tuple[int, int]) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def call_in_turn(plugins: list[Hosted], hook: str) -> int:
+    """A hook of the init, given each plug-in's context: one after another, as long as none is slow. Failures counted.
+
+    What is imported in them is imported by one at a time; but no plug-in waits for another longer than a moment, and all
+    of them have ended in 3 s, or are left to themselves.
+    """
+    ahead = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") not in ("", "on-demand")
+    ends = time.monotonic() + (_HOOKS_AHEAD_S if ahead else _HOOKS_S)
+    wanted = [hosted for hosted in plugins if hosted.has(hook)]
+    running = []
+    for hosted in wanted:
+        began = time.monotonic()
+        if hosted.begin(hook, hosted.context):
+            running.append((hosted, began))
+            hosted.give_a_turn(min(_TURN_S, hosted.budget(hook)))
+    ended_well = 0
+    for hosted, began in running:
+        seconds = min(hosted.budget(hook), max(_LEAST_S, ends - began))
+        ended_well += hosted.finish(hook, began, seconds)
+    return len(wanted) - ended_well

@@ -40,6 +40,8 @@ class Flusher:
         self._policy = Policy.parse(settings.flush)
         self._margin_ms = settings.flush_margin_ms
         self._flushing = {one: Turns() for one in hosted if "flush" in one.hooks}
+        for one in self._flushing:
+            one.judge = judged
         self._consumers = {one.hosted: one for one in telemetry.consumers} if telemetry is not None else {}
         self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
         self._starts: list[int] = []
@@ -49,14 +51,6 @@ class Flusher:
         # Plug-ins for which something has happened since their last flush that telemetry does not tell.
         self._dirty: set[Hosted] = set()
         self._heard_at_miss = -1  # batches that had come when an end was last waited for in vain
-
-    def prepare(self) -> None:
-        """Import what is needed later."""
-        from extension_kit import records  # noqa: F401
-        from extension_kit.protocol import drain  # noqa: F401
-
-        if self.telemetry is not None and self.telemetry.hears:
-            self.telemetry.prepare()
 
     # an invocation
 
@@ -277,3 +271,17 @@ def pending_of(result: object) -> int:
     """How many records a ``flush`` has said to be pending: a number, or a `Flushed`."""
     count = getattr(result, "pending", result)
     return count if isinstance(count, int) and count > 0 else 0
+
+
+def judged(result: object) -> BaseException | None:
+    """What is wrong with what a ``flush`` has returned. A number below 0 or a truth value is a mistake too, no count."""
+    from extension_kit.events import Flushed
+
+    figures: list[object] = [result]
+    if isinstance(result, Flushed):
+        figures = [result.pending, *result.outcomes.values()]
+    if result is None or all(type(one) is int and one >= 0 for one in figures):
+        return None
+    return TypeError(
+        f"flush returned {type(result).__name__}: a count, a Flushed or None is wanted; nothing is delivered"
+    )

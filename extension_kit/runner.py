@@ -7,7 +7,6 @@ until every extension has registered; and nothing is done between an event and t
 from __future__ import annotations
 
 import sys
-import time
 
 from extension_kit.errors import ExtensionKitError, RemoteProtocolError
 from extension_kit.io import environ
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
     from extension_kit.commons import Commons
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
     from extension_kit.flusher import Flusher
-    from extension_kit.host import Hosted
+    from extension_kit.host import Hosted, Loader
     from extension_kit.io.freeze import FreezeWatch
-    from extension_kit.loading import Loader
     from extension_kit.telemetry import Telemetry
 
     Event = Invoke | Shutdown | UnknownEvent
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["run", "run_as"]
 
 _BACK_OFF = (1.0, 30.0)  # seconds: first and longest wait after a refused next
-_INIT_S, _INIT_AHEAD_S = 9.0, 60.0  # by then loading and the hooks of the init have ended, or are left to themselves
 _DRAIN_MS = 1400  # where the platform gives no deadline: the least that is left of Lambda's 2000 ms
 _DRAIN_LEAST = 0.05  # seconds, also where the deadline has passed: clocks may part, after a restore for instance
 _DRAIN_MOST = 900.0  # seconds; a deadline further away than any function's timeout is a mistake of somebody's
@@ -148,7 +145,7 @@ class _Extension:
         self.must_crash = False
         self.refusal_was_told = False
         self.is_managed = False
-        self.invokes = 0
+        self._invokes = 0
         self.commons: Commons | None = None
         self.ports: Ports = ({}, {})
         self._telemetry: Telemetry | None = None
@@ -161,11 +158,7 @@ class _Extension:
         self._asked_first: list[Hosted] = []  # before the registration
         self._crash_on_failure = False
         self._invoke_wanted = False
-        self._is_prepared = False
         self._clock: Any = None
-        # Of the 10 s of an init (AWS docs, Lambda execution environment); those that are made ahead have minutes.
-        ahead = self._init_type not in ("", "on-demand")
-        self._init_ends = time.monotonic() + (_INIT_AHEAD_S if ahead else _INIT_S)
 
     @property
     def clock(self) -> Any:
@@ -179,10 +172,8 @@ class _Extension:
         """Only plug-ins that are here already, or those of which that is wanted, are allowed to hold back the registration."""
         first = [index for index, spec in enumerate(self._specs) if _comes_first(spec, load_first)]
         if first:
-            from extension_kit.host import call_in_turn
-
             self._asked_first = self.loader.load_first(first)
-            call_in_turn(self._asked_first, "before_register", self._init_ends)
+            _in_turn(self._asked_first, "before_register")
 
     def load(self) -> None:
         """Import and check the plug-ins; one that is wrong is reported and left out."""
@@ -191,8 +182,6 @@ class _Extension:
             _say(self.name, line)
         self._crash_on_failure = loader.settings.on_failure == "crash"
         self.hosted, self.commons = loader.load()
-        if self.commons is not None:
-            self.commons.when_short = self._prepare
         for hosted in self.hosted:
             hosted.context.registration = self.registration
             hosted.context.log.level = loader.settings.log_level
@@ -208,7 +197,7 @@ class _Extension:
     def loader(self) -> Loader:
         """Made when the first plug-in is to be loaded: mostly after the registration."""
         if self._loader is None:
-            from extension_kit.loading import Loader
+            from extension_kit.host import Loader
 
             self._loader = Loader(
                 self._specs, self._declared, self.ports[0], self.clock, lambda text: _say(self.name, text), _write
@@ -238,22 +227,19 @@ class _Extension:
 
     def start(self) -> None:
         """The plug-ins' ``start`` hooks, beside the runtime's own start."""
-        from extension_kit.host import call_in_turn
-
         late = [hosted for hosted in self.hosted if hosted.has("before_register") and hosted not in self._asked_first]
         for hosted in late:
             _say(self.name, f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
                             "before the plug-in was there")  # fmt: skip
-        failures = call_in_turn(late, "before_register", self._init_ends)
-        failures += call_in_turn(self.hosted, "start", self._init_ends)
+        failures = _in_turn(late, "before_register") + _in_turn(self.hosted, "start")
         self._invoke_wanted = any(hosted.has("on_invoke") for hosted in self.hosted)
         self.must_crash = self.must_crash or (self._crash_on_failure and failures > 0)
 
     def invoke(self, event: Invoke) -> None:
         """The plug-ins' ``on_invoke`` hooks; then whatever the flush strategy wants done before the next event."""
-        self.invokes += 1
-        if self.invokes == 2:  # the first has its response
-            self._guarded(self._prepare)
+        self._invokes += 1
+        if self._invokes == 2 and self.commons is not None:  # the first has its response
+            self.commons.prepare()
         if self._watch is not None:
             self._restored(self._watch.jumped_ms())
         elif self._init_type == "snap-start":
@@ -279,15 +265,6 @@ class _Extension:
 
             _say(self.name, f"internal error: {''.join(describe(error))}; no telemetry and no flushing from here on")
             self._flusher = self._telemetry = None
-
-    def _prepare(self) -> None:
-        """Import what the end needs while that can be done: a plug-in may leave no file to be opened, or no importer."""
-        if not self._is_prepared:
-            self._is_prepared = True
-            from extension_kit.protocol import deadline  # noqa: F401
-
-            if self._flusher is not None:
-                self._flusher.prepare()
 
     def _restored(self, jumped_ms: int) -> None:
         """``on_restore``, where the clocks say so, and before the first invocation of a snapshot in any case."""
@@ -320,7 +297,6 @@ class _Extension:
 
     def drain(self, event: Shutdown | None) -> None:
         """The plug-ins' ``on_shutdown`` hooks, until the deadline. Without an event the platform is gone: a failure."""
-        self._guarded(self._prepare)
         self._guarded(lambda: self._drain(event))
         accounts = [hosted.account() for hosted in self.hosted]
         guard = self.loader.guard
@@ -352,6 +328,17 @@ class _Extension:
         assert self._telemetry is not None
         for line in self._telemetry.account():
             _say(self.name, line)
+
+
+def _in_turn(plugins: list[Hosted], hook: str) -> int:
+    """A hook of the init; failures counted."""
+    if len(plugins) > 1:
+        from extension_kit.commons import call_in_turn
+
+        return call_in_turn(plugins, hook)
+    from extension_kit.host import call_all
+
+    return sum(call_all([hosted], hook, hosted.context) for hosted in plugins)
 
 
 def _comes_first(spec: Any, load_first: bool | tuple[str, ...]) -> bool:

@@ -182,12 +182,6 @@ class Telemetry:
         self.spool.commit()
         stream.forget(self.spool.oldest)
 
-    def prepare(self) -> None:
-        """Import what is needed when something is to be read; on any thread."""
-        import gc  # noqa: F401
-
-        from extension_kit import stream  # noqa: F401
-
     def _open_stream(self) -> Stream:
         """Made when there is something to read: nothing of it is needed before the first response."""
         if self.stream is None:

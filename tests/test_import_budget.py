@@ -21,7 +21,7 @@ BEFORE_REGISTER = {
 #: an extension without telemetry
 BEFORE_NEXT = BEFORE_REGISTER | {
     "_json", "extension_kit.declarations", "extension_kit.egress", "extension_kit.events", "extension_kit.host",
-    "_signal", "extension_kit.io.clock", "extension_kit.loading", "extension_kit.plugin",
+    "_signal", "extension_kit.io.clock", "extension_kit.plugin",
     "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
     "extension_kit.settings",
 }  # fmt: skip
