@@ -12,6 +12,7 @@ from extension_kit.protocol.deadline import Deadline
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from extension_kit.events import Invoke
     from extension_kit.flush import Decision
@@ -87,6 +88,19 @@ class Flusher:
             self._pump()
             decision = decide(self._policy, self._situation(None, self._clock.wall_ms()))
             self._carry_out(decision)
+
+    def beside(self, wait_for_event: Callable[[], Any]) -> list[Any]:
+        """Wait for an event on a thread of its own; it will be in the list."""
+        import _thread
+
+        events: list[Any] = []
+
+        def wait() -> None:
+            events.append(wait_for_event())
+            self.wake()
+
+        _thread.start_new_thread(wait, ())
+        return events
 
     def wake(self) -> None:
         """End the wait of `serve`, from another thread."""

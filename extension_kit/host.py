@@ -335,10 +335,7 @@ class Loader:
                 raise _TooLong(f"loading it takes longer than {seconds:.2g} s, and was at {place}")
 
         began = time.monotonic()
-        try:
-            before = _signal.signal(_signal.SIGALRM, interrupt)
-        except ValueError:  # not the main thread: no extension of Lambda's
-            return self._made(spec, name)
+        before = _signal.signal(_signal.SIGALRM, interrupt)
         self._is_loading = True
         _signal.setitimer(_signal.ITIMER_REAL, seconds, _AGAIN_S)
         try:

@@ -72,7 +72,7 @@ def run_as(
         _exit(2)
     extension = _Extension(name, plugins, declared)
     if open_ports is not None:
-        extension.ports = open_ports(lambda text: _say(name, text))
+        extension.ports = open_ports(extension.say)
         for port in extension.ports[1]:
             extension.ports[0][port] = []
     try:
@@ -122,13 +122,13 @@ def _next(client: ExtensionsClient, extension: _Extension) -> Event | None:
         try:
             return client.next()
         except PlatformGone as error:
-            _say(extension.name, f"{error}: shutting down")
+            extension.say(f"{error}: shutting down")
             return None
         except RemoteProtocolError as error:
             # Ours to mend, never the function's to suffer: say it once, try again ever more slowly.
             if not extension.refusal_was_told:
                 extension.refusal_was_told = True
-                _say(extension.name, f"{error}: trying again, slowly")
+                extension.say(f"{error}: trying again, slowly")
             wait = min(wait * 2 or _BACK_OFF[0], _BACK_OFF[1])
             extension.clock.sleep(wait)
 
@@ -160,6 +160,9 @@ class _Extension:
         self._invoke_wanted = False
         self._clock: Any = None
 
+    def say(self, text: str) -> None:
+        _say(self.name, text)
+
     @property
     def clock(self) -> Any:
         if self._clock is None:
@@ -179,7 +182,7 @@ class _Extension:
         """Import and check the plug-ins; one that is wrong is reported and left out."""
         loader = self.loader
         for line in loader.complaints:
-            _say(self.name, line)
+            self.say(line)
         self._crash_on_failure = loader.settings.on_failure == "crash"
         self.hosted, self.commons = loader.load()
         for hosted in self.hosted:
@@ -191,7 +194,7 @@ class _Extension:
             if len(self.hosted) == 1:
                 self.hosted[0].context.log.warning(text)
             elif self.hosted:
-                _say(self.name, text)
+                self.say(text)
 
     @property
     def loader(self) -> Loader:
@@ -199,9 +202,7 @@ class _Extension:
         if self._loader is None:
             from extension_kit.host import Loader
 
-            self._loader = Loader(
-                self._specs, self._declared, self.ports[0], self.clock, lambda text: _say(self.name, text), _write
-            )
+            self._loader = Loader(self._specs, self._declared, self.ports[0], self.clock, self.say, _write)
         return self._loader
 
     def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
@@ -212,7 +213,7 @@ class _Extension:
             from extension_kit.telemetry import Telemetry
 
             telemetry = self._telemetry = Telemetry(
-                self.name, self.hosted, settings, self._init_type, lambda text: _say(self.name, text), self.clock
+                self.name, self.hosted, settings, self._init_type, self.say, self.clock
             )
             self._guarded(lambda: telemetry.open(client, address))
         if wanted or any("flush" in one.hooks for one in self.hosted):
@@ -229,7 +230,7 @@ class _Extension:
         """The plug-ins' ``start`` hooks, beside the runtime's own start."""
         late = [hosted for hosted in self.hosted if hosted.has("before_register") and hosted not in self._asked_first]
         for hosted in late:
-            _say(self.name, f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
+            self.say(f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
                             "before the plug-in was there")  # fmt: skip
         failures = _in_turn(late, "before_register") + _in_turn(self.hosted, "start")
         self._invoke_wanted = any(hosted.has("on_invoke") for hosted in self.hosted)
@@ -263,7 +264,7 @@ class _Extension:
         except Exception as error:
             from extension_kit.host import describe
 
-            _say(self.name, f"internal error: {''.join(describe(error))}; no telemetry and no flushing from here on")
+            self.say(f"internal error: {''.join(describe(error))}; no telemetry and no flushing from here on")
             self._flusher = self._telemetry = None
 
     def _restored(self, jumped_ms: int) -> None:
@@ -279,17 +280,9 @@ class _Extension:
 
     def serve(self, wait_for_event: Callable[[], Event | None]) -> Event | None:
         """Managed Instances have one event, SHUTDOWN; until it comes the plug-ins are served from here."""
-        import _thread
-
         assert self._flusher is not None
-        flusher: Flusher = self._flusher
-        events: list[Event | None] = []
-
-        def wait() -> None:
-            events.append(wait_for_event())
-            flusher.wake()
-
-        _thread.start_new_thread(wait, ())
+        flusher = self._flusher
+        events: list[Event | None] = flusher.beside(wait_for_event)
         self._guarded(lambda: flusher.serve(lambda: bool(events)))
         while not events:
             self.clock.sleep(1.0)  # only where serving has failed
@@ -298,14 +291,12 @@ class _Extension:
     def drain(self, event: Shutdown | None) -> None:
         """The plug-ins' ``on_shutdown`` hooks, until the deadline. Without an event the platform is gone: a failure."""
         self._guarded(lambda: self._drain(event))
-        accounts = [hosted.account() for hosted in self.hosted]
-        guard = self.loader.guard
-        if guard is not None:
-            accounts.append(guard.account())
-        for line in filter(None, accounts):
-            _say(self.name, line)
-        if self._telemetry is not None and self._telemetry.hears:
-            self._guarded(self._tell_account)
+        for one in (*self.hosted, self.loader.guard):
+            if one is not None and (line := one.account()):
+                self.say(line)
+        telemetry = self._telemetry
+        if telemetry is not None and telemetry.hears:
+            self._guarded(lambda: list(map(self.say, telemetry.account())))
 
     def _drain(self, event: Shutdown | None) -> None:
         from extension_kit.events import Shutdown
@@ -323,11 +314,6 @@ class _Extension:
             self._guarded(lambda: flusher.drain(limit_ms, more_may_come))
             seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
-
-    def _tell_account(self) -> None:
-        assert self._telemetry is not None
-        for line in self._telemetry.account():
-            _say(self.name, line)
 
 
 def _in_turn(plugins: list[Hosted], hook: str) -> int:
