@@ -101,7 +101,9 @@ class Commons:
             posix.close(posix.dup(self._copies.get(2, 0)))
             return False
         except OSError as error:
-            if error.errno not in _NONE_LEFT or _soft_limit() >= self._limits[0] or not _set(self._limits):
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            most = min(self._limits[0], hard) if hard != resource.RLIM_INFINITY else self._limits[0]
+            if error.errno not in _NONE_LEFT or soft >= most or not _set((most, hard)):
                 return False
         self.prepare()
         if "files" not in self._told:
@@ -119,10 +121,6 @@ def _keep_back() -> tuple[int, int] | None:
     """Lower the limit of open files; what it was, None where it stays as it is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (soft, hard) if soft > 2 * _KEPT_BACK and _set((soft - _KEPT_BACK, hard)) else None
-
-
-def _soft_limit() -> int:
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _set(limits: tuple[int, int]) -> bool:
