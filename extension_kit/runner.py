@@ -176,7 +176,7 @@ class _Extension:
         first = [index for index, spec in enumerate(self._specs) if _comes_first(spec, load_first)]
         if first:
             self._asked_first = self.loader.load_first(first)
-            _in_turn(self._asked_first, "before_register")
+            _in_turn(self._asked_first, "before_register", len(self._specs))
 
     def load(self) -> None:
         """Import and check the plug-ins; one that is wrong is reported and left out."""
@@ -232,7 +232,9 @@ class _Extension:
         for hosted in late:
             self.say(f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
                             "before the plug-in was there")  # fmt: skip
-        failures = _in_turn(late, "before_register") + _in_turn(self.hosted, "start")
+        failures = _in_turn(late, "before_register", len(self._specs)) + _in_turn(
+            self.hosted, "start", len(self._specs)
+        )
         self._invoke_wanted = any(hosted.has("on_invoke") for hosted in self.hosted)
         self.must_crash = self.must_crash or (self._crash_on_failure and failures > 0)
 
@@ -316,9 +318,9 @@ class _Extension:
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
 
 
-def _in_turn(plugins: list[Hosted], hook: str) -> int:
-    """A hook of the init; failures counted."""
-    if len(plugins) > 1:
+def _in_turn(plugins: list[Hosted], hook: str, specs: int) -> int:
+    """A hook of the init; failures counted. Parts of the only plug-in there is wait for each other."""
+    if specs > 1:
         from extension_kit.commons import call_in_turn
 
         return call_in_turn(plugins, hook)

@@ -31,7 +31,7 @@ _HOOKS = {
     "on_runtime_done": _FOR_TELEMETRY,
     "flush": _FOR_TELEMETRY,
     "on_restore": _FOR_RESTORE,
-    "split": (*_FOR_PARTS, *_FOR_SEVERAL),
+    "split": _FOR_PARTS,
 }
 
 
