@@ -12,6 +12,7 @@ from extension_kit.protocol.deadline import Deadline
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from extension_kit.events import Invoke
     from extension_kit.flush import Decision
@@ -53,6 +54,8 @@ class Flusher:
         if tell is not None and settings.log_level == "debug":
             for one in self._flushing:
                 one.hooks["flush"] = _told(one, tell)
+        for one in self._flushing:
+            one.judge = judged
         self._consumers = {one.hosted: one for one in telemetry.consumers} if telemetry is not None else {}
         self._wants_end = any("on_runtime_done" in one.hooks for one in hosted)
         self._starts: list[int] = []
@@ -98,6 +101,19 @@ class Flusher:
             self._pump()
             decision = decide(self._policy, self._situation(None, self._clock.wall_ms()))
             self._carry_out(decision)
+
+    def beside(self, wait_for_event: Callable[[], Any]) -> list[Any]:
+        """Wait for an event on a thread of its own; it will be in the list."""
+        import _thread
+
+        events: list[Any] = []
+
+        def wait() -> None:
+            events.append(wait_for_event())
+            self.wake()
+
+        _thread.start_new_thread(wait, ())
+        return events
 
     def wake(self) -> None:
         """End the wait of `serve`, from another thread."""
@@ -298,3 +314,17 @@ def pending_of(result: object) -> int:
     """How many records a ``flush`` has said to be pending: a number, or a `Flushed`."""
     count = getattr(result, "pending", result)
     return count if isinstance(count, int) and count > 0 else 0
+
+
+def judged(result: object) -> BaseException | None:
+    """What is wrong with what a ``flush`` has returned. A number below 0 or a truth value is a mistake too, no count."""
+    from extension_kit.events import Flushed
+
+    figures: list[object] = [result]
+    if isinstance(result, Flushed):
+        figures = [result.pending, *result.outcomes.values()]
+    if result is None or all(type(one) is int and one >= 0 for one in figures):
+        return None
+    return TypeError(
+        f"flush returned {type(result).__name__}: a count, a Flushed or None is wanted; nothing is delivered"
+    )

@@ -1,4 +1,7 @@
-"""Runs plug-ins so that none can harm the function, the other plug-ins or the process.
+"""Loads and runs plug-ins so that none can harm the function, the other plug-ins or the process.
+
+They are loaded on the main thread, as for any program: what they import may rely on it. One that does not come to an end is
+interrupted by a timer, so that what it holds is given up, and left out.
 
 Each plug-in has a worker thread, started when its first hook is due. The loop hands a hook over and waits for it, but no
 longer than the hook's time budget: a hook that overruns goes on alone, and while it does, the plug-in's next hooks are
@@ -7,25 +10,36 @@ skipped. ``_thread`` is used because importing ``threading`` costs as much as a 
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import _thread
 import time
 
-from extension_kit.plugin import HOOKS, overridden
+from extension_kit.errors import ConfigError
+from extension_kit.io import environ
+from extension_kit.plugin import HOOKS, Context, Log, load, overridden
+from extension_kit.settings import KitSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
     from extension_kit.commons import Commons
-    from extension_kit.plugin import Context, Plugin
+    from extension_kit.io.clock import Clock
+    from extension_kit.plugin import Plugin
 
-__all__ = ["STRIKES", "Hosted"]
+__all__ = ["STRIKES", "Hosted", "Loader"]
 
 #: failures in a row after which a plug-in is put to rest
 STRIKES = 3
 #: memory with which a function has a whole core (AWS docs, Lambda: configure memory); with less it has its share of one
 _WHOLE_CORE_MB = 1_769
+_EACH_S = 4.0  # for loading one plug-in
+_ALL_S = 6.0  # for all, of the 10 s that Lambda gives an init (AWS docs, Lambda execution environment)
+_LEAST_S = 0.25  # for the next one when that is used up
+_AGAIN_S = 0.5  # where the interruption was swallowed
 _SHORT_S = 0.05  # what a hook of an invocation may take
 
 
@@ -45,6 +59,7 @@ class Hosted:
         self.commons: Commons | None = None  # where there are several plug-ins
         self._report = report
         self._strikes = 0
+        self.judge: Callable[[Any], BaseException | None] | None = None  # of what a flush may return
         self.result: Any = None  # what the hook that ended last has returned
         self._busy_with = ""
         self._work: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
@@ -105,6 +120,11 @@ class Hosted:
             return default
         return default * max(1.0, _WHOLE_CORE_MB / (self.context.memory_mb or _WHOLE_CORE_MB))
 
+    def give_a_turn(self, seconds: float) -> None:
+        """Wait for the hook that `begin` handed over, for a moment; `finish` is still to come."""
+        if self._done.acquire(timeout=seconds):
+            self._done.release()
+
     # the worker
 
     def _wake(self) -> None:
@@ -131,7 +151,7 @@ class Hosted:
             except BaseException as error:  # noqa: BLE001 - SystemExit too: a plug-in may not end the process
                 self._error = error
             if commons is not None:
-                commons.after(self.plugin.name, self._busy_with, self._error)
+                commons.after(self.plugin.name, self._busy_with)
             del work, call, arguments
             self._work = None
             self._done.release()
@@ -147,6 +167,8 @@ class Hosted:
     def _ended(self, hook: str) -> bool:
         self._busy_with = ""
         error, self._error = self._error, None
+        if error is None and hook == "flush" and self.judge is not None:
+            error = self.judge(self.result)
         if error is None:
             self._strikes = 0
             return True
@@ -184,7 +206,7 @@ def describe(error: BaseException) -> tuple[str, str]:
         trace = trace.tb_next
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - a plug-in's own __str__
+    except BaseException:  # noqa: BLE001 - a plug-in's own __str__
         text = "(its text cannot be had)"
     return type(error).__name__, f": {text[:500]}{place}"
 
@@ -199,3 +221,166 @@ def call_all(plugins: list[Hosted], hook: str, *arguments: Any, seconds: float |
         budget = hosted.budget(hook) if seconds is None else seconds
         ended_well += hosted.finish(hook, began, budget)
     return len(wanted) - ended_well
+
+
+class _TooLong(BaseException):
+    """No Exception: what a library does about one must not keep it."""
+
+
+class Loader:
+    """``there``: names of all plug-ins, also of those that are not wanted; ``left_out``: whether one could not be loaded."""
+
+    def __init__(
+        self,
+        specs: tuple[Any, ...],
+        declared: tuple[tuple[str, ...], tuple[str, ...]] | None,
+        sockets: dict[str, list[socket]],
+        clock: Clock,
+        say: Callable[[str], object],
+        write: Callable[[str], object],
+    ) -> None:
+        self.settings, self.complaints = KitSettings.parse(environ.mapping())
+        self.hosted: list[Hosted] = []
+        self.there: list[str] = []
+        self.left_out = False
+        self._specs: list[Any] = list(specs)
+        self._sockets = sockets
+        self._clock = clock
+        self._say = say
+        self._write = write
+        self._names: set[str] = set()
+        self._left_s = _ALL_S
+        self._is_loading = False
+        # Before the first plug-in is imported: its dependencies may want to reach somebody right then.
+        self.guard, why = None, ""
+        try:
+            from extension_kit.egress import guard
+
+            self.guard, why = guard(
+                self._specs, declared, self.settings.egress_allow, environ.mapping(), clock, say, self._owner
+            )
+        except Exception as error:
+            say(f"internal error: {''.join(describe(error))}; there is no egress guard")
+        if why and self.settings.log_level == "debug":
+            say(f"no egress guard: {why}")
+
+    def load_first(self, indexes: list[int]) -> list[Hosted]:
+        """These of the plug-ins, before the registration; those that want to be called then."""
+        found: list[Hosted] = []
+        for index in indexes:
+            self._specs[index] = self._load(self._specs[index])
+            found += self._specs[index]
+        return [hosted for hosted in found if hosted.has("before_register")]
+
+    def load(self) -> tuple[list[Hosted], Commons | None]:
+        """All of them, and what looks after what they share; one that is wrong is told and left out."""
+        there = 0
+        for spec in self._specs:
+            parts = spec if isinstance(spec, list) else self._load(spec)
+            there += bool(parts)
+            self.hosted += parts
+        commons = None
+        if there > 1:
+            from extension_kit.commons import Commons
+
+            commons = Commons(self._say)
+            for hosted in self.hosted:
+                hosted.commons = commons
+        wanted = self.settings.plugins
+        if unknown := [name for name in wanted if name not in self.there]:
+            from extension_kit.declarations import clean
+
+            rest = "" if len(unknown) < len(wanted) else "; none is run"
+            told = clean(", ".join(map(repr, unknown)))
+            self._say(f"EXTENSION_KIT_PLUGINS: no plug-in is called {told}; there are {', '.join(self.there)}{rest}")
+        return self.hosted, commons
+
+    def _owner(self, thread: int) -> Context | None:
+        """Whose hook runs on a thread; of threads that a library has started, of the only plug-in there is."""
+        for hosted in self.hosted:
+            if hosted.thread == thread or len(self.hosted) == 1:
+                return hosted.context
+        return None
+
+    def _load(self, spec: Any) -> list[Hosted]:
+        """The plug-in, or the parts that it splits into, ready to be called; none where it cannot be, which was told, or
+        where the operator wants others.
+        """
+        name = _name_in(spec) if isinstance(spec, str) else ""
+        if name:
+            self.there.append(name)
+            if not self._is_wanted(name):
+                return []
+        try:
+            self._require_new(name)
+            parts = self._in_time(spec, name)
+            for hosted in parts:
+                self._require_new(hosted.plugin.name)
+            self._names.update(hosted.plugin.name for hosted in parts)
+            return parts
+        except ConfigError as error:
+            why = str(error)
+        except _TooLong as error:
+            why = f"plug-in {spec!r}: {error}"
+        except BaseException as error:  # noqa: BLE001 - a plug-in's own code; SystemExit too may not end the process
+            kind, text = describe(error)
+            why = f"plug-in {spec!r}: {kind}{text}"
+        self.left_out = True
+        self._say(f"{why}; it is left out, the function goes on without it")
+        return []
+
+    def _in_time(self, spec: Any, name: str) -> list[Hosted]:
+        """The same, interrupted by `_TooLong` when its time is over."""
+        seconds = max(_LEAST_S, min(_EACH_S, self._left_s))
+
+        def interrupt(_number: int, frame: FrameType | None) -> None:
+            if self._is_loading and frame is not None:
+                place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                raise _TooLong(f"loading it takes longer than {seconds:.2g} s, and was at {place}")
+
+        began = time.monotonic()
+        before = _signal.signal(_signal.SIGALRM, interrupt)
+        self._is_loading = True
+        _signal.setitimer(_signal.ITIMER_REAL, seconds, _AGAIN_S)
+        try:
+            return self._made(spec, name)
+        finally:
+            self._is_loading = False
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            _signal.signal(_signal.SIGALRM, before)
+            self._left_s -= time.monotonic() - began
+
+    def _made(self, spec: Any, name: str) -> list[Hosted]:
+        plugin = load(spec)
+        if not name:
+            self.there.append(plugin.name)
+            if not self._is_wanted(plugin.name):
+                return []
+        variables = environ.mapping()
+        settings, warnings = plugin.settings.parse(variables) if plugin.settings is not None else (None, [])
+        log = Log(plugin.name, self._write)
+        for line in warnings:
+            log.warning(line)
+        context = Context(plugin.name, variables, log, self._clock, settings, sockets=self._sockets)
+        context._egress = self.guard
+        if settings is not None:
+            context.may_reach(settings)
+        parts = [(plugin, context)]
+        if overridden(plugin, "split"):
+            from extension_kit.parts import parts_of
+
+            parts = parts_of(plugin, context)
+        return [Hosted(*part, self._say) for part in parts]
+
+    def _require_new(self, name: str) -> None:
+        """A name stands for one plug-in: in the log, in the accounts, in /tmp and in EXTENSION_KIT_PLUGINS."""
+        if name in self._names:
+            raise ConfigError(f"plug-in {name} is there twice: this is the second of that name")
+
+    def _is_wanted(self, name: str) -> bool:
+        return not self.settings.plugins or name in self.settings.plugins
+
+
+def _name_in(spec: str) -> str:
+    """Of ``NAME=MODULE:CLASS``; "" where it has none."""
+    return spec.rpartition("=")[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from extension_kit.errors import ConfigError, ExtensionKitError, RemoteProtocolError
+from extension_kit.errors import ExtensionKitError, RemoteProtocolError
 from extension_kit.io import environ
 from extension_kit.io.client import ExtensionsClient, PlatformGone
 from extension_kit.protocol.extensions_api import choose_events
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from extension_kit.egress import Guard
+    from extension_kit.commons import Commons
     from extension_kit.events import Invoke, Registration, Shutdown, UnknownEvent
     from extension_kit.flusher import Flusher
-    from extension_kit.host import Hosted
+    from extension_kit.host import Hosted, Loader
     from extension_kit.io.freeze import FreezeWatch
-    from extension_kit.plugin import Context
-    from extension_kit.settings import KitSettings
     from extension_kit.telemetry import Telemetry
 
     Event = Invoke | Shutdown | UnknownEvent
@@ -74,7 +72,7 @@ def run_as(
         _exit(2)
     extension = _Extension(name, plugins, declared)
     if open_ports is not None:
-        extension.ports = open_ports(lambda text: _say(name, text))
+        extension.ports = open_ports(extension.say)
         for port in extension.ports[1]:
             extension.ports[0][port] = []
     try:
@@ -124,13 +122,13 @@ def _next(client: ExtensionsClient, extension: _Extension) -> Event | None:
         try:
             return client.next()
         except PlatformGone as error:
-            _say(extension.name, f"{error}: shutting down")
+            extension.say(f"{error}: shutting down")
             return None
         except RemoteProtocolError as error:
             # Ours to mend, never the function's to suffer: say it once, try again ever more slowly.
             if not extension.refusal_was_told:
                 extension.refusal_was_told = True
-                _say(extension.name, f"{error}: trying again, slowly")
+                extension.say(f"{error}: trying again, slowly")
             wait = min(wait * 2 or _BACK_OFF[0], _BACK_OFF[1])
             extension.clock.sleep(wait)
 
@@ -147,23 +145,23 @@ class _Extension:
         self.must_crash = False
         self.refusal_was_told = False
         self.is_managed = False
+        self._invokes = 0
+        self.commons: Commons | None = None
         self.ports: Ports = ({}, {})
-        self._settings: KitSettings | None = None
-        self._complaints: tuple[str, ...] = ()  # about the settings
-        self._left_out = False  # a plug-in that cannot be loaded
         self._telemetry: Telemetry | None = None
         self._flusher: Flusher | None = None
         self._watch: FreezeWatch | None = None
         self._init_type = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
-        self._specs = list(specs)
+        self._specs = specs
         self._declared = declared
-        self._guard: Guard | None = None
-        self._is_guarded = False
-        self._there: list[str] = []  # names of all plug-ins, also of those that are not wanted
+        self._loader: Loader | None = None
         self._asked_first: list[Hosted] = []  # before the registration
         self._crash_on_failure = False
         self._invoke_wanted = False
         self._clock: Any = None
+
+    def say(self, text: str) -> None:
+        _say(self.name, text)
 
     @property
     def clock(self) -> Any:
@@ -175,163 +173,53 @@ class _Extension:
 
     def before_register(self, load_first: bool | tuple[str, ...]) -> None:
         """Only plug-ins that are here already, or those of which that is wanted, are allowed to hold back the registration."""
-        for index, spec in enumerate(self._specs):
-            if load_first is not True and not (load_first and isinstance(spec, str) and _name_in(spec) in load_first):
-                if isinstance(spec, str) or not hasattr(spec, "before_register"):
-                    continue
-                from extension_kit.plugin import Plugin, overridden
-
-                owner = spec if isinstance(spec, type) else type(spec)
-                if not issubclass(owner, Plugin) or not overridden(owner, "before_register"):
-                    continue
-            loaded = self._specs[index] = self._load_one(spec)
-            for hosted in loaded:
-                if hosted.has("before_register"):
-                    from extension_kit.host import call_all
-
-                    self._asked_first.append(hosted)
-                    call_all([hosted], "before_register", hosted.context)
+        first = [index for index, spec in enumerate(self._specs) if _comes_first(spec, load_first)]
+        if first:
+            self._asked_first = self.loader.load_first(first)
+            _in_turn(self._asked_first, "before_register", len(self._specs))
 
     def load(self) -> None:
         """Import and check the plug-ins; one that is wrong is reported and left out."""
-        settings = self._kit_settings()
-        for line in self._complaints:
-            _say(self.name, line)
-        self._crash_on_failure = settings.on_failure == "crash"
-        there = 0
-        for spec in self._specs:
-            parts = spec if isinstance(spec, list) else self._load_one(spec)
-            there += bool(parts)
-            for hosted in parts:
-                hosted.context.registration = self.registration
-                hosted.context.log.level = settings.log_level
-                self.hosted.append(hosted)
-        if there > 1:
-            from extension_kit.commons import Commons
-
-            commons = Commons(lambda text: _say(self.name, text))
-            for hosted in self.hosted:
-                hosted.commons = commons
-        self.must_crash = self._crash_on_failure and self._left_out
-        if unknown := [name for name in settings.plugins if name not in self._there]:
-            _say(self.name, self._unknown(unknown, settings.plugins))
+        loader = self.loader
+        for line in loader.complaints:
+            self.say(line)
+        self._crash_on_failure = loader.settings.on_failure == "crash"
+        self.hosted, self.commons = loader.load()
+        for hosted in self.hosted:
+            hosted.context.registration = self.registration
+            hosted.context.log.level = loader.settings.log_level
+        self.must_crash = self._crash_on_failure and loader.left_out
         for name, why in self.ports[1].items():
             text = f"nothing can be asked on port {name}: {why}"
             if len(self.hosted) == 1:
                 self.hosted[0].context.log.warning(text)
             elif self.hosted:
-                _say(self.name, text)
+                self.say(text)
 
-    def _unknown(self, unknown: list[str], wanted: tuple[str, ...]) -> str:
-        """What is told of names in EXTENSION_KIT_PLUGINS that no plug-in has."""
-        from extension_kit.declarations import clean
+    @property
+    def loader(self) -> Loader:
+        """Made when the first plug-in is to be loaded: mostly after the registration."""
+        if self._loader is None:
+            from extension_kit.host import Loader
 
-        rest = "" if len(unknown) < len(wanted) else "; none is run"
-        told = clean(", ".join(map(repr, unknown)))
-        return f"EXTENSION_KIT_PLUGINS: no plug-in is called {told}; there are {', '.join(self._there)}{rest}"
-
-    def _kit_settings(self) -> KitSettings:
-        if self._settings is None:
-            from extension_kit.settings import KitSettings
-
-            self._settings, self._complaints = KitSettings.parse(environ.mapping())
-        return self._settings
-
-    def _load_one(self, spec: Any) -> list[Hosted]:
-        """The plug-in, or the parts that it splits into, ready to be called; none where it cannot be, which was told, or
-        where the operator wants others.
-        """
-        from extension_kit.host import Hosted, describe
-        from extension_kit.plugin import Context, Log, load, overridden
-
-        self._guard_egress()
-        variables = environ.mapping()
-        name = _name_in(spec) if isinstance(spec, str) else ""
-        try:
-            if name:
-                self._there.append(name)
-                if not self._is_wanted(name):
-                    return []
-            plugin = load(spec)
-            if not name:
-                self._there.append(plugin.name)
-                if not self._is_wanted(plugin.name):
-                    return []
-            settings, warnings = plugin.settings.parse(variables) if plugin.settings is not None else (None, [])
-            log = Log(plugin.name, _write)
-            for line in warnings:
-                log.warning(line)
-            context = Context(plugin.name, variables, log, self.clock, settings, sockets=self.ports[0])
-            context._egress = self._guard
-            if settings is not None:
-                context.may_reach(settings)
-            parts = [(plugin, context)]
-            if overridden(plugin, "split"):
-                from extension_kit.parts import parts_of
-
-                parts = parts_of(plugin, context)
-        except ConfigError as error:
-            self._left_out = True
-            _say(self.name, f"{error}; it is left out, the function goes on without it")
-            return []
-        except Exception as error:  # noqa: BLE001 - a plug-in's own code
-            self._left_out = True
-            _say(
-                self.name,
-                f"plug-in {spec!r}: {''.join(describe(error))}; it is left out, the function goes on without it",
-            )
-            return []
-        return [Hosted(*part, lambda text: _say(self.name, text)) for part in parts]
-
-    def _guard_egress(self) -> None:
-        """Before the first plug-in is imported: its dependencies may want to reach somebody right then."""
-        if self._is_guarded:
-            return
-        self._is_guarded = True
-        settings = self._kit_settings()
-        try:
-            from extension_kit.egress import guard
-
-            self._guard, why = guard(
-                self._specs, self._declared, settings.egress_allow, environ.mapping(), self.clock,
-                lambda text: _say(self.name, text), self._owner,
-            )  # fmt: skip
-        except Exception as error:
-            from extension_kit.host import describe
-
-            _say(self.name, f"internal error: {''.join(describe(error))}; there is no egress guard")
-            return
-        if why and settings.log_level == "debug":
-            _say(self.name, f"no egress guard: {why}")
-
-    def _owner(self, thread: int) -> Context | None:
-        """Whose hook runs on a thread; of threads that a library has started, of the only plug-in there is."""
-        for hosted in self.hosted:
-            if hosted.thread == thread or len(self.hosted) == 1:
-                return hosted.context
-        return None
-
-    def _is_wanted(self, name: str) -> bool:
-        wanted = self._kit_settings().plugins
-        return not wanted or name in wanted
+            self._loader = Loader(self._specs, self._declared, self.ports[0], self.clock, self.say, _write)
+        return self._loader
 
     def open_telemetry(self, client: ExtensionsClient, address: str) -> None:
         """Subscribe where a plug-in wants it: after the first ``next`` it would be too late."""
         wanted = any(one.plugin.telemetry or "on_runtime_done" in one.hooks for one in self.hosted)
-        assert self._settings is not None
+        settings = self.loader.settings
         if wanted:
             from extension_kit.telemetry import Telemetry
 
             telemetry = self._telemetry = Telemetry(
-                self.name, self.hosted, self._settings, self._init_type, lambda text: _say(self.name, text), self.clock
+                self.name, self.hosted, settings, self._init_type, self.say, self.clock
             )
             self._guarded(lambda: telemetry.open(client, address))
         if wanted or any("flush" in one.hooks for one in self.hosted):
             from extension_kit.flusher import Flusher
 
-            self._flusher = Flusher(
-                self.hosted, self._telemetry, self._settings, self.clock, lambda text: _say(self.name, text)
-            )
+            self._flusher = Flusher(self.hosted, self._telemetry, settings, self.clock, self.say)
             self.is_managed = self._init_type == "lambda-managed-instances"
         if any("on_restore" in one.hooks for one in self.hosted):
             from extension_kit.io.freeze import FreezeWatch
@@ -340,20 +228,21 @@ class _Extension:
 
     def start(self) -> None:
         """The plug-ins' ``start`` hooks, beside the runtime's own start."""
-        from extension_kit.host import call_all
-
-        failures = 0
-        for hosted in self.hosted:
-            if hosted.has("before_register") and hosted not in self._asked_first:
-                _say(self.name, f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
-                                "before the plug-in was there")  # fmt: skip
-                failures += call_all([hosted], "before_register", hosted.context)
-            failures += call_all([hosted], "start", hosted.context)
+        late = [hosted for hosted in self.hosted if hosted.has("before_register") and hosted not in self._asked_first]
+        for hosted in late:
+            self.say(f"plug-in {hosted.plugin.name}: before_register comes after the registration, which was made "
+                            "before the plug-in was there")  # fmt: skip
+        failures = _in_turn(late, "before_register", len(self._specs)) + _in_turn(
+            self.hosted, "start", len(self._specs)
+        )
         self._invoke_wanted = any(hosted.has("on_invoke") for hosted in self.hosted)
         self.must_crash = self.must_crash or (self._crash_on_failure and failures > 0)
 
     def invoke(self, event: Invoke) -> None:
         """The plug-ins' ``on_invoke`` hooks; then whatever the flush strategy wants done before the next event."""
+        self._invokes += 1
+        if self._invokes == 2 and self.commons is not None:  # the first has its response
+            self.commons.prepare()
         if self._watch is not None:
             self._restored(self._watch.jumped_ms())
         elif self._init_type == "snap-start":
@@ -370,11 +259,14 @@ class _Extension:
     def _guarded(self, call: Callable[[], object]) -> None:
         """A mistake of ours must not end the process either: it is told once, and there is no flushing from then on."""
         try:
-            call()
+            if self.commons is None:
+                call()
+            else:
+                self.commons.again(call)
         except Exception as error:
             from extension_kit.host import describe
 
-            _say(self.name, f"internal error: {''.join(describe(error))}; no telemetry and no flushing from here on")
+            self.say(f"internal error: {''.join(describe(error))}; no telemetry and no flushing from here on")
             self._flusher = self._telemetry = None
 
     def _restored(self, jumped_ms: int) -> None:
@@ -390,17 +282,9 @@ class _Extension:
 
     def serve(self, wait_for_event: Callable[[], Event | None]) -> Event | None:
         """Managed Instances have one event, SHUTDOWN; until it comes the plug-ins are served from here."""
-        import _thread
-
         assert self._flusher is not None
-        flusher: Flusher = self._flusher
-        events: list[Event | None] = []
-
-        def wait() -> None:
-            events.append(wait_for_event())
-            flusher.wake()
-
-        _thread.start_new_thread(wait, ())
+        flusher = self._flusher
+        events: list[Event | None] = flusher.beside(wait_for_event)
         self._guarded(lambda: flusher.serve(lambda: bool(events)))
         while not events:
             self.clock.sleep(1.0)  # only where serving has failed
@@ -408,6 +292,15 @@ class _Extension:
 
     def drain(self, event: Shutdown | None) -> None:
         """The plug-ins' ``on_shutdown`` hooks, until the deadline. Without an event the platform is gone: a failure."""
+        self._guarded(lambda: self._drain(event))
+        for one in (*self.hosted, self.loader.guard):
+            if one is not None and (line := one.account()):
+                self.say(line)
+        telemetry = self._telemetry
+        if telemetry is not None and telemetry.hears:
+            self._guarded(lambda: list(map(self.say, telemetry.account())))
+
+    def _drain(self, event: Shutdown | None) -> None:
         from extension_kit.events import Shutdown
         from extension_kit.host import call_all
         from extension_kit.protocol.deadline import Deadline
@@ -423,24 +316,31 @@ class _Extension:
             self._guarded(lambda: flusher.drain(limit_ms, more_may_come))
             seconds = min(max(_DRAIN_LEAST, deadline.remaining_ms() / 1000), _DRAIN_MOST)
         call_all(self.hosted, "on_shutdown", event, deadline, seconds=seconds)
-        for hosted in self.hosted:
-            line = hosted.account()
-            if line:
-                _say(self.name, line)
-        if self._guard is not None and self._guard.account():
-            _say(self.name, self._guard.account())
-        if self._telemetry is not None and self._telemetry.hears:
-            self._guarded(self._tell_account)
-
-    def _tell_account(self) -> None:
-        assert self._telemetry is not None
-        for line in self._telemetry.account():
-            _say(self.name, line)
 
 
-def _name_in(spec: str) -> str:
-    """Of ``NAME=MODULE:CLASS``; "" where it has none."""
-    return spec.rpartition("=")[0]
+def _in_turn(plugins: list[Hosted], hook: str, specs: int) -> int:
+    """A hook of the init; failures counted. Parts of the only plug-in there is wait for each other."""
+    if specs > 1:
+        from extension_kit.commons import call_in_turn
+
+        return call_in_turn(plugins, hook)
+    from extension_kit.host import call_all
+
+    return sum(call_all([hosted], hook, hosted.context) for hosted in plugins)
+
+
+def _comes_first(spec: Any, load_first: bool | tuple[str, ...]) -> bool:
+    """Whether it is a plug-in of which that is wanted, or a class or an instance with a ``before_register`` of its own."""
+    if load_first is True:
+        return True
+    if isinstance(spec, str):
+        return load_first is not False and spec.rpartition("=")[0] in load_first
+    if not hasattr(spec, "before_register"):
+        return False
+    from extension_kit.plugin import Plugin, overridden
+
+    owner = spec if isinstance(spec, type) else type(spec)
+    return issubclass(owner, Plugin) and overridden(owner, "before_register")
 
 
 def _say(name: str, text: str) -> None:

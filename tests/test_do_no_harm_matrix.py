@@ -31,7 +31,16 @@ ARGUMENTS = {
     "start": "self, context",
     "on_invoke": "self, event",
     "on_shutdown": "self, event, deadline",
+    "on_telemetry": "self, records",
+    "on_runtime_done": "self, record",
+    "flush": "self, reason, deadline",
+    "on_restore": "self, event",
 }
+LEAK = """
+        self.leak = []
+        try:
+            while True: self.leak.append(os.open('/dev/null', 0))
+        except OSError: pass"""
 ONCE = ("before_register", "start", "on_shutdown")
 #: hook, body, what the account at the end says ("" where it is no fault), how often the fault happens
 MATRIX: list[tuple[str, str, str, int]] = [
@@ -49,12 +58,25 @@ MATRIX: list[tuple[str, str, str, int]] = [
     ("on_invoke", "print(('x' * 99 + chr(10)) * 10_000)", "", 0),
     ("on_invoke", "self.leak = getattr(self, 'leak', []) + [os.open('/dev/null', 0) for _ in range(100)]", "", 0),
     ("start", "self.leak = [os.dup(1) for _ in iter(int, 1)]", "start raised OSError", 1),
+    ("start", LEAK, "", 0),
     ("start", "file = os.open('/tmp/full', os.O_CREAT | os.O_RDWR); [os.posix_fallocate(file, at << 20, 1 << 20)"
      " for at in range(10_000)]", "start raised OSError", 1),
     ("on_invoke", "os.close(2)", "", 0),
     ("on_invoke", "event.request_id = 'mine'", "on_invoke raised AttributeError", 3),
     ("start", "sys.modules.clear()", "", 0),
+    ("start", "sys.meta_path.clear()", "", 0),
+    ("start", "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (5, 1024))", "", 0),
 ]  # fmt: skip
+
+
+def bad_plugin(hook: str, body: str, more: str = "") -> str:
+    """The class ``Bad`` of a row; ``more``: what its class holds besides."""
+    budget = "budgets = {'start': 0.2, 'on_invoke': 0.3}"
+    if any(word in body for word in ("sleep(60)", "fallocate", "os.dup")):
+        budget = "budgets = {}"
+    elif "print" in body or "self.leak.append" in body:
+        budget = "budgets = {'on_invoke': 10, 'on_telemetry': 10}"  # AWS's emulator copies line by line
+    return BAD.format(hook=hook, arguments=ARGUMENTS[hook], body=body, budget=f"{budget}{more}")
 
 
 def environment_of(backend: str, lab, extension, **variables: str) -> Any:
@@ -82,12 +104,7 @@ BACKENDS = pytest.mark.parametrize(
 @pytest.mark.parametrize(("hook", "body", "fault", "times"), MATRIX, ids=[f"{row[0]}: {row[1][:30]}" for row in MATRIX])
 def test_the_function_never_notices(hook, body, fault, times, backend, lab):
     """Right answers, nobody crashed, the other plug-in sees everything, the fault is reported once and counted at the end."""
-    budget = "budgets = {'start': 0.2, 'on_invoke': 0.3}"
-    if "sleep(60)" in body or "fallocate" in body or "os.dup" in body:
-        budget = "budgets = {}"
-    elif "print" in body:
-        budget = "budgets = {'on_invoke': 10}"  # AWS's emulator copies line by line
-    bad = BAD.format(hook=hook, arguments=ARGUMENTS[hook], body=body, budget=budget)
+    bad = bad_plugin(hook, body)
     with environment_of(backend, lab, lab.plugin("ext", GOOD + bad + "run(Good(), Bad())")) as environment:
         results = [environment.invoke(json.dumps(number).encode()).result(20) for number in range(INVOKES)]
         environment.idle(5)
@@ -104,6 +121,53 @@ def test_the_function_never_notices(hook, body, fault, times, backend, lab):
         assert environment.platform.healthy
         assert lab.exits(environment)["ext"] == "exit status 0"
     check_reports(said, fault, times, body)
+
+
+TELEMETRY = """
+class Listener(Plugin):
+    name = "listener"
+    telemetry = ("platform", "function")
+    budgets = {"on_telemetry": 5}
+    def on_telemetry(self, records): pass
+    def flush(self, reason, deadline): pass
+"""
+LATER = ("on_telemetry", "on_runtime_done", "on_restore")
+#: hook, body, what the account at the end says: where the platform has telemetry
+OF_TELEMETRY = [
+    *((hook, "sys.exit(3)", f"{hook} raised SystemExit") for hook in ("flush", *LATER)),
+    *((hook, "time.sleep(60)", f"{hook} overran") for hook in LATER),
+    ("flush", "return 'all of it'", "flush raised TypeError"),
+    ("flush", "return -5", "flush raised TypeError"),
+    ("on_telemetry", LEAK, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "fault"), OF_TELEMETRY, ids=[f"{row[0]}: {row[1].strip()[:30]}" for row in OF_TELEMETRY]
+)
+def test_nor_of_what_is_done_with_telemetry(hook, body, fault, lab):
+    """The same; another's records are delivered to the last, and none that this one has not delivered counts as such."""
+    bad = bad_plugin(hook, body, "; telemetry = ('platform',)" + ("" if hook == "flush" else "; flush = lambda *_: 0"))
+    extension = lab.plugin("ext", f"{GOOD}{TELEMETRY}{bad}run(Bad(), Listener(), Good())")
+    init_type = "snap-start" if hook == "on_restore" else "on-demand"
+    environment = lab.start(extension, function=lab.function(FUNCTION), init_type=init_type, memory_mb=1769)
+    results = [lab.invoke(environment, number) for number in range(INVOKES)]
+    environment.idle(5)
+    environment.shutdown()
+
+    assert [json.loads(result.payload) for result in results] == [{"twice": number * 2} for number in range(INVOKES)]
+    assert "fatal" not in [event["kind"] for event in environment.log.events]
+    assert environment.platform.healthy
+    assert lab.exits(environment)["ext"] == "exit status 0"
+    said = lab.lines(environment, "ext")
+    assert any(line.startswith(f"good saw {INVOKES} until ") for line in said), said
+    (account,) = [line for line in said if "plug-in listener: " in line and " records = " in line]
+    assert re.search(r" (\d+) records = \1 delivered \+ 0 dropped \+ 0 pending; ", account), account
+    if fault:
+        assert any(line.startswith("[ext] plug-in bad: in ") and fault in line for line in said), said
+    if hook == "flush":
+        (account,) = [line for line in said if "plug-in bad: " in line and " records = " in line]
+        assert " records = 0 delivered + " in account
 
 
 def in_time(events: list[dict[str, Any]]) -> None:

@@ -20,9 +20,8 @@ BEFORE_REGISTER = {
 }  # fmt: skip
 #: an extension without telemetry
 BEFORE_NEXT = BEFORE_REGISTER | {
-    "_json", "_posixsubprocess", "extension_kit.declarations", "extension_kit.egress", "extension_kit.events",
-    "extension_kit.host",
-    "extension_kit.io.clock", "extension_kit.plugin",
+    "_json", "_posixsubprocess", "extension_kit.declarations", "extension_kit.egress", "extension_kit.events", "extension_kit.host",
+    "_signal", "extension_kit.io.clock", "extension_kit.plugin",
     "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
     "extension_kit.settings",
 }  # fmt: skip
@@ -30,7 +29,7 @@ BEFORE_NEXT = BEFORE_REGISTER | {
 IN_A_SCRIPT = BEFORE_NEXT | {"extension_kit.egress_manifest"}
 #: what a subscription needs besides: a listener and a store, since the platform delivers from then on
 SUBSCRIBED = {
-    "_signal", "errno", "extension_kit.cursor", "extension_kit.flush", "extension_kit.flusher", "extension_kit.io.listener",
+    "errno", "extension_kit.cursor", "extension_kit.flush", "extension_kit.flusher", "extension_kit.io.listener",
     "extension_kit.io.loop", "extension_kit.io.ports", "extension_kit.io.server", "extension_kit.protocol.deadline",
     "extension_kit.protocol.http1",
     "extension_kit.protocol.telemetry_api", "extension_kit.segments", "extension_kit.spool", "extension_kit.telemetry",

@@ -11,7 +11,7 @@ import random
 import pytest
 
 from tests.conftest import ISOLATED
-from tests.test_do_no_harm_matrix import ARGUMENTS, BAD, MATRIX, check_reports
+from tests.test_do_no_harm_matrix import MATRIX, bad_plugin, check_reports
 from tests.together import FUNCTION, PLUGINS, SHIPPER, World
 
 pytestmark = [pytest.mark.skipif(not ISOLATED, reason="namespaces are refused here"), pytest.mark.once]
@@ -20,7 +20,11 @@ INVOKES = 5
 LINES = 3
 OTHERS = [plugin for name, plugin in PLUGINS.items() if name != "chaos-injector"]
 #: what has harmed others before is always tried
-ALWAYS = [row for row in MATRIX if any(word in row[1] for word in ("os.dup", "os.close", "modules.clear", "fallocate"))]
+ALWAYS = [
+    row
+    for row in MATRIX
+    if any(word in row[1] for word in ("os.dup", "self.leak.append", "os.close", ".clear", "setrlimit", "fallocate"))
+]
 REST = [row for row in MATRIX if row not in ALWAYS]
 COUNT = int(os.environ.get("KIT_TESTS_MISBEHAVIOURS", "3"))
 ROWS = [*ALWAYS, *random.Random(20_100).sample(REST, min(COUNT, len(REST)))]
@@ -35,13 +39,7 @@ def world():
 @pytest.mark.parametrize(("hook", "body", "fault", "times"), ROWS, ids=[f"{row[0]}: {row[1][:30]}" for row in ROWS])
 def test_the_three_others_never_notice(hook, body, fault, times, lab, world):
     """Every secret is answered, every line and every metric arrives, the accounts agree; what the one did is reported."""
-    budget = "budgets = {'start': 0.2, 'on_invoke': 0.3}"
-    if "sleep(60)" in body or "fallocate" in body or "os.dup" in body:
-        budget = "budgets = {}"
-    elif "print" in body:
-        budget = "budgets = {'on_invoke': 10}"
-    bad = BAD.format(hook=hook, arguments=ARGUMENTS[hook], body=body, budget=budget)
-    extension = lab.plugin("ext", f"{bad}run(Bad(), *{OTHERS!r})")
+    extension = lab.plugin("ext", f"{bad_plugin(hook, body)}run(Bad(), *{OTHERS!r})")
     environment = lab.start(extension, function=lab.function(FUNCTION), variables=world.variables(), timeout=10.0)
     for n in range(INVOKES):
         if n == INVOKES - 2:
