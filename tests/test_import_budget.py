@@ -20,8 +20,8 @@ BEFORE_REGISTER = {
 }  # fmt: skip
 #: an extension without telemetry
 BEFORE_NEXT = BEFORE_REGISTER | {
-    "_json", "_posixsubprocess", "extension_kit.declarations", "extension_kit.egress", "extension_kit.events", "extension_kit.host",
-    "_signal", "extension_kit.io.clock", "extension_kit.plugin",
+    "_json", "_posixsubprocess", "_signal", "extension_kit.declarations", "extension_kit.egress", "extension_kit.events",
+    "extension_kit.host", "extension_kit.io.clock", "extension_kit.plugin",
     "extension_kit.protocol.jsontext", "extension_kit.protocol.lifecycle", "extension_kit.protocol.values",
     "extension_kit.settings",
 }  # fmt: skip

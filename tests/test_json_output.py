@@ -56,6 +56,7 @@ COMMANDS = [
     ([*LAYER, "template", "extensions/secret_cache", "--kind", "sam", "--out", "{tmp}/iac", "--json"], 0, [TEMPLATE]),
     ([*LAYER, "index", "{tmp}", "--json"], 0, ["format", "layers"]),
     ([*LAYER, "index", "{tmp}", "--out", "{tmp}/index.json", "--json"], 0, ["file", "layers"]),
+    ([*LAYER, "interpreter", "--from", "https://example.com/python.zip", "--sha256", "0" * 64, "--json"], 2, ["error"]),
     ([*LAYER, "policy", "extensions/log_shipper", "--env", "LOG_SHIPPER_SINK=s3", "--json"], 0, ["policy", "remarks"]),
     ([*LAYER, "outdated", "{function}", "--index", "{published}", "--json"], 1, ["functions", "layers"]),
     ([*CHAOS, "status", *SOURCE, "--json"], 1, ["experiment", "lines", "state"]),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from extension_kit.aws import AwsError
 from extensions.secret_cache.asks import ParameterAsk, SecretAsk, name_in_arn
-from extensions.secret_cache.flags import ACCEPT
 from extensions.secret_cache.found import Configuration, Parameter, Parameters, Secret
 
 TYPE_CHECKING = False
@@ -210,6 +209,8 @@ class Calls:
                     ask.application, ask.environment, ask.profile, min_poll_seconds=least, **common
                 )
             try:
+                from extensions.secret_cache.flags import ACCEPT  # most functions ask for no configurations
+
                 body, content_type, label, token_after, poll_s = self._aws.appconfig_get(token, accept=ACCEPT, **common)
                 break
             except AwsError as error:
