@@ -220,8 +220,10 @@ class Soak:
             taken, self.world.lines.accepted = self.world.lines.accepted, []
         with self.world.metrics.lock:
             points, self.world.metrics.accepted = self.world.metrics.accepted, []
-        self.arrived.update(one["id"] for one in taken)
-        self.texts.update(one["record"].rstrip("\n") for one in taken if one["type"] == "function")
+        for one in taken:
+            if not self.arrived[one["id"]] and one["type"] == "function":  # an answer that is late has it sent once more
+                self.texts[one["record"].rstrip("\n")] += 1
+            self.arrived[one["id"]] += 1
         self.invocations += sum(point.value for point in points if point.name == "faas.invocations")
         for receiver in (self.world.lines, self.world.metrics):
             receiver.requests.clear()
@@ -235,7 +237,7 @@ class Soak:
 
 @pytest.mark.timeout(120 + COUNT // 4)
 def test_nothing_grows_and_the_sums_are_right(tmp_path):
-    variables = {"EXTENSION_KIT_FLUSH": "end", "METRICS_COLLECTOR_INTERVAL": "5s", "LOG_SHIPPER_TIMEOUT": "500ms"}
+    variables = {"EXTENSION_KIT_FLUSH": "end", "METRICS_COLLECTOR_INTERVAL": "5s", "LOG_SHIPPER_TIMEOUT": "5s"}
     chaos = {**armed(""), "CHAOS_SOURCE": "file", "CHAOS_LEASE": "1h"}
     del chaos["CHAOS_EXPERIMENT"]
     with World() as world:
