@@ -221,7 +221,9 @@ class Soak:
         with self.world.metrics.lock:
             points, self.world.metrics.accepted = self.world.metrics.accepted, []
         for one in taken:
-            if not self.arrived[one["id"]] and one["type"] == "function":  # an answer that is late has it sent once more
+            if (
+                not self.arrived[one["id"]] and one["type"] == "function"
+            ):  # an answer that is late has it sent once more
                 self.texts[one["record"].rstrip("\n")] += 1
             self.arrived[one["id"]] += 1
         self.invocations += sum(point.value for point in points if point.name == "faas.invocations")

@@ -24,6 +24,7 @@ from tests.benchmarks.telemetry_stub import whole
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from tests.benchmarks.telemetry_load import Load
 
@@ -49,6 +50,13 @@ def _answer(body: bytes, field: bytes) -> bytes:
 REGISTERED = _answer(_REGISTERED, b"Lambda-Extension-Identifier")
 INVOKE = _answer(_INVOKE, b"Lambda-Extension-Event-Identifier")
 SHUTDOWN = _answer(_SHUTDOWN, b"Lambda-Extension-Event-Identifier")
+
+
+def readable(source: Any, seconds: float) -> bool:
+    """Whether there is something to read within so long; with descriptors above 1,023 too, of which select(2) knows none."""
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class BenchError(Exception):
@@ -186,7 +194,7 @@ class Session:
         if self._posted:
             self._post(closing(), 1)
         self._send(SHUTDOWN)
-        if not select.select([self._ended], [], [], _PATIENCE)[0]:
+        if not readable(self._ended, _PATIENCE):
             raise self._error("does not end after SHUTDOWN")
         pid, self.pid = self.pid, 0
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import contenders, measure
-from tests.benchmarks.platform_stub import BenchError
+from tests.benchmarks.platform_stub import BenchError, readable
 from tests.benchmarks.rounds import Effort, Samples, medians, rotated
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _started(stack: ExitStack, contender: Contender, upstream: int, placement: m
     stack.callback(process.kill)
     assert process.stdout is not None
     stack.callback(process.stdout.close)
-    line = process.stdout.readline().strip() if select.select([process.stdout], [], [], _PATIENCE)[0] else b""
+    line = process.stdout.readline().strip() if readable(process.stdout, _PATIENCE) else b""
     if not line.isdigit():
         raise BenchError(f"{contender.name} does not say on which port it listens")
     return process.pid, int(line)
@@ -248,7 +248,7 @@ def _connected(port: int) -> _socket.socket:
 
 def _has_hung_up(sock: _socket.socket) -> bool:
     """Nothing is to be read but its end."""
-    return bool(select.select([sock], [], [], 0)[0])
+    return readable(sock, 0)
 
 
 def _accepted(listener: _socket.socket) -> _socket.socket:
